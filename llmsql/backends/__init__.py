@@ -1,0 +1,42 @@
+"""Backends, found by name: `llmsql.backends.NAME`, or the entry point NAME of a stranger's package.
+
+A backend is one file with a class `Backend`. Nothing here names one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+from functools import cache
+
+from llmsql.backends.base import Backend
+from llmsql.errors import BackendError, suggestion
+
+ENTRY_POINTS = "llmsql.backends"
+
+
+def names() -> list[str]:
+    """Every backend's name, sorted; nothing is imported to find them."""
+    own = {m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"}
+    return sorted(own | {point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)})
+
+
+@cache
+def get(name: str) -> Backend:
+    """Return the backend called *name*; raises BackendError with the nearest name."""
+    known = names()
+    if name not in known:
+        raise BackendError(
+            f'there is no backend "{name}"{suggestion(name, known)}\n'
+            f"  backends: {', '.join(known)} (!llm backends describes them)"
+        )
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
+        return _made(name, point.load())
+    return _made(name, importlib.import_module(f"{__name__}.{name}").Backend)
+
+
+def _made(name: str, cls: type[Backend]) -> Backend:
+    backend = cls()
+    backend.name = name
+    return backend

@@ -1,0 +1,90 @@
+"""What a backend is: it loads a model, and the model answers batches.
+
+Order, repetition, storing, retries by row and NULLs are the runtime's business. A backend translates
+its library's errors in its own file: BackendError where every row would fail, GenerationError for one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from llmsql.errors import BackendError, GenerationError
+from llmsql.types import Completion, Kind, ModelSpec, Prompt, Sampling
+
+Answered = Iterator[tuple[int, Completion | GenerationError]]
+Embedded = Iterator[tuple[int, np.ndarray | GenerationError]]
+Scored = Iterator[tuple[int, float | GenerationError]]
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A backend that takes no options of its own."""
+
+
+class Model:
+    """A loaded model. What it can do is which of the three methods it overrides.
+
+    Each method takes the whole batch, makes its own micro-batches, and yields every index exactly
+    once, in any order, each as soon as it is ready: with the result, or with the GenerationError of
+    that row. It may be closed (`GeneratorExit`) between two results. One call runs at a time.
+    """
+
+    device: str = "cpu"
+    dimension: int | None = None
+
+    def generate(self, prompts: Sequence[Prompt]) -> Answered:
+        """Yield the completion of each prompt."""
+        raise BackendError("this model does not answer prompts")
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """Yield the vector of each text: float32, length `dimension`."""
+        raise BackendError("this model does not make embeddings")
+
+    def rerank(self, pairs: Sequence[tuple[str, str]]) -> Scored:
+        """Yield the relevance of the passage to the query of each pair, higher is better."""
+        raise BackendError("this model does not score passages")
+
+    def unload(self) -> None:
+        """Free memory, processes and connections. Called once, also after an error."""
+
+
+class Backend(ABC):
+    """One way to run models. Made once, without importing the library it wraps."""
+
+    name: str
+    options: ClassVar[type[Any]] = NoOptions
+    sampling: ClassVar[type[Sampling]] = Sampling
+    kinds: ClassVar[tuple[Kind, ...]] = ("chat",)
+    model_types: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = ""
+    modules: ClassVar[tuple[str, ...]] = ()
+    is_remote: ClassVar[bool] = False
+    option_prefix: ClassVar[str] = "backend."
+
+    @property
+    def is_installed(self) -> bool:
+        """True when every library it wraps can be imported."""
+        return all(importlib.util.find_spec(module) for module in self.modules)
+
+    def require(self) -> None:
+        """Raise BackendError naming the extra to install unless `is_installed`."""
+        missing = [m for m in self.modules if not importlib.util.find_spec(m)]
+        if missing:
+            raise BackendError(
+                f'backend "{self.name}" needs {", ".join(missing)}, not installed here\n'
+                f"  pip install 'duckdb-llmsql[{self.extra}]'"
+            )
+
+    def kind_of(self, path: str, model_type: str) -> Kind:
+        """What a model at *path* is when the user did not say; remote backends go by the name."""
+        return self.kinds[0]
+
+    @abstractmethod
+    def load(self, spec: ModelSpec) -> Model:
+        """Load the model; raises BackendError saying what is wrong with the source."""

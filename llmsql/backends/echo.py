@@ -1,0 +1,107 @@
+"""Answer with the question: a deterministic model of every kind, without a library.
+
+For tests, for trying a script before paying for a real model, and for Kuwa's debugging executors
+(spec K03, `debug`, and K04, `dummy`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from llmsql.backends import base
+from llmsql.errors import BackendError, GenerationError
+from llmsql.types import Completion, Kind, ModelSpec, Prompt, Usage
+
+FIXED_TEXT = "This is a fixed answer.\n<<<WARNING>>>\nNo model was asked.\n<<</WARNING>>>"
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What RUN command AS LLM accepts for this backend."""
+
+    delay: float = 0.0
+    dimension: int = 8
+    fail_on: str | None = None
+    break_on: str | None = None
+    fail_to_load: bool = False
+
+
+class Backend(base.Backend):
+    """The model that needs nothing."""
+
+    options = Options
+    kinds = ("chat", "emb", "rerank")
+    model_types = ("debug", "dummy", "echo")
+
+    def load(self, spec: ModelSpec) -> base.Model:
+        """Return the model at once, or fail when told to (`fail_to_load`)."""
+        options: Options = spec.options or Options()
+        if options.fail_to_load:
+            raise BackendError(f'model "{spec.name}" was told to fail to load')
+        return Model(spec.kind, options, is_fixed=spec.model_type == "dummy")
+
+
+class Model(base.Model):
+    """Echoes prompts, hashes texts into vectors, counts the words two texts share.
+
+    `delay` seconds pass before each answer. A row containing `fail_on` fails alone; one containing
+    `break_on` raises in the middle of the batch, as a broken library would.
+    """
+
+    def __init__(self, kind: Kind, options: Options, *, is_fixed: bool = False) -> None:
+        self.options = options
+        self.is_fixed = is_fixed
+        self.dimension = options.dimension if kind == "emb" else None
+
+    def generate(self, prompts: Sequence[Prompt]) -> base.Answered:
+        """Yield each prompt back, cut to max_tokens words."""
+        return self._each(prompts, lambda prompt: prompt.text, self._answer)
+
+    def embed(self, texts: Sequence[str]) -> base.Embedded:
+        """Yield a unit vector that only depends on the text."""
+        return self._each(texts, str, self._vector)
+
+    def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
+        """Yield the share of the query's words that the passage has."""
+        return self._each(pairs, " ".join, _overlap)
+
+    def _each(
+        self, items: Sequence[Item], text: Callable[[Item], str], answer: Callable[[Item], Any]
+    ) -> Iterator[tuple[int, Any]]:
+        for index, item in enumerate(items):
+            if self.options.delay:
+                time.sleep(self.options.delay)
+            if self.options.break_on and self.options.break_on in text(item):
+                raise RuntimeError(f"broken by {self.options.break_on!r}")
+            if self.options.fail_on and self.options.fail_on in text(item):
+                yield index, GenerationError(f"told to fail on {self.options.fail_on!r}")
+            else:
+                yield index, answer(item)
+
+    def _answer(self, prompt: Prompt) -> Completion:
+        text = FIXED_TEXT if self.is_fixed else prompt.text
+        for stop in prompt.sampling.stop:
+            text = text.split(stop, 1)[0]
+        words = text.split(" ")
+        usage = Usage(input_tokens=len(prompt.text.split()), output_tokens=len(words))
+        if len(words) > prompt.sampling.max_tokens:
+            return Completion(" ".join(words[: prompt.sampling.max_tokens]), "length", usage)
+        return Completion(text, "stop", usage)
+
+    def _vector(self, text: str) -> np.ndarray:
+        seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+        vector = np.random.default_rng(seed).standard_normal(self.options.dimension)
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def _overlap(pair: tuple[str, str]) -> float:
+    query, passage = (set(text.lower().split()) for text in pair)
+    return len(query & passage) / len(query) if query else 0.0

@@ -1,0 +1,187 @@
+"""Values that cross layers: what a model is asked, what it answers, what is deployed.
+
+Frozen, hashable where they serve as keys, and free of behaviour beyond reading options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from llmsql.errors import OptionError, suggestion
+
+Kind = Literal["chat", "emb", "rerank"]
+KINDS: tuple[Kind, ...] = typing.get_args(Kind)
+DEFAULT_MAX_TOKENS = 256
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is drawn. A backend that takes more options subclasses this."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    system: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise OptionError(f"temperature must be 0 or more, not {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise OptionError(f"top_p must be above 0 and at most 1, not {self.top_p}")
+        if self.max_tokens < 1:
+            raise OptionError(f"max_tokens must be 1 or more, not {self.max_tokens}")
+
+    @property
+    def is_deterministic(self) -> bool:
+        """True when the same prompt gives the same answer in another statement as well."""
+        return self.temperature == 0 or self.seed is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One thing a chat model is asked."""
+
+    text: str
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens read, written, and of those read the ones found in a prefix cache."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer of a chat model; *finish_reason* is "length" where max_tokens cut it."""
+
+    text: str
+    finish_reason: Literal["stop", "length"] = "stop"
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What is to be deployed: everything a backend needs to load it.
+
+    *source* is what the user wrote (a directory, a file, a packaged name, a Hugging Face id), *path*
+    where its files were found; both are empty for a remote model. *kind* is settled before loading.
+    """
+
+    name: str
+    kind: Kind
+    backend: str
+    source: str = ""
+    path: str = ""
+    model_type: str = "custom/auto"
+    options: Any = None
+    gpus: float = 0.0
+    replicas: int = 1
+    concurrency: int = 1
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+Options = TypeVar("Options")
+
+
+def read_options(
+    cls: type[Options], given: Mapping[str, Any], *, owner: str, prefix: str = ""
+) -> Options:
+    """Make a *cls* from *given*, whose values may be text; None keeps the default.
+
+    All wrong options are named at once. Raises OptionError; *owner* is who takes the options, as the
+    message calls it, and *prefix* is what the user wrote before each name.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    wrong: list[str] = []
+    for key, value in given.items():
+        name = key.lower()
+        if name not in fields:
+            known = ", ".join(prefix + f for f in fields)
+            wrong.append(
+                f'{owner} has no option "{prefix}{key}"{suggestion(name, fields)}\n'
+                f"  its options: {known or 'none'}"
+            )
+        elif value is not None:
+            try:
+                values[name] = coerce(value, hints[name])
+            except (TypeError, ValueError):
+                wanted = type_name(hints[name])
+                wrong.append(f'option "{prefix}{key}" of {owner} takes {wanted}, not {value!r}')
+    if wrong:
+        raise OptionError("\n".join(wrong))
+    return cls(**values)
+
+
+def coerce(value: Any, wanted: Any) -> Any:
+    """Return *value* as the type *wanted*; raises ValueError or TypeError where it is not one."""
+    origin, args = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return coerce(value, next(a for a in args if a is not type(None)))
+    if origin is Literal:
+        text = str(value).lower()
+        if text not in args:
+            raise ValueError(value)
+        return text
+    if origin is tuple:
+        items = [value] if isinstance(value, str) else value
+        return tuple(coerce(item, args[0]) for item in items)
+    return _SCALARS[wanted](value)
+
+
+def type_name(wanted: Any) -> str:
+    """Name the type *wanted* as a user would: "an integer", "one of a, b"."""
+    origin, args = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin in (typing.Union, types.UnionType):
+        return type_name(next(a for a in args if a is not type(None)))
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, args))
+    if origin is tuple:
+        return "a list of texts"
+    names = {int: "an integer", float: "a number", bool: "true or false"}
+    return names.get(wanted, "a text")
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text not in ("true", "false", "1", "0"):
+        raise ValueError(value)
+    return text in ("true", "1")
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(value)
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError(value)
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(value)
+    return value
+
+
+_SCALARS: dict[Any, Any] = {int: _integer, float: _number, bool: _boolean, str: _text}
