@@ -33,10 +33,12 @@ class Model:
     Each method takes the whole batch, makes its own micro-batches, and yields every index exactly
     once, in any order, each as soon as it is ready: with the result, or with the GenerationError of
     that row. It may be closed (`GeneratorExit`) between two results. One call runs at a time.
+    `note` is what whoever deploys the model should be told, where there is something.
     """
 
     device: str = "cpu"
     dimension: int | None = None
+    note: str = ""
 
     def generate(self, prompts: Sequence[Prompt]) -> Answered:
         """Yield the completion of each prompt."""

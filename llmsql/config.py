@@ -1,0 +1,109 @@
+"""Settings of a connection: the environment first, `!llm setup` on top. Spec C01 and C07.
+
+One frozen value; a change makes another. Keys are those of Byzer-LLM, in both spellings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmsql.errors import OptionError, suggestion
+from llmsql.types import coerce, type_name
+
+ALIASES = {
+    "gpus_per_worker": "num_gpus",
+    "cpus_per_worker": "num_cpus",
+    "num_workers": "maxconcurrency",
+    "numworkers": "maxconcurrency",
+    "worker_concurrency": "workermaxconcurrency",
+}
+"""Newer spellings, and what they mean here."""
+
+IGNORED = frozenset({"rayaddress", "pythonexec", "datamode", "runin", "schema", "owner", "standalone"})
+"""Ray and Spark plumbing: accepted, kept, without effect here."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a connection deploys and runs with."""
+
+    num_gpus: float = 1
+    num_cpus: int | None = None
+    maxConcurrency: int = 1  # noqa: N815  spelled as its users spell it
+    workerMaxConcurrency: int = 16  # noqa: N815
+    masterMaxConcurrency: int = 1000  # noqa: N815
+    infer_backend: str | None = None
+    on_error: str | None = None
+    udf_folder: str | None = None
+    timeout: int = 10
+    load_balance: str = "lru"
+    rayAddress: str = "127.0.0.1:10001"  # noqa: N815
+    pythonExec: str = "python"  # noqa: N815
+    dataMode: str = "model"  # noqa: N815
+    runIn: str = "driver"  # noqa: N815
+    standalone: bool = False
+    schema: str = "file"
+    owner: str = ""
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Settings with what LLMSQL_ON_ERROR, LLMSQL_UDF_FOLDER and their like say."""
+        settings = cls()
+        for name in ("infer_backend", "on_error", "udf_folder"):
+            value = os.environ.get(f"LLMSQL_{name.upper()}")
+            if value:
+                settings = settings.changed(name, value)
+        return settings
+
+    def changed(self, key: str, value: str) -> Settings:
+        """Return the settings with *key*, in any letter case and either spelling, set to *value*.
+
+        Raises OptionError for an unknown key, with the nearest one, and for a value of another type.
+        """
+        field = self._field(key)
+        wanted = _TYPES[field]
+        try:
+            typed = coerce(value, wanted)
+        except (TypeError, ValueError):
+            raise OptionError(f'setting "{key}" takes {type_name(wanted)}, not "{value}"') from None
+        if field == "on_error" and typed not in ("null", "raise"):
+            raise OptionError(f'setting "on_error" takes one of null, raise, not "{value}"')
+        if isinstance(typed, (int, float)) and not isinstance(typed, bool) and typed < 0:
+            raise OptionError(f'setting "{key}" must not be negative, not {value}')
+        if field in ("maxConcurrency", "workerMaxConcurrency") and typed < 1:
+            raise OptionError(f'setting "{key}" must be 1 or more, not {value}')
+        return dataclasses.replace(self, **{field: typed})
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Every key with its value as text."""
+        return [(name, _shown(getattr(self, name))) for name in _TYPES]
+
+    def _field(self, key: str) -> str:
+        by_folded = {name.lower(): name for name in _TYPES}
+        folded = ALIASES.get(key.lower(), key.lower())
+        if folded not in by_folded:
+            known = [*_TYPES, *ALIASES]
+            raise OptionError(
+                f'there is no setting "{key}"{suggestion(key, known)}\n  settings: {", ".join(_TYPES)}'
+            )
+        return by_folded[folded]
+
+
+def _types() -> Mapping[str, object]:
+    import typing
+
+    return typing.get_type_hints(Settings)
+
+
+_TYPES = _types()
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

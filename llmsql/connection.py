@@ -1,0 +1,280 @@
+"""`Connection`: a DuckDB connection whose statements may also be llmsql's, and may call models.
+
+Owns one DuckDB connection, the split of a script into statements, and one lock. How a statement that
+calls models is run is the session's; everything else is DuckDB's own API.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import duckdb
+
+from llmsql.config import Settings
+from llmsql.errors import CatalogError, ClosedError
+from llmsql.functions import library, primitives
+from llmsql.runtime.engine import Engine
+from llmsql.runtime.session import Scope, Session, pending_table
+from llmsql.statements import Rows, parse
+from llmsql.syntax import script
+
+FETCHES = frozenset(
+    "fetchone fetchmany fetchall fetchdf fetch_df fetch_df_chunk fetchnumpy df pl arrow "
+    "fetch_arrow_table fetch_record_batch to_arrow_table to_arrow_reader torch tf".split()
+)
+FORGETS_SHADOWS = frozenset({"rollback", "abort"})
+
+
+def connect(
+    database: str = ":memory:",
+    *,
+    read_only: bool = False,
+    config: Mapping[str, Any] | None = None,
+) -> Connection:
+    """Open *database*, a path or ":memory:", and return a connection to it.
+
+    *config* is DuckDB's. Connections of one process to the same file share its deployed models.
+    """
+    engine = Engine.open(
+        str(database), read_only=read_only, config=config or {}, primitives=primitives
+    )
+    return Connection(engine, engine.root.cursor())
+
+
+class Connection:
+    """One DuckDB connection that also knows llmsql's statements and the deployed models."""
+
+    def __init__(self, engine: Engine, con: Any, settings: Settings | None = None) -> None:
+        self.engine = engine
+        self.settings = settings or Settings.from_environment()
+        self._con = con
+        self._session = Session(con, engine)
+        self._lock = threading.RLock()
+        self._is_closed = False
+        engine.children.add(self)
+        library.install(con, self.settings.udf_folder)
+
+    def execute(
+        self,
+        query: str,
+        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        namespace: Mapping[str, Any] | None = None,
+    ) -> Connection:
+        """Run the statements of *query*, ours and DuckDB's; the last one's result is then fetched.
+
+        *parameters* belong to the last statement. *namespace* holds the Python variables that may be
+        read as tables, in place of the caller's own.
+        """
+        scope = _scope(namespace, sys._getframe(1))
+        with self._entered():
+            self._execute(query, parameters, scope)
+        return self
+
+    def sql(
+        self, query: str, *, alias: str = "", params: Any = None, namespace: Any = None
+    ) -> Any:
+        """Run *query* and return a relation, or None where it has no rows.
+
+        Where models are called the relation holds the finished rows and calls none again.
+        """
+        scope = _scope(namespace, sys._getframe(1))
+        with self._entered():
+            pieces = list(script.split(query))
+            if any(self._needs_us(piece) for piece in pieces):
+                self._execute(query, params, scope)
+                return self._relation()
+            self._session.finish()
+            options = {"alias": alias, "params": params} if params is not None else {"alias": alias}
+            return scope.call(partial(self._con.sql, query, **options))
+
+    query = sql
+
+    def executemany(self, query: str, parameters: Sequence[Any]) -> Connection:
+        """Run *query* once for each set of *parameters*."""
+        scope = _scope(None, sys._getframe(1))
+        with self._entered():
+            if self._session.calls_models(query):
+                for values in parameters:
+                    self._execute(query, values, scope)
+            else:
+                self._session.finish()
+                scope.call(partial(self._con.executemany, query, parameters))
+        return self
+
+    def statements(self, query: str) -> Iterator[script.Piece]:
+        """Yield the statements of a script, each with the line it starts on."""
+        return script.split(query)
+
+    def cursor(self) -> Connection:
+        """Return another connection to the same database, with the same models."""
+        with self._entered():
+            self.engine.users += 1
+            return Connection(self.engine, self._con.cursor(), self.settings)
+
+    duplicate = cursor
+
+    def register(self, view_name: str, python_object: Any) -> Connection:
+        """Make *python_object* readable as the table *view_name*, as DuckDB does."""
+        with self._entered():
+            self._con.register(view_name, python_object)
+            if hasattr(python_object, "read_next_batch"):
+                self._session.once.add(view_name.lower())
+            else:
+                self._session.once.discard(view_name.lower())
+        return self
+
+    def change_settings(self, settings: Settings) -> None:
+        """Deploy and run with *settings* from now on."""
+        if settings.udf_folder != self.settings.udf_folder:
+            library.install(self._con, settings.udf_folder)
+        self.settings = settings
+        self._session.on_error = settings.on_error
+
+    def refuse_in_transaction(self, what: str) -> None:
+        """Raise CatalogError inside a transaction: its rollback would lose a function."""
+        if self._session.in_transaction():
+            raise CatalogError(f"cannot {what} inside a transaction\n  COMMIT or ROLLBACK first")
+
+    def has_macro(self, name: str) -> bool:
+        """True when the database has a macro of that name which is not ours."""
+        rows = self._con.execute(
+            "SELECT count(*) FROM duckdb_functions() WHERE lower(function_name) = lower(?)"
+            " AND NOT internal",
+            [name],
+        )
+        return bool(rows.fetchone()[0])
+
+    def keep(self, rows: Rows, name: str) -> None:
+        """Keep *rows* as the temporary table *name*."""
+        scope = Scope(locals={"llmsql_rows": rows.table()})
+        text = f'CREATE OR REPLACE TEMP TABLE "{name}" AS FROM llmsql_rows'
+        scope.call(partial(self._con.execute, text))
+
+    def interrupt(self) -> None:
+        """Stop the running statement, from another thread; what it computed is kept."""
+        collector = self._session.collector
+        if collector is not None:
+            collector.cancelled.set()
+        self._con.interrupt()
+
+    def close(self) -> None:
+        """Close the connection; the last one of a database unloads its models."""
+        if self._is_closed:
+            return
+        with self._lock:
+            self._session.finish()
+            self.close_native()
+            self.engine.children.discard(self)
+            self.engine.release()
+
+    def close_native(self) -> None:
+        """Close the DuckDB connection alone; the engine is going away."""
+        self._is_closed = True
+        self._con.close()
+
+    @property
+    def description(self) -> Any:
+        """The columns of the pending result, as DB-API has it."""
+        return self._open()._con.description
+
+    @property
+    def rowcount(self) -> int:
+        """-1: DuckDB does not know before the rows are fetched."""
+        return int(self._open()._con.rowcount)
+
+    def __enter__(self) -> Connection:
+        return self._open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        attribute = getattr(self._open()._con, name)
+        if name in FETCHES:
+            return self._guarded(attribute)
+        if name in FORGETS_SHADOWS:
+            self._session.forget_shadows()
+        return attribute
+
+    def _execute(self, query: str, parameters: Any, scope: Scope) -> None:
+        pieces = list(script.split(query))
+        if not any(self._needs_us(piece) for piece in pieces):
+            self._session.finish()
+            self._session.sync()
+            arguments = (query,) if parameters is None else (query, parameters)
+            scope.call(partial(self._con.execute, *arguments))
+            return
+        for index, piece in enumerate(pieces):
+            given = parameters if index == len(pieces) - 1 else None
+            if piece.is_ours:
+                self._session.finish()
+                self._show(parse(piece.text).run(self))
+            else:
+                self._session.execute(piece.text, given, scope)
+
+    def _needs_us(self, piece: script.Piece) -> bool:
+        return piece.is_ours or self._session.calls_models(piece.text) or _ends_shadows(piece.text)
+
+    def _show(self, rows: Rows) -> None:
+        """Make *rows* the pending result."""
+        scope = Scope(locals={"llmsql_rows": rows.table()})
+        scope.call(partial(self._con.execute, "SELECT * FROM llmsql_rows"))
+
+    def _relation(self) -> Any:
+        """A relation over the pending result, typed as it is."""
+        if self._con.description is None:
+            return None
+        types = [str(column[1]) for column in self._con.description]
+        names = [column[0] for column in self._con.description]
+        rows = self._guarded(partial(pending_table, self._con))()
+        held = rows.rename_columns([f"c{index}" for index in range(len(names))])
+        items = ", ".join(
+            f'c{index}::{kind} AS "{name.replace(chr(34), chr(34) * 2)}"'
+            for index, (name, kind) in enumerate(zip(names, types, strict=True))
+        )
+        relation = self._con.from_arrow(held)
+        return relation.project(items) if items else relation
+
+    def _guarded(self, fetch: Callable[..., Any]) -> Callable[..., Any]:
+        """*fetch*, raising what a model function raised while rows were streamed."""
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            with self._lock:
+                try:
+                    result = fetch(*args, **kwargs)
+                except duckdb.Error as error:
+                    original = self._session.raised(error)
+                    raise (error if original is error else original) from error.__cause__
+                if self._session.collector is not None:
+                    self._session.warn(self._session.collector)
+                return self if result is self._con else result
+
+        return guarded
+
+    def _entered(self) -> threading.RLock:
+        """The lock of an open connection: two threads' statements must not mix."""
+        self._open()
+        return self._lock  # type: ignore[return-value]
+
+    def _open(self) -> Connection:
+        if self._is_closed:
+            raise ClosedError("the connection is closed\n  llmsql.connect() opens another")
+        return self
+
+
+def _scope(namespace: Mapping[str, Any] | None, frame: Any) -> Scope:
+    if namespace is not None:
+        return Scope(globals=dict(namespace))
+    return Scope(globals=frame.f_globals, locals=frame.f_locals)
+
+
+def _ends_shadows(text: str) -> bool:
+    """True for statements after which the session has to make its macros again."""
+    return text.lstrip().lower().startswith(("rollback", "abort"))

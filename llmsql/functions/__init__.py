@@ -1,0 +1,33 @@
+"""SQL functions that call models: the primitives, and one for each deployed model.
+
+A primitive is one file here, found by its name, with a class `Function`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmsql.functions.base import ModelFunction
+    from llmsql.runtime.engine import Engine, SqlFunction
+    from llmsql.types import Kind
+
+_NOT_PRIMITIVES = ("base", "columns", "library")
+
+
+def classes() -> list[type[ModelFunction]]:
+    """The class of every primitive."""
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NOT_PRIMITIVES)
+    return [importlib.import_module(f"{__name__}.{name}").Function for name in names]
+
+
+def primitives(engine: Engine) -> list[SqlFunction]:
+    """One of every primitive, for *engine*."""
+    return [cls(engine) for cls in classes()]
+
+
+def of_kind(kind: Kind) -> type[ModelFunction]:
+    """The class that calls models of *kind*."""
+    return next(cls for cls in classes() if cls.kind == kind)

@@ -1,0 +1,180 @@
+"""What a SQL function that calls a model is: Arrow columns in, one Arrow array out.
+
+Knows which inputs are asked of which deployment under which options. What happens to an input that
+is not known yet is the collector's decision; computing it is the scheduler's.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from typing import Any, ClassVar
+
+from llmsql.errors import CatalogError
+from llmsql.functions import columns as read
+from llmsql.functions.columns import Column
+from llmsql.runtime import scheduler
+from llmsql.runtime.answers import MISSING, Answers
+from llmsql.runtime.collector import UNTAGGED, Collector, Mode
+from llmsql.runtime.deployments import Deployment
+from llmsql.runtime.engine import Engine
+from llmsql.types import Kind, read_options
+
+log = logging.getLogger("llmsql")
+
+Keys = list[Hashable]
+
+
+class ModelFunction(ABC):
+    """A primitive (`llm_generate`), or the function of one deployed model (*model* given)."""
+
+    name: str
+    kind: ClassVar[Kind]
+    inputs: ClassVar[int]
+    takes_options: ClassVar[bool] = False
+
+    def __init__(self, engine: Engine, model: str | None = None) -> None:
+        self.engine = engine
+        self.model = model
+        if model is not None:
+            self.name = model
+
+    @property
+    def arities(self) -> tuple[int, ...]:
+        """How many arguments it takes: the inputs, perhaps options, perhaps a model's name."""
+        most = self.inputs + self.takes_options + (self.model is None)
+        return tuple(range(self.inputs, most + 1))
+
+    @property
+    @abstractmethod
+    def return_type(self) -> str:
+        """The SQL type it returns."""
+
+    @abstractmethod
+    def keys(self, inputs: Sequence[Column]) -> Keys:
+        """The input of each row as a key; None where it is NULL."""
+
+    @abstractmethod
+    def array(self, values: list[Any]) -> Any:
+        """The answers as an Arrow array of `return_type`."""
+
+    def __call__(self, *columns: Column) -> Any:
+        """Answer one chunk. DuckDB calls this, from several threads."""
+        collector, rank, arguments = self._caller(columns)
+        try:
+            return self.array(self._values(arguments, collector, rank))
+        except BaseException as error:
+            # DuckDB keeps only the text of an exception: the connection raises the original.
+            collector.error = collector.error or error
+            raise
+
+    def _caller(self, columns: Sequence[Column]) -> tuple[Collector, int, Sequence[Column]]:
+        """Whose statement this is: ours by its tag, or any other client's."""
+        if columns and read.is_tag(columns[-1]):
+            tag = read.first(columns[-1]) or {}
+            collector = self.engine.collectors.get(tag.get("llmsql") or 0)
+            if collector is not None:
+                return collector, tag.get("rank", UNTAGGED), columns[:-1]
+            columns = columns[:-1]
+        return Collector(), UNTAGGED, columns
+
+    def _values(self, arguments: Sequence[Column], collector: Collector, rank: int) -> list[Any]:
+        if len(arguments) not in self.arities:
+            wanted = " or ".join(map(str, self.arities))
+            raise TypeError(f"{self.name}() takes {wanted} arguments, not {len(arguments)}")
+        keys = self.keys(arguments[: self.inputs])
+        options, models = self._extras(arguments[self.inputs :])
+        if (options is None or read.is_constant(options)) and (
+            models is None or read.is_constant(models)
+        ):
+            deployment = self._deployment(read.first(models) if models is not None else None)
+            given = read.mappings(options)[0] if options is not None else None
+            answers = self._answers(deployment, given, collector)
+            return self._answer(deployment, answers, keys, collector, rank)
+        return self._by_row(keys, options, models, collector, rank)
+
+    def _extras(self, extras: Sequence[Column]) -> tuple[Column | None, Column | None]:
+        """Which of the arguments behind the inputs are options, and which the model's name."""
+        options = models = None
+        for column in extras:
+            if column.null_count == len(column):
+                continue
+            if self.takes_options and options is None and read.looks_like_options(column):
+                options = column
+            elif self.model is None and models is None:
+                models = column
+            else:
+                read.mappings(column)  # says what options look like
+        return options, models
+
+    def _deployment(self, name: str | None) -> Deployment:
+        deployments = self.engine.deployments
+        name = self.model or name
+        if name is None:
+            return deployments.first(self.kind)
+        deployment = deployments.get(name)
+        if deployment.spec.kind != self.kind:
+            raise CatalogError(
+                f'model "{name}" is of kind {deployment.spec.kind}; {self.name}() wants {self.kind}'
+            )
+        return deployment
+
+    def _answers(self, deployment: Deployment, options: Any, collector: Collector) -> Answers:
+        if not self.takes_options:
+            return collector.answers(deployment, None)
+        given = {**deployment.spec.defaults, **(options or {})}
+
+        def make() -> Any:
+            owner = f'model "{deployment.name}"'
+            return read_options(deployment.backend.sampling, given, owner=owner)
+
+        return collector.answers(deployment, deployment.sampling(repr(given), make))
+
+    def _answer(
+        self,
+        deployment: Deployment,
+        answers: Answers,
+        keys: Keys,
+        collector: Collector,
+        rank: int,
+    ) -> list[Any]:
+        known = answers.known
+        try:
+            return [known[key] for key in keys]
+        except KeyError:
+            values = [known.get(key, MISSING) for key in keys]
+        if collector.mode is not Mode.SPOT:
+            return collector.unknown(deployment, answers, keys, values, rank)
+        missing = {k for k, v in zip(keys, values, strict=True) if v is MISSING}
+        scheduler.resolve(deployment, answers, list(missing), collector)
+        failures = collector.failures(answers)
+        for error in map(failures.get, missing & failures.keys()):
+            log.warning("a call of %s failed: %s", deployment.name, error)
+        return [known.get(key) for key in keys]
+
+    def _by_row(
+        self,
+        keys: Keys,
+        options: Column | None,
+        models: Column | None,
+        collector: Collector,
+        rank: int,
+    ) -> list[Any]:
+        """Answer a chunk whose rows differ in options or in model, group by group."""
+        rows = len(keys)
+        given = read.mappings(options) if options is not None else [None] * rows
+        names = read.texts(models) if models is not None else [None] * rows
+        groups: dict[tuple[str | None, str], list[int]] = {}
+        for row in range(rows):
+            groups.setdefault((names[row], repr(given[row])), []).append(row)
+        values: list[Any] = [None] * rows
+        for (name, _), members in groups.items():
+            deployment = self._deployment(name)
+            answers = self._answers(deployment, given[members[0]], collector)
+            group = [keys[row] for row in members]
+            answered = self._answer(deployment, answers, group, collector, rank)
+            for row, value in zip(members, answered, strict=True):
+                values[row] = value
+        return values
+

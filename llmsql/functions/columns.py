@@ -1,0 +1,91 @@
+"""Reading the Arrow columns that DuckDB passes to a function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from llmsql.errors import OptionError
+from llmsql.syntax.ranks import TAG
+
+Column = Any  # a pyarrow.ChunkedArray or Array; pyarrow ships no types
+
+
+def is_tag(column: Column) -> bool:
+    """True for the argument that `Connection` adds: {'llmsql': token, 'rank': …}."""
+    kind = column.type
+    return pa.types.is_struct(kind) and kind.num_fields > 0 and kind.field(0).name == TAG
+
+
+def first(column: Column) -> Any:
+    """The value of the first row."""
+    return column[0].as_py() if len(column) else None
+
+
+def is_constant(column: Column) -> bool:
+    """True when every row holds the same value."""
+    rows = len(column)
+    return rows < 2 or bool(column.slice(1).equals(column.slice(0, rows - 1)))
+
+
+def texts(column: Column) -> list[str | None]:
+    """The rows as text, cast by DuckDB's own rules where they are of another type."""
+    kind = column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        if column.null_count == len(column):
+            return [None] * len(column)
+        column = _cast(column)
+    return column.to_pylist()  # type: ignore[no-any-return]
+
+
+def mappings(column: Column) -> list[Mapping[str, Any] | None]:
+    """The rows as options: STRUCT, MAP or JSON text; raises OptionError for anything else."""
+    if is_constant(column):
+        return [_mapping(first(column))] * len(column)
+    return [_mapping(row) for row in column.to_pylist()]
+
+
+def looks_like_options(column: Column) -> bool:
+    """True for STRUCT and MAP, and for text that holds a JSON object."""
+    kind = column.type
+    if pa.types.is_struct(kind) or pa.types.is_map(kind):
+        return True
+    value = next((v for v in column.to_pylist() if v is not None), None)
+    return isinstance(value, str) and value.lstrip().startswith("{")
+
+
+def _mapping(row: Any) -> Mapping[str, Any] | None:
+    if row is None or isinstance(row, dict):
+        return row
+    if isinstance(row, list):  # a MAP
+        return dict(row)
+    if isinstance(row, str):
+        try:
+            value = json.loads(row)
+        except ValueError:
+            value = None
+        if isinstance(value, dict):
+            return value
+    raise OptionError(
+        f"options are a STRUCT, a MAP or a JSON object, not {row!r}\n"
+        "  for example: {'temperature': 0.7, 'max_tokens': 50}"
+    )
+
+
+@cache
+def _scratch() -> Any:
+    return duckdb.connect(":memory:")
+
+
+def _cast(column: Column) -> Column:
+    con = _scratch().cursor()
+    try:
+        con.register("given", pa.table({"value": column}))
+        return con.sql("SELECT value::VARCHAR AS value FROM given").to_arrow_table()["value"]
+    finally:
+        con.close()

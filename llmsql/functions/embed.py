@@ -1,0 +1,44 @@
+"""`llm_embed(text [, model])`: the vector of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from llmsql.functions import base
+from llmsql.functions import columns as read
+from llmsql.functions.columns import Column
+
+
+class Function(base.ModelFunction):
+    """Text in, vector out: FLOAT[n] for a deployed model, FLOAT[] for the primitive, which serves any."""
+
+    name = "llm_embed"
+    kind = "emb"
+    inputs = 1
+
+    @property
+    def dimension(self) -> int | None:
+        """The length of the vectors, where one model makes them all."""
+        return self.engine.deployments.get(self.model).model.dimension if self.model else None
+
+    @property
+    def return_type(self) -> str:
+        return f"FLOAT[{self.dimension}]" if self.dimension else "FLOAT[]"
+
+    def keys(self, inputs: Sequence[Column]) -> base.Keys:
+        """The texts."""
+        return read.texts(inputs[0])  # type: ignore[return-value]
+
+    def array(self, values: list[Any]) -> Any:
+        """The vectors."""
+        dimension = self.dimension
+        if dimension is None:
+            return pa.array(values, pa.list_(pa.float32()))
+        empty = np.zeros(dimension, np.float32)
+        flat = np.concatenate([empty if value is None else value for value in values] or [empty[:0]])
+        nulls = pa.array([value is None for value in values])
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat), dimension, mask=nulls)

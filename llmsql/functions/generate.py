@@ -1,0 +1,30 @@
+"""`llm_generate(prompt [, options] [, model])`: ask a chat model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from llmsql.functions import base
+from llmsql.functions import columns as read
+from llmsql.functions.columns import Column
+
+
+class Function(base.ModelFunction):
+    """Text in, text out; the second argument may be options or a model's name."""
+
+    name = "llm_generate"
+    kind = "chat"
+    inputs = 1
+    takes_options = True
+    return_type = "VARCHAR"
+
+    def keys(self, inputs: Sequence[Column]) -> base.Keys:
+        """The prompts."""
+        return read.texts(inputs[0])  # type: ignore[return-value]
+
+    def array(self, values: list[Any]) -> Any:
+        """The completions."""
+        return pa.array(values, pa.string())

@@ -1,0 +1,110 @@
+"""The SQL functions of `udfs/`: files with one macro each, installed on every connection.
+
+A file is its comment, a `CREATE OR REPLACE MACRO`, a `COMMENT ON MACRO`, and its tested examples in a
+block comment. Folders are topics only; a user's own folder comes later and wins.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from llmsql.errors import CatalogError
+from llmsql.syntax import script
+
+log = logging.getLogger("llmsql")
+
+_HEADER = re.compile(r"CREATE\s+OR\s+REPLACE\s+MACRO\s+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Macro:
+    """One file of the library: the macro's name is the file's."""
+
+    name: str
+    path: Path
+    text: str
+
+    @property
+    def statements(self) -> list[str]:
+        """Its SQL statements, without the examples."""
+        return [piece.text for piece in script.split(self.text)]
+
+    @property
+    def comment(self) -> str:
+        """Its first line: what it is for."""
+        return self.text.split("\n", 1)[0].removeprefix("--").strip()
+
+    @property
+    def signature(self) -> str:
+        """Its name and parameters."""
+        match = re.search(r"MACRO\s+(\w+\([^)]*\))", self.text)
+        return match[1] if match else self.name
+
+    @property
+    def examples(self) -> str:
+        """Its tested examples, in sqllogictest form."""
+        match = re.search(r"/\*\n(query.*?)\*/", self.text, re.DOTALL)
+        return match[1] if match else ""
+
+
+def folder() -> Path:
+    """Where the library's files are: inside the wheel, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    return package / "udfs" if (package / "udfs").is_dir() else package.parent / "udfs"
+
+
+def macros(path: Path) -> Iterator[Macro]:
+    """Yield the macros under *path*, by name."""
+    for file in sorted(path.rglob("*.sql"), key=lambda file: file.stem):
+        yield Macro(file.stem, file, file.read_text(encoding="utf-8"))
+
+
+@cache
+def shipped() -> tuple[Macro, ...]:
+    """The macros that come with llmsql."""
+    return tuple(macros(folder()))
+
+
+def install(con: Any, own_folder: str | None) -> None:
+    """Make the library's macros, and those of *own_folder*, temporary macros of *con*.
+
+    A broken file is logged by its name and left out; raises CatalogError when there is no such folder.
+    """
+    for macro in _all(own_folder):
+        try:
+            for statement in macro.statements:
+                con.execute(_temporary(statement))
+        except duckdb.Error as error:
+            log.warning("%s is left out: %s", macro.path, error)
+
+
+def install_permanently(con: Any, own_folder: str | None) -> list[Macro]:
+    """Create the macros in the database of *con*, for its other clients; returns them."""
+    installed = _all(own_folder)
+    for macro in installed:
+        for statement in macro.statements:
+            con.execute(statement)
+    return installed
+
+
+def _all(own_folder: str | None) -> list[Macro]:
+    found = list(shipped())
+    if own_folder:
+        path = Path(own_folder).expanduser()
+        if not path.is_dir():
+            raise CatalogError(f'udf_folder "{own_folder}" is no folder')
+        found += macros(path)
+    return found
+
+
+def _temporary(statement: str) -> str:
+    text = _HEADER.sub("CREATE OR REPLACE TEMP MACRO ", statement, count=1)
+    return re.sub(r"COMMENT\s+ON\s+MACRO\s+", "COMMENT ON MACRO temp.main.", text, count=1)

@@ -1,0 +1,1 @@
+"""Deployed models at work: what is loaded, what is known, and what is asked next."""

@@ -1,0 +1,33 @@
+"""What models have answered: input to value, for one deployment under one sampling.
+
+Owns only memory of the process; nothing is written to disk. An input is a prompt, a text, or a
+(query, passage) pair, and the input None is NULL: known from the start, as NULL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from itertools import islice
+from typing import Any
+
+MISSING = object()
+
+
+class Answers:
+    """The known answers of one deployment under one sampling."""
+
+    __slots__ = ("known", "sampling")
+
+    def __init__(self, sampling: Any) -> None:
+        self.sampling = sampling
+        self.known: dict[Hashable, Any] = {None: None}
+
+    def __len__(self) -> int:
+        return len(self.known) - 1
+
+    def shrink(self, size: int) -> None:
+        """Forget the oldest answers beyond *size* of them."""
+        excess = len(self) - size
+        if excess > 0:
+            for key in list(islice(self.known, 1, excess + 1)):
+                del self.known[key]

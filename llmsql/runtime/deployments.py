@@ -1,0 +1,138 @@
+"""Models loaded in this process, by name, and how long they stay.
+
+Owns loading, replacing and unloading. What is asked of a model, and in what order, is the scheduler's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from llmsql.backends.base import Backend, Model
+from llmsql.errors import CatalogError, suggestion
+from llmsql.runtime.answers import Answers
+from llmsql.types import Kind, ModelSpec
+
+MAX_ANSWERS = 4_000_000
+
+
+class Deployment:
+    """One loaded model, its thread and its answers.
+
+    The model runs in the deployment's own thread, one call at a time, so that whoever waits for it
+    can be interrupted.
+    """
+
+    def __init__(self, spec: ModelSpec, backend: Backend, model: Model, seconds: float) -> None:
+        self.spec = spec
+        self.backend = backend
+        self.model = model
+        self.seconds = seconds
+        self.turn = threading.RLock()  # held while inputs are computed, so that none is twice
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"llmsql-{spec.name}")
+        self._answers: dict[Any, Answers] = {}
+        self._samplings: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def answers(self, sampling: Any) -> Answers:
+        """What is known under *sampling*, shared by all statements."""
+        return self._answers.setdefault(sampling, Answers(sampling))
+
+    def sampling(self, text: str, make: Callable[[], Any]) -> Any:
+        """The sampling that options written as *text* mean, made once."""
+        if text not in self._samplings:
+            self._samplings[text] = make()
+        return self._samplings[text]
+
+    def shrink(self) -> None:
+        """Forget the oldest answers beyond what memory is meant for; between statements only."""
+        for answers in self._answers.values():
+            answers.shrink(MAX_ANSWERS)
+
+    def retire(self) -> None:
+        """Unload the model once the call in hand is done."""
+        try:
+            self.thread.submit(self.model.unload)
+        except RuntimeError:  # the interpreter is going down, and its threads are gone
+            self.model.unload()
+        self.thread.shutdown(wait=False)
+
+
+class Deployments:
+    """The deployments of one database."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Deployment] = {}
+        self._loading: set[str] = set()
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Deployment]:
+        return iter(list(self._by_name.values()))
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower() in self._by_name
+
+    def get(self, name: str) -> Deployment:
+        """Return the deployment called *name*; raises CatalogError with the nearest name."""
+        found = self._by_name.get(name.lower())
+        if found is None:
+            names = [deployment.name for deployment in self]
+            raise CatalogError(
+                f'there is no model "{name}"{suggestion(name, names)}\n  !llm model list shows them'
+            )
+        return found
+
+    def first(self, kind: Kind) -> Deployment:
+        """Return the deployment of *kind* that came first; raises CatalogError where there is none."""
+        for deployment in self:
+            if deployment.spec.kind == kind:
+                return deployment
+        raise CatalogError(
+            f"no {kind} model is deployed\n"
+            "  RUN command AS LLM WHERE action='infer' AND localModelDir='…' AND udfName='…';"
+        )
+
+    @contextmanager
+    def loading(self, name: str) -> Iterator[None]:
+        """Hold *name* while its model loads; raises CatalogError when somebody else does."""
+        key = name.lower()
+        with self._lock:
+            if key in self._loading:
+                raise CatalogError(
+                    f'a model named "{name}" is being deployed right now\n'
+                    "  wait for it, or choose another udfName"
+                )
+            self._loading.add(key)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._loading.discard(key)
+
+    def load(self, spec: ModelSpec, backend: Backend) -> Deployment:
+        """Load the model of *spec*; nothing is replaced yet."""
+        started = time.perf_counter()
+        model = backend.load(spec)
+        return Deployment(spec, backend, model, time.perf_counter() - started)
+
+    def put(self, deployment: Deployment) -> Deployment | None:
+        """Serve *deployment* under its name from now on; returns the one it replaces."""
+        with self._lock:
+            key = deployment.name.lower()
+            replaced = self._by_name.get(key)
+            self._by_name[key] = deployment
+            return replaced
+
+    def take(self, name: str) -> Deployment:
+        """Stop serving *name* and return what served it; raises CatalogError if nothing did."""
+        deployment = self.get(name)
+        with self._lock:
+            self._by_name.pop(name.lower(), None)
+        return deployment

@@ -1,0 +1,160 @@
+"""The pass loop: run a query until no model call in it is unknown, computing what is between passes.
+
+Owns passes, their number and their transaction. What a pass notes is the collector's, how it is
+computed the scheduler's. A query that cannot be settled this way raises Unsettled; the caller then
+runs the original statement, which is always right: its functions resolve on the spot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+
+from llmsql.runtime import scheduler
+from llmsql.runtime.collector import Collector, Mode
+from llmsql.syntax.rewrite import Plan
+
+RESULT = "llmsql_result"
+MAX_LIMIT_PASSES = 64
+
+
+class Unsettled(Exception):
+    """The query is to be run as it was written."""
+
+
+class Resolver:
+    """Settles the queries of one statement on one DuckDB connection."""
+
+    def __init__(self, con: Any, collector: Collector, execute: Callable[[str], Any]) -> None:
+        self.con = con
+        self.collector = collector
+        self.execute = execute  # runs the user's text with his parameters and his variables
+        self.columns: list[tuple[str, str]] = []
+        self.in_own_transaction = False
+
+    @contextmanager
+    def transaction(self, is_own: bool) -> Iterator[None]:
+        """All passes of a statement share one: `now()` and other writers stand still."""
+        self.in_own_transaction = is_own
+        if is_own:
+            self.con.execute("BEGIN TRANSACTION")
+        try:
+            yield
+        except BaseException:
+            if is_own:
+                self._roll_back()
+            raise
+        else:
+            if is_own:
+                self.con.execute("COMMIT")
+
+    def bind(self, statement: str) -> None:
+        """Raise Unsettled unless DuckDB can plan *statement*; nothing is run, no model asked."""
+        self.collector.begin(Mode.MUTE)
+        try:
+            self.execute(f"EXPLAIN {statement}").fetchall()
+        except duckdb.Error as error:
+            self._restart()
+            raise Unsettled from error
+
+    def settle(self, plan: Plan, sql: str) -> None:
+        """Leave the rows of *sql*, planned as *plan*, in the temp table RESULT."""
+        self.columns = self._describe(sql)
+        if plan.limit is not None:
+            self._settle_limit(plan)
+        else:
+            self._settle(plan.text, plan.sites + 2)
+
+    def result_query(self) -> str:
+        """The query over RESULT that gives the rows their names back."""
+        items = ", ".join(
+            f'c{index} AS "{name.replace(chr(34), chr(34) * 2)}"'
+            for index, (name, _) in enumerate(self.columns)
+        )
+        return f"SELECT {items} FROM temp.main.{RESULT}"
+
+    def _settle(self, text: str, passes: int) -> None:
+        while passes > 0:
+            error = self._pass(text, len(self.columns), Mode.COLLECT)
+            if not self.collector.has_met_unknown:
+                if error is not None:
+                    raise Unsettled from error
+                return
+            passes -= not self.collector.is_full
+            if not self._compute(self.collector.lowest()):
+                break
+            if error is not None:
+                self._restart()
+        raise Unsettled
+
+    def _settle_limit(self, plan: Plan) -> None:
+        """Let passes see ever more unknown rows until LIMIT rows stand before the first of them."""
+        budget = self.collector.limit
+        budget.where_rank = plan.where_rank if plan.is_tagged else _ALL_RANKS
+        budget.double()
+        for _ in range(MAX_LIMIT_PASSES):
+            error = self._pass(plan.limited_text, len(self.columns) + 1, Mode.LIMIT)
+            if error is not None:
+                raise Unsettled from error
+            if not self.collector.has_met_unknown:
+                return
+            behind = self.collector.at(where=False)
+            if self._rows() == plan.limit:
+                if not behind:
+                    return
+                self._compute(behind)
+            elif where := self.collector.at(where=True):
+                self._compute(where)
+                budget.double()
+            else:
+                self._compute(behind)
+        raise Unsettled
+
+    def _pass(self, text: str, width: int, mode: Mode) -> duckdb.Error | None:
+        """Run *text* into RESULT; returns the error of a pass that failed on its own."""
+        self.collector.begin(mode)
+        names = ", ".join(f"c{index}" for index in range(width))
+        try:
+            self.execute(f"CREATE OR REPLACE TEMP TABLE {RESULT}({names}) AS {text}\n")
+        except duckdb.Error as error:
+            if self.collector.error is not None:
+                raise self.collector.error from error
+            return error
+        return None
+
+    def _describe(self, sql: str) -> list[tuple[str, str]]:
+        self.collector.begin(Mode.MUTE)
+        try:
+            rows = self.execute(f"DESCRIBE {sql}\n").fetchall()
+        except duckdb.Error as error:
+            self._restart()
+            raise Unsettled from error
+        return [(row[0], row[1]) for row in rows]
+
+    def _compute(self, noted: dict[Any, Any]) -> bool:
+        """Compute what was noted; False when there was nothing."""
+        for (deployment, answers), keys in noted.items():
+            scheduler.resolve(deployment, answers, list(keys), self.collector)
+        return bool(noted)
+
+    def _rows(self) -> int:
+        row = self.con.execute(f"SELECT count(*) FROM temp.main.{RESULT}").fetchone()
+        return int(row[0])
+
+    def _restart(self) -> None:
+        if self.in_own_transaction:
+            self._roll_back()
+            self.con.execute("BEGIN TRANSACTION")
+
+    def _roll_back(self) -> None:
+        try:
+            self.con.execute("ROLLBACK")
+        except duckdb.Error as error:
+            if "no transaction is active" not in str(error):
+                raise
+
+
+_ALL_RANKS = 1 << 30

@@ -1,0 +1,134 @@
+"""From distinct inputs to stored answers: the only caller of a model.
+
+Orders inputs for the engine, runs the model in its deployment's thread, stores each answer as it
+arrives, and finds the one row that breaks a batch. Which inputs are needed is the resolver's business.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
+
+from llmsql.errors import BackendError, GenerationError, LlmsqlError
+from llmsql.runtime.answers import Answers
+from llmsql.runtime.collector import Collector
+from llmsql.runtime.deployments import Deployment
+from llmsql.types import Completion, Prompt
+
+POLL_SECONDS = 0.2
+HOPELESS = 8
+"""So many rows alone in their batch that all fail, with no answer among them, mean that every row would."""
+
+
+def resolve(
+    deployment: Deployment, answers: Answers, keys: Sequence[Hashable], collector: Collector
+) -> None:
+    """Compute and store the answer of every one of *keys*, which are distinct, unless it is known.
+
+    Raises BackendError where every row would fail. Interrupting the wait leaves what was computed,
+    and frees the model after the step in hand.
+    """
+    with deployment.turn:
+        failures = collector.failures(answers)
+        unknown = sorted(k for k in keys if k not in answers.known and k not in failures)
+        if unknown:
+            _wait(deployment, _Run(deployment, answers, unknown, collector), collector)
+
+
+def _wait(deployment: Deployment, run: _Run, collector: Collector) -> None:
+    """Let *run* run in the deployment's thread, and look up five times a second."""
+    future = deployment.thread.submit(run)
+    try:
+        while True:
+            if collector.cancelled.is_set():
+                raise KeyboardInterrupt
+            try:
+                return future.result(timeout=POLL_SECONDS)
+            except TimeoutError:
+                if future.done():
+                    raise
+    except BaseException:
+        run.stopped.set()
+        raise
+
+
+class _Run:
+    """One set of inputs on its way through a model, in the deployment's thread."""
+
+    def __init__(
+        self, deployment: Deployment, answers: Answers, keys: list[Any], collector: Collector
+    ) -> None:
+        self.answers = answers
+        self.keys = keys
+        self.collector = collector
+        self.stopped = threading.Event()
+        self.has_succeeded = False
+        self.lonely_failures = 0
+        self.call = _caller(deployment, answers)
+
+    def __call__(self) -> None:
+        """Run every key, splitting a batch that breaks until the broken row stands alone."""
+        waiting = [list(range(len(self.keys)))]
+        while waiting and not self.stopped.is_set():
+            batch = waiting.pop()
+            left, error = self._try(batch)
+            if error is None or not left:
+                continue
+            if len(left) > 1:
+                middle = len(left) // 2
+                waiting += [left[middle:], left[:middle]]
+                continue
+            self.lonely_failures += 1
+            if not self.has_succeeded and self.lonely_failures >= HOPELESS:
+                raise BackendError(f"the model fails on every row: {error}") from error
+            self._store(left[0], _as_row_error(error))
+
+    def _try(self, batch: list[int]) -> tuple[list[int], Exception | None]:
+        """Run *batch*; returns what is left of it when the model raised, and what it raised."""
+        left = dict.fromkeys(batch)
+        stream: Iterator[tuple[int, Any]] = iter(())
+        try:
+            stream = self.call([self.keys[i] for i in batch])
+            for index, result in stream:
+                left.pop(batch[index])
+                self._store(batch[index], result)
+                if self.stopped.is_set():
+                    return [], None
+        except LlmsqlError:
+            raise
+        except Exception as error:  # the row boundary: which row it was decides what happens
+            return list(left), error
+        finally:
+            close: Callable[[], None] = getattr(stream, "close", lambda: None)
+            close()
+        for index in left:
+            self._store(index, GenerationError("the model gave no answer"))
+        return [], None
+
+    def _store(self, index: int, result: Any) -> None:
+        key = self.keys[index]
+        counts = self.collector.counts
+        counts.computed += 1
+        if isinstance(result, GenerationError):
+            self.collector.fail(self.answers, key, result)
+            return
+        self.has_succeeded = True
+        if isinstance(result, Completion):
+            counts.cut += result.finish_reason == "length"
+            result = result.text
+        self.answers.known[key] = result
+
+
+def _caller(deployment: Deployment, answers: Answers) -> Callable[[list[Any]], Iterator[Any]]:
+    """How the model of *deployment* is asked, given keys."""
+    model = deployment.model
+    if deployment.spec.kind == "chat":
+        return lambda keys: model.generate([Prompt(key, answers.sampling) for key in keys])
+    return model.embed if deployment.spec.kind == "emb" else model.rerank
+
+
+def _as_row_error(error: Exception) -> GenerationError:
+    wrapped = GenerationError(f"{type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

@@ -1,0 +1,71 @@
+"""llmsql's own statements. One file per noun; each class says its syntax in one line.
+
+Found by looking into the files of this folder: nothing here names one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from llmsql.errors import StatementError
+from llmsql.statements.base import Rows, Statement
+from llmsql.syntax import grammar
+
+__all__ = ["Rows", "Statement", "classes", "parse"]
+
+
+@cache
+def classes() -> tuple[type[Statement], ...]:
+    """Every statement, in the order of their syntax lines; a word is tried before a placeholder."""
+    found = []
+    for module in pkgutil.iter_modules(__path__):
+        if module.name != "base":
+            members = vars(importlib.import_module(f"{__name__}.{module.name}")).values()
+            found += [
+                cls
+                for cls in members
+                if isinstance(cls, type) and issubclass(cls, Statement) and cls is not Statement
+            ]
+    return tuple(sorted(set(found), key=lambda cls: cls.syntax.replace("<", "~")))
+
+
+def parse(text: str) -> Statement:
+    """Return the statement that *text* is; raises StatementError saying where it stops being one."""
+    given = grammar.tokens(text)
+    best: grammar.Mismatch | None = None
+    expected: list[str] = []
+    for cls in classes():
+        try:
+            values = grammar.match(cls.pattern(), given)
+        except grammar.Mismatch as mismatch:
+            if best is None or mismatch.index > best.index:
+                best, expected = mismatch, []
+            if mismatch.index == best.index and mismatch.expected not in expected:
+                expected.append(mismatch.expected)
+            continue
+        return cls.make(values)
+    assert best is not None, "some statement exists"
+    raise StatementError(_message(text, given, best.index, expected))
+
+
+def _message(text: str, given: list[grammar.Token], index: int, expected: list[str]) -> str:
+    found = f'"{given[index].text}"' if index < len(given) else "the end of the statement"
+    offset = given[index].start if index < len(given) else len(text)
+    wanted = " or ".join([", ".join(expected[:-1]), expected[-1]]) if expected[1:] else expected[0]
+    lines = [f"{grammar.position(text, offset)}: expected {wanted}, found {found}"]
+    starts = [cls.syntax for cls in classes() if _is_near(cls, given, index)]
+    lines += [f"  {syntax}" for syntax in (starts or [cls.syntax for cls in classes()])]
+    return "\n".join(lines)
+
+
+def _is_near(cls: type[Statement], given: list[grammar.Token], index: int) -> bool:
+    """True when the statement's syntax begins with what was understood."""
+    if index == 0:
+        return False
+    try:
+        grammar.match(cls.pattern(), given[:index])
+    except grammar.Mismatch as mismatch:
+        return mismatch.index >= index
+    return True

@@ -1,0 +1,37 @@
+"""`!llm help`: what there is to type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from llmsql.errors import CatalogError, suggestion
+from llmsql.statements.base import Rows, Statement
+
+if TYPE_CHECKING:
+    from llmsql.connection import Connection
+
+
+@dataclass(frozen=True)
+class Help(Statement):
+    """Show the statements, or those that have a word: `!llm help model`."""
+
+    syntax: ClassVar[str] = "!llm help [<statement>]"
+    statement: str | None = None
+
+    def run(self, connection: Connection) -> Rows:
+        """One row a statement: its syntax and what it does."""
+        from llmsql.statements import classes
+
+        rows = [(cls.syntax + ";", (cls.__doc__ or "").split("\n", 1)[0]) for cls in classes()]
+        if self.statement:
+            word = self.statement.lower()
+            found = [row for row in rows if word in row[0].lower().rstrip(";").split()]
+            if not found:
+                words = {w for row in rows for w in row[0].rstrip(";").split() if w.isalpha()}
+                raise CatalogError(
+                    f'no statement has the word "{self.statement}"{suggestion(self.statement, words)}'
+                    "\n  !llm help; shows them all"
+                )
+            rows = found
+        return Rows(("syntax text", "meaning text"), rows)

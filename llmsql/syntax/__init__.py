@@ -1,0 +1,1 @@
+"""Text to names and values, and back. No database, no model."""

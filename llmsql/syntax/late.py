@@ -1,0 +1,97 @@
+"""Ask models after ORDER BY … LIMIT, not before.
+
+DuckDB computes a SELECT list for every row and sorts afterwards. Where the order does not depend on a
+model's answer, the rows are chosen first, in a subquery, and only those that stay are asked about.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from llmsql.syntax import tree
+from llmsql.syntax.guards import Test, is_inside
+from llmsql.syntax.tree import Node
+
+ROWS = "llmsql_rows"
+
+
+def postpone(root: Node, is_call: Test, is_costly: Test) -> None:
+    """Rewrite, in place, every SELECT of *root* that sorts and limits what it then computes."""
+    for select in [n for n in tree.nodes(root) if n.get("type") == "SELECT_NODE"]:
+        if _fits(select, is_call, is_costly):
+            _postpone(select, is_call)
+
+
+def _fits(select: Node, is_call: Test, is_costly: Test) -> bool:
+    kinds = [modifier["type"] for modifier in select["modifiers"]]
+    if sorted(kinds) != ["LIMIT_MODIFIER", "ORDER_MODIFIER"]:
+        return False
+    if select["group_expressions"] or select["having"] or select["qualify"] or select["sample"]:
+        return False
+    items = select["select_list"]
+    costly = [item for item in items if is_inside(item, is_costly)]
+    names = {item.get("alias") for item in costly}
+    orders = next(m for m in select["modifiers"] if m["type"] == "ORDER_MODIFIER")["orders"]
+    keys = [order["expression"] for order in orders]
+    return bool(costly) and all(
+        (
+            not any(is_inside(item, _is_not_scalar) for item in items),
+            all(is_inside(item, is_call) for item in costly),
+            not any(is_inside(key, is_costly) or key.get("class") == "CONSTANT" for key in keys),
+            not any(r["column_names"][-1] in names for k in keys for r in tree.column_references(k)),
+        )
+    )
+
+
+def _is_not_scalar(node: Node) -> bool:
+    """Things whose meaning depends on the whole set of rows, or on the scope they stand in."""
+    if node.get("class") in ("STAR", "WINDOW", "SUBQUERY", "LAMBDA"):
+        return True
+    return tree.is_function(node) and (
+        tree.function_name(node) == "unnest" or tree.function_name(node) in tree.aggregates()
+    )
+
+
+def _postpone(select: Node, is_call: Test) -> None:
+    inner_items: list[Node] = []
+
+    def column(expression: Node) -> Node:
+        """Compute *expression* among the chosen rows; returns the reference to it."""
+        name = expression.get("alias") or f"c{len(inner_items)}"
+        reference = tree.expression(f"{ROWS}.{name}")
+        inner_items.append({**expression, "alias": name})
+        return reference
+
+    outer_items = []
+    for item in select["select_list"]:
+        if not is_inside(item, is_call):
+            named = item.get("alias") or tree.own_name(item)
+            outer_items.append({**column(item), "alias": named})
+            continue
+        moved = copy.deepcopy(item)
+        moved["alias"] = item.get("alias") or tree.own_name(item)
+        for call in [node for node in tree.nodes(moved) if is_call(node)]:
+            for index, argument in enumerate(tree.arguments(call)):
+                if tree.column_references(argument) and not is_inside(argument, is_call):
+                    tree.set_argument(call, index, column(argument))
+        _move_columns(moved, column)
+        outer_items.append(moved)
+    inner = {**select, "select_list": inner_items, "cte_map": {"map": []}}
+    wrapper = tree.parse(f"SELECT * FROM (SELECT 1) AS {ROWS}")
+    assert wrapper
+    outer = tree.body(wrapper)
+    outer["from_table"]["subquery"]["node"] = inner
+    outer["select_list"] = outer_items
+    outer["cte_map"] = select["cte_map"]
+    content = dict(outer)
+    select.clear()
+    select.update(content)
+
+
+def _move_columns(item: Node, column: Callable[[Node], Node]) -> None:
+    """Compute the columns that *item* still reads itself among the chosen rows."""
+    for reference in tree.column_references(item):
+        if reference["column_names"][0] != ROWS:
+            moved = column({**reference})
+            reference["column_names"] = moved["column_names"]

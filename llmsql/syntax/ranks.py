@@ -1,0 +1,103 @@
+"""Number a statement's model calls by what must be known first.
+
+A call nested in another's argument comes before it, WHERE before the SELECT list, an earlier argument
+of AND, OR, CASE and COALESCE before a later one. Calls that wait for nothing share a rank. Each call
+is tagged with its rank as one more argument; the same text gets the same tag, so that GROUP BY and
+ORDER BY still find it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmsql.syntax import tree
+from llmsql.syntax.tree import Node
+
+VARIABLE = "llmsql_statement"
+TAG = "llmsql"
+CLAUSES = (
+    "cte_map",
+    "from_table",
+    "where_clause",
+    "group_expressions",
+    "having",
+    "select_list",
+    "qualify",
+    "modifiers",
+)
+
+
+def is_call(node: Node, models: frozenset[str]) -> bool:
+    """True for a call of one of *models*, by its plain name."""
+    return (
+        node.get("class") == "FUNCTION"
+        and tree.function_name(node) in models
+        and node.get("schema", "") in ("", "main")
+    )
+
+
+class Ranks:
+    """The ranks of the model calls of one statement."""
+
+    def __init__(self, root: Node, models: frozenset[str]) -> None:
+        self.models = models
+        self.by_text: dict[str, int] = {}
+        self.calls = [node for node in tree.nodes(root) if is_call(node, models)]
+        self._keys = {id(node): tree.text_key(node) for node in self.calls}
+        self._visit(root, 0)
+
+    def __len__(self) -> int:
+        return len(self.by_text)
+
+    @property
+    def are_all_equal(self) -> bool:
+        """True when no call waits for another."""
+        return len(set(self.by_text.values())) < 2
+
+    def highest(self, part: Any) -> int:
+        """The highest rank inside *part* of the statement, or -1."""
+        found = [self.of(node) for node in tree.nodes(part) if id(node) in self._keys]
+        return max(found, default=-1)
+
+    def of(self, call: Node) -> int:
+        """The rank of a call of this statement."""
+        return self.by_text[self._keys[id(call)]]
+
+    def tag(self) -> None:
+        """Write each call's rank into its arguments, in place."""
+        for call in self.calls:
+            rank = self.of(call)
+            sample = tree.expression("system.main.tagged()")
+            tag = f"{{'{TAG}': getvariable('{VARIABLE}'), 'rank': {rank}}}"
+            tree.add_argument(call, tree.expression(tag))
+            tree.qualify(call, sample)
+
+    def _visit(self, item: Any, base: int) -> int:
+        """Rank the calls inside *item* from *base* on; returns the first rank after them."""
+        if isinstance(item, list):
+            return max((self._visit(part, base) for part in item), default=base)
+        if not isinstance(item, dict):
+            return base
+        steps = _steps(item)
+        if steps is not None:
+            for step in steps:
+                base = self._visit(step, base)
+            return base
+        after = max((self._visit(part, base) for part in item.values()), default=base)
+        if id(item) not in self._keys:
+            return after
+        key = self._keys[id(item)]
+        self.by_text[key] = min(after, self.by_text.get(key, after))
+        return after + 1
+
+
+def _steps(node: Node) -> list[Any] | None:
+    """The parts of *node* that are evaluated one after the other; None where order is free."""
+    if node.get("type") == "SELECT_NODE":
+        return [node[clause] for clause in CLAUSES]
+    if node.get("class") == "CONJUNCTION" or node.get("type") == "OPERATOR_COALESCE":
+        return list(node["children"])
+    if node.get("class") == "CASE":
+        checks = [part for c in node["case_checks"] for part in (c["when_expr"], c["then_expr"])]
+        return [*checks, node["else_expr"]]
+    return None

@@ -1,0 +1,105 @@
+"""From a query that calls models to the one that is run.
+
+Puts together what `late`, `guards`, `ranks` and `shape` do. A query that needs none of it keeps its
+bytes. Never needed for a right answer: where the result does not bind, the original runs.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+from llmsql.syntax import guards, late, shape, tree
+from llmsql.syntax.ranks import Ranks, is_call
+from llmsql.syntax.tree import Node
+
+ROW_NUMBER = "row_number() OVER () AS llmsql_row_number"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a query is run: its *text*, and what its shape allows.
+
+    *statement* is its tree, or None where the text is the user's own, unchanged. *is_tagged* tells that
+    calls carry their ranks. *limit* is the number
+    of rows that end it, with *limited_text* to run until then and *where_rank* the highest rank asked
+    for by WHERE. *sites* counts the model calls that stand in the text.
+    """
+
+    text: str
+    statement: Node | None
+    sites: int
+    never_raises: bool
+    is_tagged: bool = False
+    limit: int | None = None
+    limited_text: str = ""
+    where_rank: int = -1
+
+
+def plan(sql: str, models: frozenset[str], costly: frozenset[str]) -> Plan | None:
+    """Plan the query *sql*; None where it does not parse as one.
+
+    *models* are the functions that call models, *costly* those, the macros and the views that reach
+    them: names in lower case.
+    """
+    statement = tree.parse(sql)
+    if statement is None:
+        return None
+    query = tree.body(statement)
+    original = tree.text_key(statement)
+
+    def calls(node: Node) -> bool:
+        return is_call(node, models)
+
+    def costs(node: Node) -> bool:
+        return is_call(node, costly) or (
+            node.get("type") == "BASE_TABLE" and node["table_name"].lower() in costly
+        )
+
+    limit = shape.limit(query, calls, costs)
+    never_raises = shape.never_raises(query, calls, costs)
+    late.postpone(query, calls, costs)
+    names = [_Name(select) for select in _selects(query)]
+    guards.guard(query, costs)
+    ranks = Ranks(query, models)
+    where_rank = ranks.highest(query.get("where_clause"))
+    is_changed = not ranks.are_all_equal or tree.text_key(statement) != original
+    if is_changed:
+        for name in names:
+            name.keep(costs)
+    if not ranks.are_all_equal:
+        ranks.tag()
+    text = tree.show(statement) if is_changed else sql
+    found = Plan(
+        text=text,
+        statement=copy.deepcopy(statement) if is_changed else None,
+        sites=len(ranks),
+        never_raises=never_raises,
+        is_tagged=not ranks.are_all_equal,
+    )
+    if limit is None:
+        return found
+    query["select_list"].append(tree.expression(ROW_NUMBER))
+    return replace(found, limit=limit, limited_text=tree.show(statement), where_rank=where_rank)
+
+
+def _selects(query: Node) -> list[Node]:
+    return [node for node in tree.nodes(query) if node.get("type") == "SELECT_NODE"]
+
+
+class _Name:
+    """The column names a SELECT has, to be kept when its text changes."""
+
+    def __init__(self, select: Node) -> None:
+        self.items = list(select["select_list"])
+        self.names = [None if _is_named(item) else tree.own_name(item) for item in self.items]
+
+    def keep(self, is_model: guards.Test) -> None:
+        """Write the names out where a model call is about to change them."""
+        for item, name in zip(self.items, self.names, strict=True):
+            if name is not None and guards.is_inside(item, is_model):
+                item["alias"] = name
+
+
+def _is_named(item: Node) -> bool:
+    return bool(item.get("alias")) or item.get("class") in ("STAR", "COLUMN_REF")

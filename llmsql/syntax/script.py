@@ -1,0 +1,151 @@
+"""Where one statement of a script ends, and whether it is ours or DuckDB's.
+
+Owns the lexical rules of both: DuckDB's strings, `E''`, dollar quotes and nested comments; our block
+strings, backslash escapes and back quotes. DuckDB's text is never changed, only cut.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+OUR_WORDS = frozenset({"RUN"})  # no statement of DuckDB starts with one of these
+
+_SPACE_OR_COMMENT = re.compile(r"\s+|--[^\n]*")
+_DUCKDB_TOKEN = re.compile(
+    r"""
+    (?P<escaped>[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z))
+    | (?P<word>[^\W\d][\w$]*)
+    | (?P<dollar>\$(?:[^\W\d]\w*)?\$)
+    | (?P<quoted>'(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z))
+    | (?P<end>;)
+    | (?P<open>[(\[{]) | (?P<close>[)\]}])
+    | (?P<other>[\d.]+|.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_OUR_TOKEN = re.compile(
+    r"""
+    (?P<quoted>'''.*?(?:'''|\Z) | '(?:[^'\\]|\\.|'')*(?:'|\Z) | "(?:[^"\\]|\\.|"")*(?:"|\Z)
+              | `[^`]*(?:`|\Z))
+    | (?P<end>;)
+    | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One statement of a script: its text without the semicolon, and the line it starts on."""
+
+    text: str
+    line: int
+    is_ours: bool
+    is_closed: bool
+
+
+def split(script: str) -> Iterator[Piece]:
+    """Yield the statements of *script*; stretches of only comments and blanks are dropped."""
+    position = 0
+    while position < len(script):
+        first = _skip_blank(script, position)
+        if first >= len(script):
+            return
+        is_ours = _is_ours(script, first)
+        end, next_position = _end(script, first, is_ours)
+        if end > first:
+            start = position + len(script[position:]) - len(script[position:].lstrip())
+            yield Piece(
+                text=script[start:end].rstrip(),
+                line=script.count("\n", 0, first) + 1,
+                is_ours=is_ours,
+                is_closed=next_position > end,
+            )
+        position = next_position
+
+
+@dataclass(frozen=True)
+class Word:
+    """A bare word, quoted name or bracket of DuckDB's text, and how many brackets are around it."""
+
+    text: str
+    start: int
+    end: int
+    depth: int
+
+
+def words(sql: str) -> Iterator[Word]:
+    """Yield words (upper case), quoted names, brackets, commas and `=` of one DuckDB statement."""
+    position = depth = 0
+    while position < len(sql):
+        after_blank = _skip_blank(sql, position)
+        if after_blank != position:
+            position = after_blank
+            continue
+        match = _DUCKDB_TOKEN.match(sql, position)
+        assert match, "the last alternative matches anything"
+        text, position = match[0], match.end()
+        if match.lastgroup == "dollar":
+            closing = sql.find(text, position)
+            position = len(sql) if closing < 0 else closing + len(text)
+        elif match.lastgroup == "close":
+            depth -= 1
+        if match.lastgroup == "word" or text[0] in "\"'([{)]},=.":
+            yield Word(text.upper() if match.lastgroup == "word" else text, match.start(), position, depth)
+        if match.lastgroup == "open":
+            depth += 1
+
+
+def is_complete(text: str) -> bool:
+    """True when every statement of *text* is closed by a semicolon, or there is none."""
+    return all(piece.is_closed for piece in split(text))
+
+
+def _skip_blank(text: str, position: int) -> int:
+    """The position of the first character that is neither blank nor in a comment."""
+    while position < len(text):
+        if text.startswith("/*", position):
+            position = _comment_end(text, position)
+        elif match := _SPACE_OR_COMMENT.match(text, position):
+            position = match.end()
+        else:
+            break
+    return position
+
+
+def _comment_end(text: str, start: int) -> int:
+    """The end of the block comment at *start*; they nest."""
+    depth = 0
+    for match in re.compile(r"/\*|\*/").finditer(text, start):
+        depth += 1 if match[0] == "/*" else -1
+        if depth == 0:
+            return match.end()
+    return len(text)
+
+
+def _is_ours(text: str, first: int) -> bool:
+    if text[first] == "!":
+        return True
+    word = re.compile(r"\w+").match(text, first)
+    return bool(word) and word[0].upper() in OUR_WORDS
+
+
+def _end(text: str, position: int, is_ours: bool) -> tuple[int, int]:
+    """Where the statement at *position* ends, without its semicolon and with it."""
+    token = _OUR_TOKEN if is_ours else _DUCKDB_TOKEN
+    while position < len(text):
+        after_blank = _skip_blank(text, position)
+        if after_blank != position:
+            position = after_blank
+            continue
+        match = token.match(text, position)
+        assert match, "the last alternative matches anything"
+        if match.lastgroup == "end":
+            return match.start(), match.end()
+        position = match.end()
+        if match.lastgroup == "dollar":
+            closing = text.find(match[0], position)
+            position = len(text) if closing < 0 else closing + len(match[0])
+    return len(text), len(text)

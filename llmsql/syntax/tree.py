@@ -1,0 +1,201 @@
+"""DuckDB's own parser as a library: SQL text to a tree of JSON objects, and back.
+
+Owns the differences between DuckDB versions' trees. Trees are plain dicts; the parser runs in a
+private in-memory database, so no user's connection is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import duckdb
+
+Node = dict[str, Any]
+
+_lock = threading.Lock()
+
+
+@cache
+def _parser() -> Any:
+    return duckdb.connect(":memory:", config={"threads": 1})
+
+
+def parse(sql: str) -> Node | None:
+    """Return the tree of one SELECT statement, or None for anything else or for broken text."""
+    with _lock:
+        row = _parser().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
+    tree = json.loads(row[0])
+    if tree["error"] or len(tree["statements"]) != 1:
+        return None
+    return tree  # type: ignore[no-any-return]
+
+
+def show(tree: Node) -> str:
+    """Return the SQL text of *tree*."""
+    with _lock:
+        row = _parser().execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchone()
+    return str(row[0])
+
+
+@cache
+def _expression_text(sql: str) -> str:
+    tree = parse(f"SELECT {sql}")
+    assert tree, sql
+    return json.dumps(body(tree)["select_list"][0])
+
+
+def expression(sql: str) -> Node:
+    """Return a fresh tree of the expression *sql*, which must be our own text."""
+    node: Node = json.loads(_expression_text(sql))
+    return node
+
+
+@cache
+def aggregates() -> frozenset[str]:
+    """The names of DuckDB's aggregate functions."""
+    return _names("function_type = 'aggregate'")
+
+
+@cache
+def volatiles() -> frozenset[str]:
+    """The names of DuckDB's functions that give another value at each call."""
+    return _names("stability = 'VOLATILE'")
+
+
+@cache
+def builtins() -> frozenset[str]:
+    """The names of all of DuckDB's functions and macros."""
+    return _names("true")
+
+
+@cache
+def reserved() -> frozenset[str]:
+    """The words that cannot name a function."""
+    with _lock:
+        rows = _parser().execute(
+            "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
+        )
+        return frozenset(word for (word,) in rows.fetchall())
+
+
+def _names(condition: str) -> frozenset[str]:
+    with _lock:
+        rows = _parser().execute(
+            f"SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE {condition}"
+        )
+        return frozenset(name for (name,) in rows.fetchall())
+
+
+def condition_text(condition: Node) -> str:
+    """Return the SQL text of a condition."""
+    wrapper = parse("SELECT 1 WHERE true")
+    assert wrapper
+    body(wrapper)["where_clause"] = condition
+    return show(wrapper).removeprefix("SELECT 1 WHERE ")
+
+
+def own_name(item: Node) -> str:
+    """The name DuckDB gives an item of a SELECT list that has no alias."""
+    if item.get("class") == "COLUMN_REF":
+        return str(item["column_names"][-1])
+    wrapper = parse("SELECT 1")
+    assert wrapper
+    body(wrapper)["select_list"] = [item]
+    return show(wrapper).removeprefix("SELECT ")
+
+
+def body(tree: Node) -> Node:
+    """The query node of a parsed statement."""
+    node: Node = tree["statements"][0]["node"]
+    return node
+
+
+def nodes(tree: Any) -> Iterator[Node]:
+    """Yield every object inside *tree*, *tree* itself first."""
+    stack = [tree]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            yield item
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+
+
+def is_function(node: Node) -> bool:
+    """True for a call of a scalar, aggregate, table or window function."""
+    return "function_name" in node
+
+
+def function_name(node: Node) -> str:
+    """The name of the called function, in lower case."""
+    return str(node["function_name"]).lower()
+
+
+def arguments(node: Node) -> list[Node]:
+    """The argument expressions of a function call, in order."""
+    if "arguments" in node:
+        return [argument["expression"] for argument in node["arguments"]]
+    return list(node.get("children", ()))
+
+
+def add_argument(node: Node, argument: Node) -> None:
+    """Append *argument* to a function call."""
+    if "arguments" in node:
+        node["arguments"].append({"name": "", "expression": argument})
+    else:
+        node["children"].append(argument)
+
+
+def set_argument(node: Node, index: int, argument: Node) -> None:
+    """Replace the argument at *index* of a function call."""
+    if "arguments" in node:
+        node["arguments"][index]["expression"] = argument
+    else:
+        node["children"][index] = argument
+
+
+def qualify(node: Node, sample: Node) -> None:
+    """Give a function call the catalog and schema that *sample* has."""
+    for key in ("schema", "catalog"):
+        if key in sample:
+            node[key] = sample[key]
+    if "qualified_name" in sample:
+        path = sample["qualified_name"]["path"]
+        node["qualified_name"] = {**sample["qualified_name"], "path": [*path[:-1], node["function_name"]]}
+
+
+def text_key(node: Node) -> str:
+    """Equal for two nodes that were written the same, wherever they stand."""
+    return json.dumps(_unplaced(node), sort_keys=True)
+
+
+def column_references(tree: Any) -> list[Node]:
+    """Every column reference inside *tree*."""
+    return [node for node in nodes(tree) if node.get("class") == "COLUMN_REF"]
+
+
+def constant(node: Node | None) -> Any:
+    """The value of a literal, or None for anything else."""
+    if not node or node.get("class") != "CONSTANT":
+        return None
+    if "literal" in node:
+        text, kind = node["literal"].get("text"), node["literal"].get("kind")
+        return int(text) if kind == "INTEGER" and text.isdigit() else text
+    return node["value"].get("value")
+
+
+def _unplaced(item: Any) -> Any:
+    if isinstance(item, dict):
+        return {
+            key: _unplaced(value)
+            for key, value in item.items()
+            if key not in ("query_location", "query_location_length", "alias")
+        }
+    if isinstance(item, list):
+        return [_unplaced(value) for value in item]
+    return item

@@ -1,0 +1,183 @@
+"""The SELECT inside a statement that writes, and the statement around it.
+
+Only finds where things stand in the text; whether the derived SELECT binds is for DuckDB to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmsql.syntax import tree
+from llmsql.syntax.script import Word, words
+
+_QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES")
+
+
+@dataclass(frozen=True)
+class Write:
+    """A statement that writes: the query it reads by, and the text before and after what of it shows.
+
+    *part* is "query" where the whole query stands in the statement, "where" where only its condition
+    does. *target* is the table a CREATE TABLE AS makes, with how it is to be made.
+    """
+
+    query: str
+    head: str
+    tail: str
+    part: str = "query"
+    target: str = ""
+    replaces: bool = False
+
+    def rebuilt(self, query: tree.Node) -> str:
+        """The statement with *query* (a parsed statement) in the place of its own."""
+        if self.part == "query":
+            return self.head + tree.show(query) + self.tail
+        condition = tree.body(query)["where_clause"]
+        return self.head + (tree.condition_text(condition) if condition else "true") + self.tail
+
+
+def read(sql: str) -> Write | None:
+    """Find the query in an INSERT, CREATE TABLE AS, COPY, UPDATE or DELETE; None for anything else."""
+    found = [word for word in words(sql) if word.depth == 0 or word.text in _QUERY_STARTS]
+    if not found:
+        return None
+    readers = {
+        "CREATE": _create,
+        "INSERT": _insert,
+        "COPY": _copy,
+        "UPDATE": _update,
+        "DELETE": _delete,
+    }
+    reader = readers.get(found[0].text)
+    return reader(sql, found) if reader else None
+
+
+def _find(found: Sequence[Word], *texts: str, after: int = 0, depth: int = 0) -> int | None:
+    """The index of the first of *texts* from *after* on."""
+    for index in range(after, len(found)):
+        if found[index].text in texts and found[index].depth == depth:
+            return index
+    return None
+
+
+def _create(sql: str, found: list[Word]) -> Write | None:
+    table, as_ = _find(found, "TABLE"), _find(found, "AS")
+    if table is None or as_ is None or as_ < table:
+        return None
+    texts = [word.text for word in found]
+    if texts[-3:] == ["WITH", "NO", "DATA"]:
+        return None
+    end = found[-2].start if texts[-2:] == ["WITH", "DATA"] else len(sql)
+    name = table + 1
+    if texts[name : name + 3] == ["IF", "NOT", "EXISTS"]:
+        name += 3
+    bracket = _find(found, "(", after=name)
+    stop = found[min(as_, bracket if bracket is not None else as_)].start
+    return Write(
+        query=sql[found[as_].end : end],
+        head=sql[: found[as_].end] + " ",
+        tail=" " + sql[end:],
+        target=sql[found[name].start : stop].strip(),
+        replaces="REPLACE" in texts[:table],
+    )
+
+
+def _insert(sql: str, found: list[Word]) -> Write | None:
+    start = _find(found, *_QUERY_STARTS)
+    if start is None:
+        return _bracketed(sql, found)
+    end = len(sql)
+    for index in range(start, len(found)):
+        word = found[index]
+        follows = found[index + 1].text if index + 1 < len(found) else ""
+        if word.depth == 0 and (word.text == "RETURNING" or (word.text, follows) == ("ON", "CONFLICT")):
+            end = word.start
+            break
+    return Write(sql[found[start].start : end], sql[: found[start].start], " " + sql[end:])
+
+
+def _copy(sql: str, found: list[Word]) -> Write | None:
+    return _bracketed(sql, found) if len(found) > 1 and found[1].text == "(" else None
+
+
+def _bracketed(sql: str, found: list[Word]) -> Write | None:
+    """A query in brackets: `COPY (SELECT …) TO`, `INSERT INTO t (SELECT …)`."""
+    for index, word in enumerate(found[:-1]):
+        if word.text == "(" and word.depth == 0 and found[index + 1].text in _QUERY_STARTS:
+            close = _find(found, ")", after=index + 1)
+            if close is not None:
+                inside = slice(word.end, found[close].start)
+                return Write(sql[inside], sql[: word.end], sql[found[close].start :])
+    return None
+
+
+def _update(sql: str, found: list[Word]) -> Write | None:
+    set_ = _find(found, "SET")
+    if set_ is None:
+        return None
+    ends = {name: _find(found, name, after=set_) for name in ("FROM", "WHERE", "RETURNING")}
+    first_end = min((i for i in ends.values() if i is not None), default=len(found))
+    values = _values(sql, found[set_ + 1 : first_end], _start(sql, found, first_end))
+    if values is None:
+        return None
+    source = sql[found[0].end : found[set_].start]
+    extra = _clause(sql, found, ends["FROM"], ends["WHERE"], ends["RETURNING"])
+    return _by_condition(sql, found, f"SELECT {values}", source, extra, ends)
+
+
+def _delete(sql: str, found: list[Word]) -> Write | None:
+    if len(found) < 3 or found[1].text != "FROM":
+        return None
+    ends = {name: _find(found, name) for name in ("USING", "WHERE", "RETURNING")}
+    if ends["WHERE"] is None:
+        return None
+    first_end = min(i for i in ends.values() if i is not None)
+    source = sql[found[1].end : found[first_end].start]
+    extra = _clause(sql, found, ends["USING"], ends["WHERE"], ends["RETURNING"])
+    return _by_condition(sql, found, "SELECT 1", source, extra, ends)
+
+
+def _by_condition(
+    sql: str,
+    found: list[Word],
+    select: str,
+    source: str,
+    extra: str | None,
+    ends: dict[str, int | None],
+) -> Write:
+    query = f"{select} FROM {source}" + (f", {extra}" if extra else "")
+    where = ends["WHERE"]
+    if where is None:
+        return Write(query, sql, "", part="none")
+    stop = _start(sql, found, ends["RETURNING"] if ends["RETURNING"] is not None else len(found))
+    start = found[where].end
+    return Write(
+        f"{query} WHERE {sql[start:stop]}", sql[:start] + " ", " " + sql[stop:], part="where"
+    )
+
+
+def _clause(sql: str, found: list[Word], start: int | None, *ends: int | None) -> str | None:
+    """The text after the word at *start*, up to the first of *ends* behind it."""
+    if start is None:
+        return None
+    stop = min((end for end in ends if end is not None and end > start), default=len(found))
+    return sql[found[start].end : _start(sql, found, stop)]
+
+
+def _start(sql: str, found: list[Word], index: int) -> int:
+    return found[index].start if index < len(found) else len(sql)
+
+
+def _values(sql: str, found: list[Word], end: int) -> str | None:
+    """The right sides of `a = x, b = y`, as a SELECT list; None for another form."""
+    values = []
+    commas = [word for word in found if word.text == "," and word.depth == 0]
+    starts = [found[0].start if found else end, *(word.end for word in commas)]
+    stops = [*(word.start for word in commas), end]
+    for start, stop in zip(starts, stops, strict=True):
+        equals = next((w for w in found if w.text == "=" and start <= w.start < stop), None)
+        if equals is None or sql[start : equals.start].strip().startswith("("):
+            return None
+        values.append(sql[equals.end : stop].strip())
+    return ", ".join(values)

@@ -1,0 +1,101 @@
+"""A GGUF file as a plain directory of safetensors, made once and kept.
+
+Transformers reads a GGUF file slowly and cannot save what it read. The directory loads in a fraction
+of the time, and other engines read it too. It is found again by the file's path, size and time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+
+from llmsql.errors import BackendError
+from llmsql.sources import check
+from llmsql.torch_models import placement
+
+_VERSION = 1  # counts up when the conversion changes, so that older results are not used
+
+
+def cache_directory() -> Path:
+    """Return where converted models are kept: $LLMSQL_CACHE, else llmsql in the user's cache."""
+    own = os.environ.get("LLMSQL_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmsql"
+
+
+def plain(path: str) -> str:
+    """
+    Return the directory that holds the GGUF file *path* in plain form; any other path as it is.
+
+    Converts on first use. Two processes may ask at once: one works, the other waits for it, and
+    nobody ever sees a half-written directory.
+    """
+    if not Path(path).is_file():
+        return path
+    from filelock import FileLock
+
+    place = _place(Path(path).resolve())
+    if place.exists():
+        return str(place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{place}.lock"):
+            if not place.exists():
+                _make(path, place)
+    except OSError as error:
+        raise BackendError(
+            f'cannot keep "{path}" converted in {place.parent}: {error}\n'
+            "  set LLMSQL_CACHE to a directory with room"
+        ) from error
+    return str(place)
+
+
+def _place(file: Path) -> Path:
+    state = file.stat()
+    key = f"{_VERSION}\0{file}\0{state.st_size}\0{state.st_mtime_ns}"
+    digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+    return cache_directory() / "models" / f"{file.stem}-{digest}"
+
+
+def _make(path: str, place: Path) -> None:
+    check(path)
+    building = tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent)
+    try:
+        with placement.quiet():
+            _convert(Path(path), building)
+        os.replace(building, place)
+    except (ValueError, KeyError, TypeError, ImportError, NotImplementedError) as error:
+        raise BackendError(f'cannot read the GGUF file "{path}": {error}') from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _convert(file: Path, target: str) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    found = {"gguf_file": file.name, "dtype": torch.bfloat16}
+    packed = AutoModelForCausalLM.from_pretrained(file.parent, **found, **_unpacked())
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    values = packed.config.to_dict()
+    values.pop("quantization_config", None)
+    config = type(packed.config).from_dict(values)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model.load_state_dict(packed.state_dict())
+    model.generation_config = packed.generation_config
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+def _unpacked() -> dict[str, object]:
+    """Return the argument that unpacks quantized weights, where transformers would keep them."""
+    try:
+        from transformers import GgufConfig
+    except ImportError:
+        return {}
+    return {"quantization_config": GgufConfig(dequantize=True)}

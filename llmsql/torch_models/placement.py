@@ -1,0 +1,105 @@
+"""Where a model runs and in which numbers, and how its memory is given back."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from llmsql.errors import BackendError
+
+
+def device(wanted: str) -> torch.device:
+    """Return the device called *wanted*; "auto" is CUDA where there is one, else the CPU."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(wanted)
+    except RuntimeError as error:
+        raise BackendError(f'there is no device "{wanted}"\n  devices: auto, {_devices()}') from error
+    count = torch.cuda.device_count()
+    if found.type == "cuda" and (found.index or 0) >= count:
+        raise BackendError(f'there is no device "{wanted}" here\n  devices: auto, {_devices()}')
+    return found
+
+
+def _devices() -> str:
+    return ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
+
+
+def dtype(wanted: str, place: torch.device) -> torch.dtype:
+    """
+    Return the number type called *wanted*; "auto" is the fastest that *place* has hardware for.
+
+    A CPU without bfloat16 instructions computes it several times slower than float32.
+    """
+    if wanted != "auto":
+        return getattr(torch, wanted)
+    if place.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if _cpu_has_bfloat16() else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    # torch has no public question for this; a version without these names gets float32.
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in questions)
+
+
+def quantization(bits: int, threshold: float, place: torch.device, compute: torch.dtype) -> Any:
+    """Return what transformers takes as quantization_config, None for 0 *bits*."""
+    if not bits:
+        return None
+    if place.type != "cuda":
+        raise BackendError(
+            f"quantization to {bits} bits needs a CUDA device; this model would run on {place.type}\n"
+            "  leave out the option quantization, or deploy a GGUF file that is quantized already"
+        )
+    from transformers import BitsAndBytesConfig
+
+    try:
+        return BitsAndBytesConfig(
+            load_in_4bit=bits == 4,
+            load_in_8bit=bits == 8,
+            llm_int8_threshold=threshold,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=compute,
+        )
+    except ImportError as error:
+        raise BackendError(
+            f"quantization to {bits} bits needs bitsandbytes, not installed here\n"
+            "  pip install bitsandbytes"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from writing progress bars and advice to standard error."""
+    from transformers.utils import logging
+
+    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if has_bars:
+            logging.enable_progress_bar()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether *error* means that memory ran out, on whichever device."""
+    # The CPU's allocator has no exception type of its own.
+    is_allocator = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return is_allocator or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def release() -> None:
+    """Give memory that is no longer referred to back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
