@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import duckdb
 
@@ -81,7 +81,7 @@ class Resolver:
             error = self._pass(text, len(self.columns), Mode.COLLECT)
             if not self.collector.has_met_unknown:
                 if error is not None:
-                    raise Unsettled from error
+                    self._give_up(error)
                 return
             passes -= not self.collector.is_full
             if not self._compute(self.collector.lowest()):
@@ -98,7 +98,7 @@ class Resolver:
         for _ in range(MAX_LIMIT_PASSES):
             error = self._pass(plan.limited_text, len(self.columns) + 1, Mode.LIMIT)
             if error is not None:
-                raise Unsettled from error
+                self._give_up(error)
             if not self.collector.has_met_unknown:
                 return
             behind = self.collector.at(where=False)
@@ -143,6 +143,12 @@ class Resolver:
     def _rows(self) -> int:
         row = self.con.execute(f"SELECT count(*) FROM temp.main.{RESULT}").fetchone()
         return int(row[0])
+
+    def _give_up(self, error: duckdb.Error) -> NoReturn:
+        """Leave the error to the original statement, unless it has ended the user's transaction."""
+        if self.in_own_transaction:
+            raise Unsettled from error
+        raise error
 
     def _restart(self) -> None:
         if self.in_own_transaction:

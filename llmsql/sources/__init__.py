@@ -1,7 +1,7 @@
 """Where a model's files are, what they are, and whether they are whole; from the files alone.
 
-Owns the way from what the user wrote to a local path, and what is said when it leads nowhere. Imports
-no library that runs models; loading, and converting a GGUF, is `llmsql.torch_models`' business.
+Owns the way from what the user wrote to a local path, and what is said when it leads nowhere. No
+library that runs models is imported; loading and converting is `llmsql.torch_models`' business.
 """
 
 from llmsql.sources.files import check, kind_of

@@ -1,7 +1,7 @@
 """What a model directory or file holds, and whether it is whole.
 
-Reads names, config.json and the heads of weight files, so that what is wrong is said in one sentence
-before anything heavy starts.
+Reads names, config.json and the heads of weight files, so that what is wrong is said in one
+sentence before anything heavy starts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SET_KIND = "  if it is a language model all the same, set kind='chat', 'emb' or
 
 
 def kind_of(path: str) -> Kind:
-    """Tell whether the model at *path* answers, embeds or ranks; BackendError where it does none."""
+    """Tell whether the model at *path* answers, embeds or ranks; BackendError where none."""
     if Path(path).is_file():
         return gguf.kind_of(path)
     if any((Path(path) / name).exists() for name in _EMBEDDING_FILES):

@@ -1,7 +1,7 @@
 """The head of a GGUF file: what kind of model it is, and whether it is whole.
 
-Reads names and numbers and skips the vocabulary. The library that reads all of it needs a second for
-what takes milliseconds here, and is not there for a backend that hands the file to llama.cpp.
+Reads names and numbers and skips the vocabulary. The library that reads all of it needs a second
+for what takes milliseconds here, and a backend on llama.cpp does not have it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _open(path: str) -> _Reader:
     with Path(path).open("rb") as stream:
         if stream.read(4) != b"GGUF":
             raise BackendError(
-                f'"{path}" is not a GGUF file\n  a model is a directory with config.json, or a .gguf file'
+                f'"{path}" is not a GGUF file\n'
+                "  a model is a directory with config.json, or a .gguf file"
             )
         return _Reader(path, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 

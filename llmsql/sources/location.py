@@ -18,7 +18,7 @@ _HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 
 @dataclass(frozen=True)
 class Packaged:
-    """A model that comes with a Python package, and its id on the hub where the package is absent."""
+    """A model that comes with a Python package, and its id on the hub for where that is absent."""
 
     package: str
     files: str
@@ -88,8 +88,8 @@ def _nothing(source: str, hub_id: str) -> str:
         )
     if _HUB_ID.fullmatch(source):
         return (
-            f'"{source}" is no file or directory here, and no model of that id is in the Hugging Face '
-            f"cache\n  fetch it: hf download {source}"
+            f'"{source}" is no file or directory here, and no model of that id is in the Hugging '
+            f"Face cache\n  fetch it: hf download {source}"
         )
     return (
         f'there is no file or directory "{source}"{suggestion(source, PACKAGED)}\n'

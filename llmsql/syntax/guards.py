@@ -48,6 +48,7 @@ def conjunction(parts: Sequence[Node], kind: str = "AND") -> Node:
 
 
 def _guard_select(select: Node, is_costly: Test) -> None:
+    _guard_having(select, is_costly)
     joins = _join_conditions(select.get("from_table"))
     if joins is not None:
         for join in _joins(select["from_table"]):
@@ -60,10 +61,47 @@ def _guard_select(select: Node, is_costly: Test) -> None:
         select["where_clause"] = conjunction(parts)
 
 
+def _guard_having(select: Node, is_costly: Test) -> None:
+    """Guard HAVING; where it only reads group keys and has nothing cheap, it can be part of WHERE."""
+    parts = conjuncts(select.get("having"))
+    if not any(is_inside(part, is_costly) for part in parts):
+        return
+    if all(is_inside(part, is_costly) and _reads_only_keys(part, select) for part in parts):
+        select["where_clause"] = conjunction([*conjuncts(select["where_clause"]), *parts])
+        select["having"] = None
+    else:
+        select["having"] = conjunction(_guarded(parts, (), is_costly))
+
+
+def _reads_only_keys(part: Node, select: Node) -> bool:
+    """True when *part* of HAVING means the same before the grouping."""
+    keys = {tree.text_key(key) for key in select["group_expressions"]}
+    aliases = {item.get("alias") for item in select["select_list"]}
+    if len(select["group_sets"]) != 1 or len(select["group_sets"][0]) != len(keys):
+        return False
+
+    def reads(node: Node) -> bool:
+        if tree.text_key(node) in keys:
+            return True
+        if node.get("class") in ("SUBQUERY", "WINDOW", "STAR"):
+            return False
+        if tree.is_function(node) and tree.function_name(node) in tree.aggregates():
+            return False
+        if node.get("class") == "COLUMN_REF":
+            return False
+        return all(reads(inner) for inner in tree.inner(node))
+
+    names = {reference["column_names"][-1] for reference in tree.column_references(part)}
+    return reads(part) and not names & aliases
+
+
 def _guarded(
     parts: Sequence[Node], also: Sequence[Node], is_costly: Test, *, keeps_join_keys: bool = False
 ) -> list[Node]:
-    """*parts* of a condition where NULL means no, the costly ones behind the cheap and *also*."""
+    """*parts* of a condition where NULL means no, the costly ones behind the cheap and *also*.
+
+    Among the costly, those of fewer calls come first, else the order is as written.
+    """
     cheap = [part for part in parts if not is_inside(part, is_costly)]
     costly, kept = [], []
     for part in parts:
@@ -73,6 +111,7 @@ def _guarded(
     conditions = [*cheap, *also]
     if not costly or len(costly) + len(conditions) < 2:
         return list(parts)
+    costly.sort(key=lambda part: sum(map(is_costly, tree.nodes(part))))
     nested = _boolean(costly[-1])
     for part in reversed(costly[:-1]):
         nested = _when(_boolean(part), nested)

@@ -15,16 +15,7 @@ from llmsql.syntax.tree import Node
 
 VARIABLE = "llmsql_statement"
 TAG = "llmsql"
-CLAUSES = (
-    "cte_map",
-    "from_table",
-    "where_clause",
-    "group_expressions",
-    "having",
-    "select_list",
-    "qualify",
-    "modifiers",
-)
+CLAUSES = ("cte_map", "from_table", "where_clause", "group_expressions", "having")
 
 
 def is_call(node: Node, models: frozenset[str]) -> bool:
@@ -94,10 +85,26 @@ class Ranks:
 def _steps(node: Node) -> list[Any] | None:
     """The parts of *node* that are evaluated one after the other; None where order is free."""
     if node.get("type") == "SELECT_NODE":
-        return [node[clause] for clause in CLAUSES]
+        return [*(node[clause] for clause in CLAUSES), *_outputs(node)]
     if node.get("class") == "CONJUNCTION" or node.get("type") == "OPERATOR_COALESCE":
         return list(node["children"])
     if node.get("class") == "CASE":
         checks = [part for c in node["case_checks"] for part in (c["when_expr"], c["then_expr"])]
         return [*checks, node["else_expr"]]
     return None
+
+
+def _outputs(select: Node) -> list[Any]:
+    """The SELECT list and what comes after it; what a LIMIT chooses rows by comes first."""
+    items, modifiers = select["select_list"], select["modifiers"]
+    if not any("LIMIT" in modifier["type"] for modifier in modifiers):
+        return [items, select["qualify"], modifiers]
+    keys = [order["expression"] for m in modifiers for order in m.get("orders", ())]
+    positions = {tree.constant(key) for key in keys}
+    names = {r["column_names"][-1] for key in keys for r in tree.column_references(key)}
+    chosen = [
+        item
+        for position, item in enumerate(items, 1)
+        if position in positions or item.get("alias") in names
+    ]
+    return [chosen, select["qualify"], modifiers, items]

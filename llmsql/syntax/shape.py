@@ -21,7 +21,9 @@ _NULL_IN_NULL_OUT = frozenset(
     "suffix starts_with ends_with regexp_matches regexp_full_match replace substring left right "
     "abs round array_cosine_similarity array_distance array_inner_product list_contains".split()
 )
-_NEVER_RAISE = _NULL_IN_NULL_OUT | {"concat", "concat_ws", "struct_pack", "list_value", "row"}
+_NEVER_RAISE = frozenset(
+    "|| ~~ !~~ lower upper trim length concat concat_ws struct_pack list_value".split()
+)
 
 
 def limit(query: Node, is_call: Test, is_costly: Test) -> int | None:
@@ -56,7 +58,7 @@ def never_raises(query: Node, is_call: Test, is_costly: Test) -> bool:
     parts = [part for part in conjuncts(query["where_clause"]) if is_inside(part, is_costly)]
     items = [item for item in query["select_list"] if is_inside(item, is_costly)]
     return all(_is_null(part, is_call, is_costly) for part in parts) and all(
-        _is_harmless(item, is_call, is_costly) for item in items
+        _is_harmless(item, is_call) for item in items
     )
 
 
@@ -116,9 +118,9 @@ def _is_null(node: Node, is_call: Test, is_costly: Test) -> bool:
     return False
 
 
-def _is_harmless(node: Node, is_call: Test, is_costly: Test) -> bool:
-    """True when nothing between a model call and the top of *node* can raise on a NULL."""
-    if not is_inside(node, is_costly):
+def _is_harmless(node: Node, is_call: Test) -> bool:
+    """True when nothing in *node* can raise, whatever its model calls answer."""
+    if node.get("class") in ("COLUMN_REF", "CONSTANT", "PARAMETER"):
         return True
     if node.get("class") in ("CASE", "CONJUNCTION", "COMPARISON") or node.get("type") in (
         "OPERATOR_COALESCE",
@@ -126,18 +128,7 @@ def _is_harmless(node: Node, is_call: Test, is_costly: Test) -> bool:
         "OPERATOR_IS_NOT_NULL",
         "OPERATOR_NOT",
     ):
-        parts = [n for n in _inner(node) if is_inside(n, is_costly)]
-        return all(_is_harmless(part, is_call, is_costly) for part in parts)
+        return all(_is_harmless(part, is_call) for part in tree.inner(node))
     if is_call(node) or (tree.is_function(node) and tree.function_name(node) in _NEVER_RAISE):
-        return all(_is_harmless(part, is_call, is_costly) for part in tree.arguments(node))
+        return all(_is_harmless(part, is_call) for part in tree.arguments(node))
     return False
-
-
-def _inner(node: Node) -> list[Node]:
-    """The expressions directly inside *node*."""
-    found: list[Node] = []
-    for value in node.values():
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, dict):
-                found += [item] if "class" in item else _inner(item)
-    return found

@@ -174,6 +174,16 @@ def text_key(node: Node) -> str:
     return json.dumps(_unplaced(node), sort_keys=True)
 
 
+def inner(node: Node) -> list[Node]:
+    """The expressions directly inside *node*."""
+    found: list[Node] = []
+    for value in node.values():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, dict):
+                found += [item] if "class" in item else inner(item)
+    return found
+
+
 def column_references(tree: Any) -> list[Node]:
     """Every column reference inside *tree*."""
     return [node for node in nodes(tree) if node.get("class") == "COLUMN_REF"]

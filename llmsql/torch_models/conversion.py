@@ -1,12 +1,15 @@
 """A GGUF file as a plain directory of safetensors, made once and kept.
 
-Transformers reads a GGUF file slowly and cannot save what it read. The directory loads in a fraction
-of the time, and other engines read it too. It is found again by the file's path, size and time.
+Transformers reads a GGUF file slowly and cannot save what it read. The directory loads in a
+fraction of the time, and other engines read it too. It is found again by the file's path, size and
+time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -67,7 +70,8 @@ def _make(path: str, place: Path) -> None:
     check(path)
     building = tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent)
     try:
-        with placement.quiet():
+        # One of the progress bars does not heed the library's own switch.
+        with placement.quiet(), contextlib.redirect_stderr(io.StringIO()):
             _convert(Path(path), building)
         os.replace(building, place)
     except (ValueError, KeyError, TypeError, ImportError, NotImplementedError) as error:

@@ -1,7 +1,7 @@
 """The next token of each row, from the model's scores.
 
-The library's processors shape the scores; the draw itself uses one number of the row's own generator,
-which makes it independent of the batch.
+The library's processors shape the scores; the draw itself uses one number of the row's own
+generator, which makes it independent of the batch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def draw(scores: torch.Tensor, rows: Sequence[Row]) -> list[int]:
         if row.sampling.temperature > _COLDEST:
             alike[_shape(row.sampling)].append(at)
     for shape, places in alike.items():
-        drawn = _drawn(scores[places], shape, [rows[at].random.random() for at in places])
+        drawn = _drawn(scores[places], shape, [rows[at].number for at in places])
         for at, token in zip(places, drawn, strict=True):
             tokens[at] = token
     return tokens

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from llmsql import sources
 from llmsql.errors import BackendError
 from llmsql.torch_models import placement
 from llmsql.torch_models.conversion import plain
@@ -25,11 +24,10 @@ class Place:
 
 
 def load(source: str, path: str, place: Place) -> tuple[Any, Any]:
-    """Return the model at *path*, ready to decode, and its tokenizer; *source* is for messages."""
+    """Return the model at *path*, already checked, and its tokenizer; *source* is for messages."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = plain(path)
-    sources.check(path)
     given: dict[str, Any] = {"dtype": place.dtype, "quantization_config": place.quantization}
     if place.device.type != "cpu":
         given["device_map"] = "auto" if place.is_spread else {"": place.device}

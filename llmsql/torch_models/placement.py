@@ -19,7 +19,9 @@ def device(wanted: str) -> torch.device:
     try:
         found = torch.device(wanted)
     except RuntimeError as error:
-        raise BackendError(f'there is no device "{wanted}"\n  devices: auto, {_devices()}') from error
+        raise BackendError(
+            f'there is no device "{wanted}"\n  devices: auto, {_devices()}'
+        ) from error
     count = torch.cuda.device_count()
     if found.type == "cuda" and (found.index or 0) >= count:
         raise BackendError(f'there is no device "{wanted}" here\n  devices: auto, {_devices()}')
@@ -55,7 +57,7 @@ def quantization(bits: int, threshold: float, place: torch.device, compute: torc
         return None
     if place.type != "cuda":
         raise BackendError(
-            f"quantization to {bits} bits needs a CUDA device; this model would run on {place.type}\n"
+            f"quantization to {bits} bits needs a CUDA device; this model is on {place.type}\n"
             "  leave out the option quantization, or deploy a GGUF file that is quantized already"
         )
     from transformers import BitsAndBytesConfig

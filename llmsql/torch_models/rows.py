@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from llmsql.errors import GenerationError
 from llmsql.types import Sampling
 
 
@@ -16,8 +17,8 @@ class Row:
     A prompt in tokens and the answer so far.
 
     *limit* is how many tokens may be written, *ends* those that end the answer and are no part of
-    it, *decode* makes text of tokens. Draws come from a generator of its own, so that a seeded row
-    does not depend on its neighbours.
+    it, *decode* makes text of tokens. The *number* that draws the next token comes from a generator
+    of its own, so that a seeded row does not depend on its neighbours.
     """
 
     index: int
@@ -29,10 +30,12 @@ class Row:
     written: list[int] = field(default_factory=list)
     finish: Literal["stop", "length"] | None = None
     text: str = ""
+    error: GenerationError | None = None
     cached: int = 0
 
     def __post_init__(self) -> None:
-        self.random = random.Random(self.sampling.seed)
+        self._random = random.Random(self.sampling.seed)
+        self.number = self._random.random()
 
     @property
     def tokens(self) -> list[int]:
@@ -50,6 +53,7 @@ class Row:
             self._finish("stop", self.decode(self.written))
             return
         self.written.append(token)
+        self.number = self._random.random()
         if self.sampling.stop:
             text = self.decode(self.written)
             found = [at for at in map(text.find, self.sampling.stop) if at >= 0]

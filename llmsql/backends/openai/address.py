@@ -1,0 +1,61 @@
+"""Where a server is: the forms in which people write its address, and the key it is asked with."""
+
+from __future__ import annotations
+
+import os
+import re
+import urllib.parse
+import urllib.request
+
+from llmsql.errors import BackendError
+
+DEFAULT = "https://api.openai.com/v1"
+KEY_VARIABLE = "OPENAI_API_KEY"
+_ENDPOINTS = ("/chat/completions", "/completions", "/embeddings", "/rerank", "/models")
+
+
+def bases(address: str) -> list[str]:
+    """The addresses that *address* may mean, the likeliest first.
+
+    People write the host, the host with /v1, or the whole address of one endpoint.
+    """
+    parts = urllib.parse.urlsplit(address)
+    path = parts.path.rstrip("/")
+    for endpoint in _ENDPOINTS:
+        path = path.removesuffix(endpoint)
+    shorter = path.removesuffix("/v1")
+    if not path:
+        paths = ["/v1", ""]
+    elif path != shorter:
+        paths = [path, shorter]
+    else:
+        paths = [path, path + "/v1"]
+    return [f"{parts.scheme}://{parts.netloc}{p}" for p in paths]
+
+
+def shown(address: str) -> str:
+    """Return *address* as a message may show it: without the user and password it may hold."""
+    return re.sub(r"//[^/@]*@", "//", address)
+
+
+def key(given: str | None) -> str:
+    """Return the key to use: the given one, the variable it names, or OPENAI_API_KEY's; or ''."""
+    if given is None:
+        return os.environ.get(KEY_VARIABLE, "").strip()
+    named = re.fullmatch(r"\$\{env:(\w+)\}", given.strip())
+    if named is None:
+        return given.strip()
+    if not os.environ.get(named[1]):
+        raise BackendError(
+            f'saas.api_key names the environment variable "{named[1]}", which is not set\n'
+            f"  set it before starting, or write the key"
+        )
+    return os.environ[named[1]].strip()
+
+
+def proxy(given: str | None, address: str) -> str | None:
+    """Return the proxy on the way to *address*: the given one, else the environment's."""
+    parts = urllib.parse.urlsplit(address)
+    if given or urllib.request.proxy_bypass(parts.hostname or ""):
+        return given
+    return urllib.request.getproxies().get(parts.scheme)

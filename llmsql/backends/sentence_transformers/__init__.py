@@ -1,0 +1,120 @@
+"""Embeddings and relevance scores by sentence-transformers.
+
+Knows what to load and how. How texts go through it is in `engine`, what comes out in `models`;
+where a directory comes from, and whether it is whole, is `sources`' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmsql import sources
+from llmsql.backends import base
+from llmsql.backends.sentence_transformers.models import Embedder, Scorer, Similarity
+from llmsql.backends.sentence_transformers.options import Options
+from llmsql.errors import BackendError, OptionError
+from llmsql.sources.files import read_json
+from llmsql.types import Kind, ModelSpec
+
+
+class Backend(base.Backend):
+    """Whatever SentenceTransformer and CrossEncoder load from a directory."""
+
+    options = Options
+    kinds = ("emb", "rerank")
+    model_types = ("custom/bge", "custom/m3e", "custom/bge_rerank")
+    extra = "sentence_transformers"
+    modules = ("sentence_transformers", "torch")
+
+    def kind_of(self, path: str, model_type: str) -> Kind:
+        """Rerank for a cross-encoder, else what the files say."""
+        return "rerank" if is_cross_encoder(path) else sources.kind_of(path)
+
+    def load(self, spec: ModelSpec) -> base.Model:
+        """Load the directory *spec.path*, and try it on two short inputs."""
+        self.require()
+        import sentence_transformers
+
+        options: Options = spec.options or Options()
+        is_cross = is_cross_encoder(spec.path)
+        if is_cross and spec.kind == "emb":
+            raise BackendError(
+                f'model "{spec.name}" is a cross-encoder: it scores pairs, and makes no vectors\n'
+                "  deploy it with kind='rerank'"
+            )
+        name = "CrossEncoder" if is_cross else "SentenceTransformer"
+        model = Scorer if is_cross else Similarity if spec.kind == "rerank" else Embedder
+        device = _device(options)
+        try:
+            with _silence():
+                engine = getattr(sentence_transformers, name)(
+                    spec.path,
+                    device=device,
+                    local_files_only=True,
+                    trust_remote_code=options.trust_remote_code,
+                    model_kwargs={"dtype": _dtype(options, device)},
+                )
+                return model(engine.eval(), options)
+        except (BackendError, OptionError):
+            raise
+        except Exception as error:  # torch, safetensors, tokenizers and a model's own code
+            raise BackendError(
+                f'model "{spec.name}" cannot be loaded from "{spec.path}": {_first_line(error)}\n'
+                f"  it takes a whole directory that {name} of sentence-transformers loads"
+            ) from error
+
+
+def is_cross_encoder(path: str) -> bool:
+    """True when the directory *path* holds a model that reads a pair of texts at once."""
+    place = Path(path)
+    if (place / "config_sentence_transformers.json").exists():
+        about = read_json(place / "config_sentence_transformers.json")
+        return about.get("model_type") == "CrossEncoder"
+    if (place / "modules.json").exists() or not (place / "config.json").exists():
+        return False
+    names = read_json(place / "config.json").get("architectures") or ()
+    return any(name.endswith("ForSequenceClassification") for name in names)
+
+
+def _device(options: Options) -> str:
+    import torch
+
+    if options.device != "auto":
+        return options.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(options: Options, device: str) -> str:
+    """Half the bytes where the hardware computes with them; elsewhere they are slower."""
+    import torch
+
+    if options.dtype != "auto":
+        return options.dtype
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported(False) else "float16"
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    has_bfloat16 = any(has for name, has in known.items() if "bf16" in name)
+    return "bfloat16" if has_bfloat16 and device == "cpu" else "float32"
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the progress bars and load reports of transformers off the user's screen."""
+    from transformers.utils import logging
+
+    level, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if has_bar:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,225 @@
+"""The decoding loop: as many rows side by side as memory allows, each leaving when it is done.
+
+Free places are filled from the rows that wait, so that a few long answers do not hold up the rest.
+What all prompts share at their start is read once. The library's own `generate` keeps every row to
+the end of the longest, and its continuous batching is several times slower on a CPU.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from llmsql.errors import BackendError, GenerationError
+from llmsql.torch_models import placement
+from llmsql.torch_models.batch import Batch, filled, flush_right
+from llmsql.torch_models.drawing import draw
+from llmsql.torch_models.rows import Row
+
+# A shorter start costs more to copy into every row than to read again.
+_WORTH_SHARING = 8
+
+
+class Decoder:
+    """
+    A causal model that answers rows.
+
+    *slots* rows run side by side, *step_tokens* are read in one step at most (longer prompts in
+    pieces), *memory* bytes of keys and values are kept. Where memory runs out all the same, the
+    first two are halved and the rows go on from where they were.
+    """
+
+    def __init__(self, model: Any, *, slots: int, step_tokens: int, memory: int) -> None:
+        from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+        self.model = model
+        self.step_tokens = step_tokens
+        self.memory = memory
+        self.bytes_per_token = 0
+        accepted = inspect.signature(model.forward).parameters
+        self.cache_name = "cache_params" if "cache_params" in accepted else "past_key_values"
+        self.takes_positions = "position_ids" in accepted
+        self.extra = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        layers = _cache(model.config).layers
+        # States that are no keys and values (Mamba and its kin) cannot be padded or taken apart.
+        self.is_attention = all(
+            type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers
+        )
+        windows = [layer.sliding_window for layer in layers if hasattr(layer, "sliding_window")]
+        self.window = min(windows, default=None)
+        self.slots = slots if self.is_attention else 1
+        self.prefix: list[int] = []
+        self.prefix_cache: Any = None
+
+    def run(self, rows: Sequence[Row]) -> Iterator[Row]:
+        """Yield each of *rows* as soon as it has its `finish` or its `error`."""
+        waiting = deque(sorted(rows, key=lambda row: len(row.prompt)))
+        self._share(rows)
+        batch: Batch | None = None
+        while waiting or batch:
+            group = self._admitted(waiting, batch)
+            try:
+                with torch.inference_mode():
+                    if group:
+                        read, scores = self._read(group)
+                        _take(group, scores)
+                        batch = read.joined(batch)
+                    elif batch:
+                        _take(batch.rows, self._write(batch))
+            except (RuntimeError, MemoryError) as error:
+                stranded = group + (batch.rows if batch else [])
+                batch = None
+                yield from self._retreat(error, stranded, waiting)
+                continue
+            if batch:
+                done = [row for row in batch.rows if row.finish]
+                batch = batch.unfinished()
+                yield from done
+
+    def score(self, rows: Sequence[Row]) -> Iterator[tuple[Row, torch.Tensor | None]]:
+        """Yield each of *rows* with the scores of its next token; None where it has an `error`."""
+        waiting = deque(sorted(rows, key=lambda row: len(row.prompt)))
+        self._share(rows)
+        while waiting:
+            group = self._admitted(waiting, None)
+            try:
+                with torch.inference_mode():
+                    _, scores = self._read(group)
+            except (RuntimeError, MemoryError) as error:
+                yield from ((row, None) for row in self._retreat(error, group, waiting))
+                continue
+            yield from zip(group, scores.float(), strict=True)
+
+    def _share(self, rows: Sequence[Row]) -> None:
+        """Read what all prompts start with, unless that is what was shared last."""
+        prompts = [row.prompt for row in rows]
+        size = _common(prompts) if self.is_attention and len(rows) > 1 else 0
+        if self.window and rows and max(row.longest for row in rows) > self.window:
+            size = 0  # the gap between a shared start and a padded rest would count into the window
+        start = prompts[0][:size] if rows else []
+        is_known = bool(self.prefix) and self.prefix == start
+        if not is_known:
+            self.prefix, self.prefix_cache = [], None
+        if not is_known and size >= _WORTH_SHARING:
+            cache = _cache(None)
+            try:
+                with torch.inference_mode():
+                    self._forward_pieces(*flush_right([start], self.model.device), cache)
+                self.prefix, self.prefix_cache = start, cache
+            except (RuntimeError, MemoryError) as error:
+                self._check_memory(error)
+        for row in rows:
+            row.cached = len(self.prefix)
+        if rows and not is_known:
+            rows[0].cached = 0
+
+    def _admitted(self, waiting: deque[Row], batch: Batch | None) -> list[Row]:
+        """Take from *waiting* what is to be read next; nothing while too few places are free."""
+        running = batch.rows if batch else []
+        free = self.slots - len(running)
+        if running and free < min(len(waiting), self.slots / 8):
+            return []
+        longest = max((row.longest for row in running), default=0)
+        group: list[Row] = []
+        width = 0
+        while waiting and len(group) < free:
+            row = waiting[0]
+            width = max(width, len(row.tokens) - len(self.prefix))
+            longest = max(longest, row.longest)
+            count = len(group) + 1
+            kept = (len(running) + count) * longest * self.bytes_per_token
+            if (group and count * width > self.step_tokens) or (
+                (group or running) and kept > self.memory
+            ):
+                break
+            group.append(waiting.popleft())
+        return group
+
+    def _read(self, group: Sequence[Row]) -> tuple[Batch, torch.Tensor]:
+        """Read the prompts of *group*; return them as a batch, and the scores of what follows."""
+        shared = len(self.prefix)
+        ids, mask = flush_right([row.tokens[shared:] for row in group], self.model.device)
+        mask = torch.nn.functional.pad(mask, (shared, 0), value=1)
+        cache = _cache(None if self.is_attention else self.model.config)
+        for at, layer in enumerate(self.prefix_cache.layers if shared else ()):
+            if layer.is_initialized:
+                repeated = (s.expand(len(group), -1, -1, -1) for s in (layer.keys, layer.values))
+                cache.update(*repeated, at)
+        scores = self._forward_pieces(ids, mask, cache)
+        if self.is_attention:
+            size = sum(layer.keys.nbytes + layer.values.nbytes for layer in filled(cache))
+            self.bytes_per_token = size // mask.numel()
+        return Batch(list(group), cache, mask), scores
+
+    def _write(self, batch: Batch) -> torch.Tensor:
+        """Read the last token of each row; return the scores of the next."""
+        ids = torch.tensor([[row.written[-1]] for row in batch.rows], device=self.model.device)
+        batch.mask = torch.nn.functional.pad(batch.mask, (0, 1), value=1)
+        return self._forward(ids, batch.mask, batch.cache)
+
+    def _forward_pieces(self, ids: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
+        """Run *ids*, a single long row in pieces so that no step is long."""
+        width = ids.shape[1]
+        piece = self.step_tokens if len(ids) == 1 and self.is_attention else width
+        before = mask.shape[1] - width
+        for start in range(0, width, piece):
+            end = min(start + piece, width)
+            scores = self._forward(ids[:, start:end], mask[:, : before + end], cache)
+        return scores
+
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
+        given: dict[str, Any] = {self.cache_name: cache, **self.extra}
+        if self.is_attention:  # other rows run alone, without padding to mask out
+            given["attention_mask"] = mask
+        if self.takes_positions:
+            positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)
+            given["position_ids"] = positions[:, -ids.shape[1] :]
+        found = self.model(input_ids=ids, use_cache=True, **given)
+        scores: torch.Tensor = found.logits[:, -1]
+        return scores
+
+    def _retreat(
+        self, error: BaseException, stranded: list[Row], waiting: deque[Row]
+    ) -> Iterator[Row]:
+        """Put *stranded* rows back, to go on with half as many; yield one that is alone."""
+        self._check_memory(error)
+        placement.release()
+        if len(stranded) > 1:
+            self.slots = max(1, min(self.slots, len(stranded)) // 2)
+            self.step_tokens = max(16, self.step_tokens // 2)
+            waiting.extendleft(reversed(stranded))
+            return
+        for row in stranded:
+            row.error = GenerationError(
+                f"memory ran out on {self.model.device} at {len(row.tokens)} tokens, with no other "
+                "row beside it\n  shorten the text, or ask for fewer max_tokens"
+            )
+            yield row
+
+    def _check_memory(self, error: BaseException) -> None:
+        if not placement.is_out_of_memory(error):
+            raise BackendError(f"the model failed while running: {error}") from error
+
+
+def _take(rows: Sequence[Row], scores: torch.Tensor) -> None:
+    for row, token in zip(rows, draw(scores, rows), strict=True):
+        row.take(token)
+
+
+def _cache(config: Any) -> Any:
+    from transformers import DynamicCache
+
+    return DynamicCache(config=config)
+
+
+def _common(prompts: Sequence[list[int]]) -> int:
+    """Return how many tokens all *prompts* start with, leaving each at least one of its own."""
+    # What the first and the last in order share, all between them share.
+    first, last = min(prompts), max(prompts)
+    pairs = zip(first, last, strict=False)
+    size = next((at for at, (one, other) in enumerate(pairs) if one != other), len(first))
+    return min(size, min(map(len, prompts)) - 1)

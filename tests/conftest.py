@@ -1,0 +1,31 @@
+"""What every test gets: no network, no settings of the machine, no model left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads the settings of the machine it runs on."""
+    for name in ("LLMSQL_INFER_BACKEND", "LLMSQL_ON_ERROR", "LLMSQL_UDF_FOLDER", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def con() -> Iterator[object]:
+    """A connection to an empty database."""
+    import llmsql
+
+    connection = llmsql.connect()
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def root() -> Path:
+    """The project's folder."""
+    return Path(__file__).resolve().parent.parent
