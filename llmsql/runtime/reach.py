@@ -59,12 +59,11 @@ class Catalog:
         self.models = models
         self.views: dict[str, str] = {}
         self.macros: dict[str, list[str]] = {}
-        called = {name.lower() for name in _CALLED.findall(sql)}
         if re.search(r"\b(from|join|table)\b", sql, re.IGNORECASE):
             rows = con.execute("SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal")
             self.views = dict(rows.fetchall())
-        called |= {n.lower() for text in self.views.values() for n in _CALLED.findall(text)}
-        if called - models - tree.builtins() - _NOT_FUNCTIONS:
+        called = self._called(sql) - models - tree.builtins() - _NOT_FUNCTIONS
+        if called:  # listing functions takes DuckDB milliseconds
             rows = con.execute(
                 "SELECT lower(function_name), macro_definition FROM duckdb_functions()"
                 " WHERE NOT internal AND macro_definition IS NOT NULL"
@@ -72,6 +71,18 @@ class Catalog:
             for name, text in rows.fetchall():
                 if name not in models:
                     self.macros.setdefault(name, []).append(text)
+
+    def _called(self, sql: str) -> set[str]:
+        """The names of functions in *sql*, and in the views it reads."""
+        texts, seen = [sql], set()
+        called: set[str] = set()
+        while texts:
+            text = texts.pop().lower()
+            called.update(_CALLED.findall(text))
+            read = (self.views.keys() & set(re.findall(r"\w+", text))) - seen
+            seen |= read
+            texts += [self.views[name] for name in read]
+        return called
 
     def trees(self, name: str) -> list[Node]:
         """The parsed definitions of the view or macro *name*; empty when it is neither."""

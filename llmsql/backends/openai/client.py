@@ -1,13 +1,14 @@
 """One server that speaks OpenAI's protocol: asking it, asking again, and what its refusals mean.
 
-Posts JSON through aiohttp: ten times the requests of the vendor's client, whatever its transport. What
-is asked, and what an answer means, is `model`'s business. No message ever holds the key.
+Posts JSON through aiohttp, which takes ten times the requests of the vendor's own client. What is
+asked, and what an answer means, is `model`'s business. No message ever holds the key.
 """
 
 from __future__ import annotations
 
 import email.utils
 import json
+import random
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -25,31 +26,49 @@ CHECK_RETRIES = 2
 LONGEST_MESSAGE = 500
 
 _PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
-# After all retries these are the server's state, and not about one row; so are these codes.
-_SHARED = {301, 302, 307, 308, 401, 402, 403, 404, 405, 407, 429, 502, 503, 504}
-_SHARED_CODES = {"insufficient_quota", "invalid_api_key", "model_not_found", "billing_not_active"}
+# What these say after all retries is about the server or the account, and not about one row.
+_HINTS = {
+    401: "set saas.api_key, or the environment variable OPENAI_API_KEY",
+    402: "the account that saas.api_key belongs to needs credit",
+    403: "saas.api_key must be one that may use this model",
+    404: "saas.model or saas.base_url is wrong",
+    429: "ask less at a time, or raise saas.max_retries to wait longer",
+    503: "raise saas.max_retries to wait longer",
+}
+_LIKE = {301: 404, 302: 404, 307: 404, 308: 404, 405: 404, 407: 403, 502: 503, 504: 503}
+_LIKE_CODE = {
+    "invalid_api_key": 401,
+    "insufficient_quota": 402,
+    "billing_not_active": 402,
+    "model_not_found": 404,
+    "web_page": 404,
+}
 
 
 class Refused(GenerationError):
     """The server answered, with an error or with something that is no answer."""
 
-    def __init__(self, message: str, status: int, **about: Any) -> None:
-        super().__init__(message)
+    def __init__(self, text: str, status: int, about: Mapping[str, Any] | None = None) -> None:
+        super().__init__(f"the server answers {status}: {text}")
+        about = about or {}
+        self.text = text
         self.status = status
-        self.code: str = str(about.get("code") or "")
-        self.param: str = str(about.get("param") or "")
+        self.code = str(about.get("code") or "")
+        self.param = str(about.get("param") or "")
         self.retry_after: float = about.get("retry_after", 0.0)
-        self.is_garbled: bool = about.get("is_garbled", False)
 
     @property
-    def is_shared(self) -> bool:
-        """True when every other row would be refused as well."""
-        return self.status in _SHARED or self.code in _SHARED_CODES
+    def hint(self) -> str:
+        """What to do where every other row would be refused as well; else nothing."""
+        alike = _LIKE_CODE.get(self.code) or _LIKE.get(self.status, self.status)
+        return _HINTS.get(alike, "")
 
     @property
     def may_pass(self) -> bool:
         """True when the same request may succeed later."""
-        return (self.status in _PASSING or self.is_garbled) and self.code not in _SHARED_CODES
+        return self.code not in _LIKE_CODE and (
+            self.status in _PASSING or self.code == "garbled"
+        )
 
 
 class Client:
@@ -151,28 +170,24 @@ class Client:
             method, self.base + path, json=body, proxy=self._proxy, allow_redirects=False
         ) as response:
             content = await response.read()
-        status = response.status
         try:
             answer = json.loads(content)
         except ValueError:
             answer = None
-        has_error = not isinstance(answer, (dict, list)) or "error" in answer and answer["error"]
-        if 200 <= status < 300 and not has_error:
-            return answer
         about = _about(answer)
-        message = about.get("message") or content.decode(errors="replace") or response.reason
-        if status < 300 and answer is None:
-            message = f"the server's answer is not JSON: {message}"
-        if location := response.headers.get("Location"):
-            message = f"it has moved to {address.shown(location)}"
-        raise Refused(
-            self._clean(str(message)),
-            status,
-            code=about.get("code"),
-            param=about.get("param"),
-            retry_after=_seconds(response.headers),
-            is_garbled=status < 300 and answer is None and "html" not in response.content_type,
-        )
+        if response.status == 200 and answer is not None and not about:
+            return answer
+        text = about.get("message") or content.decode(errors="replace") or response.reason or ""
+        status = response.status
+        if status < 300 and not about:
+            text = f"this is not JSON: {text}"
+            about["code"] = "web_page" if "html" in response.content_type else "garbled"
+        elif isinstance(about.get("code"), int) and status == 200:
+            status = about["code"]  # a proxy that wraps the error of another server
+        if "Location" in response.headers:
+            text = f"moved to {address.shown(response.headers['Location'])}"
+        about["retry_after"] = _seconds(response.headers)
+        raise Refused(self._clean(str(text)), status, about)
 
     def _may_pass(self, error: BaseException) -> bool:
         import aiohttp
@@ -184,10 +199,48 @@ class Client:
         return isinstance(error, (aiohttp.ClientError, OSError, TimeoutError))
 
     def _translated(self, refused: Refused, path: str) -> LlmsqlError:
-        ...
+        """The BackendError that *refused* means where it is about every row, else itself."""
+        if not refused.hint:
+            return refused
+        models = f"\n  its models: {', '.join(self.models[:10])}" if self.models else ""
+        return BackendError(
+            f'server "{address.shown(self.base)}" answers {refused.status} to {path}: '
+            f"{refused.text}\n  {refused.hint}{models if refused.hint == _HINTS[404] else ''}"
+        )
 
     def _clean(self, text: str) -> str:
         """Return what a server said without the key, and no longer than a message may be."""
         if self._key:
             text = text.replace(self._key, "***")
-        return text.strip()[:LONGEST_MESSAGE]
+        return " ".join(text.split())[:LONGEST_MESSAGE]
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """How long to wait before the next try: what the server asks for, or ever longer."""
+    import tenacity
+
+    longer = tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT, jitter=FIRST_WAIT)(state)
+    error = state.outcome.exception() if state.outcome else None
+    asked = getattr(error, "retry_after", 0.0)
+    return max(longer, asked + random.uniform(0, FIRST_WAIT) if asked else 0)
+
+
+def _about(answer: Any) -> dict[str, Any]:
+    """What an answer says of an error, in the forms that servers have for it; empty without one."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if isinstance(error, dict):
+        return dict(error)
+    return {"message": error} if error else {}
+
+
+def _seconds(headers: Mapping[str, str]) -> float:
+    """How long the server asks to wait, told in seconds or as a date."""
+    told = headers.get("Retry-After", "")
+    try:
+        return max(0.0, float(told))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(told).timestamp() - time.time())
+    except ValueError:
+        return 0.0
