@@ -135,6 +135,10 @@ class Connection:
         self.settings = settings
         self._session.on_error = settings.on_error
 
+    def install_library(self) -> list[library.Macro]:
+        """Create the library's macros in the database itself."""
+        return library.install_permanently(self._con, self.settings.udf_folder)
+
     def refuse_in_transaction(self, what: str) -> None:
         """Raise CatalogError inside a transaction: its rollback would lose a function."""
         if self._session.in_transaction():

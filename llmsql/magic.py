@@ -39,12 +39,6 @@ def load_ipython_extension(ipython: Any) -> None:
     ipython.register_magic_function(run, "line_cell", "llmsql")
 
 
-def unload_ipython_extension(ipython: Any) -> None:
-    """Take the magics away."""
-    for kind in ("line", "cell"):
-        ipython.magics_manager.magics[kind].pop("llmsql", None)
-
-
 class Magic:
     """The connections of one notebook: a shared one, and one for each database file."""
 

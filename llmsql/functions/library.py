@@ -78,7 +78,7 @@ def install(con: Any, own_folder: str | None) -> None:
 
     A broken file is logged by its name and left out; raises CatalogError when there is no such folder.
     """
-    for macro in _all(own_folder):
+    for macro in all_macros(own_folder):
         try:
             for statement in macro.statements:
                 con.execute(_temporary(statement))
@@ -88,14 +88,15 @@ def install(con: Any, own_folder: str | None) -> None:
 
 def install_permanently(con: Any, own_folder: str | None) -> list[Macro]:
     """Create the macros in the database of *con*, for its other clients; returns them."""
-    installed = _all(own_folder)
+    installed = all_macros(own_folder)
     for macro in installed:
         for statement in macro.statements:
             con.execute(statement)
     return installed
 
 
-def _all(own_folder: str | None) -> list[Macro]:
+def all_macros(own_folder: str | None) -> list[Macro]:
+    """The shipped macros and those of *own_folder*; raises CatalogError when it is no folder."""
     found = list(shipped())
     if own_folder:
         path = Path(own_folder).expanduser()

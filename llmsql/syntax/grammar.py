@@ -20,11 +20,12 @@ _TOKEN = re.compile(
     r"""
     (?P<blank>\s+|--[^\n]*|/\*.*?\*/)
     | (?P<block>'''(?P<in_block>.*?)''')
+    | (?P<open>''')
     | (?P<string>'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*")
     | (?P<back>`[^`]*`)
     | (?P<command>!\w+)
     | (?P<word>(?:[\w./~<>]|-(?!-))*(?:[\w/~<>]|-(?!-)))
-    | (?P<open>['"`])
+    | (?P<unclosed>['"`])
     | (?P<symbol>.)
     """,
     re.VERBOSE | re.DOTALL,
@@ -67,7 +68,7 @@ def tokens(text: str) -> list[Token]:
         kind, written = match.lastgroup or "", match[0]
         if kind == "in_block":
             kind = "block"
-        if kind == "open":
+        if kind in ("open", "unclosed"):
             raise StatementError(f"{position(text, match.start())}: the quote {written} is not closed")
         if kind != "blank":
             found.append(Token(kind, written, _value(kind, written, match), match.start()))
@@ -174,8 +175,8 @@ def _is_word(given: Sequence[Token], index: int, word: str) -> bool:
 
 def _expected(part: Part) -> str:
     if part.kind == "literal":
-        return part.text.upper() if part.text.isalpha() else part.text
-    return f"<{part.text}>"
+        return part.text
+    return "a key" if part.text == PAIRS else f"<{part.text}>"
 
 
 def _shown(part: Part, values: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 OUR_WORDS = frozenset({"RUN"})  # no statement of DuckDB starts with one of these
 
+_WORD = re.compile(r"\w+")
+_COMMENT_MARK = re.compile(r"/\*|\*/")
 _SPACE_OR_COMMENT = re.compile(r"\s+|--[^\n]*")
 _DUCKDB_TOKEN = re.compile(
     r"""
@@ -48,18 +50,18 @@ class Piece:
 
 def split(script: str) -> Iterator[Piece]:
     """Yield the statements of *script*; stretches of only comments and blanks are dropped."""
-    position = 0
+    position, line, counted = 0, 1, 0
     while position < len(script):
         first = _skip_blank(script, position)
         if first >= len(script):
             return
         is_ours = _is_ours(script, first)
         end, next_position = _end(script, first, is_ours)
+        line, counted = line + script.count("\n", counted, first), first
         if end > first:
-            start = position + len(script[position:]) - len(script[position:].lstrip())
             yield Piece(
-                text=script[start:end].rstrip(),
-                line=script.count("\n", 0, first) + 1,
+                text=script[position:end].strip(),
+                line=line,
                 is_ours=is_ours,
                 is_closed=next_position > end,
             )
@@ -118,7 +120,7 @@ def _skip_blank(text: str, position: int) -> int:
 def _comment_end(text: str, start: int) -> int:
     """The end of the block comment at *start*; they nest."""
     depth = 0
-    for match in re.compile(r"/\*|\*/").finditer(text, start):
+    for match in _COMMENT_MARK.finditer(text, start):
         depth += 1 if match[0] == "/*" else -1
         if depth == 0:
             return match.end()
@@ -128,7 +130,7 @@ def _comment_end(text: str, start: int) -> int:
 def _is_ours(text: str, first: int) -> bool:
     if text[first] == "!":
         return True
-    word = re.compile(r"\w+").match(text, first)
+    word = _WORD.match(text, first)
     return bool(word) and word[0].upper() in OUR_WORDS
 
 

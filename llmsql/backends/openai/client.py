@@ -66,9 +66,7 @@ class Refused(GenerationError):
     @property
     def may_pass(self) -> bool:
         """True when the same request may succeed later."""
-        return self.code not in _LIKE_CODE and (
-            self.status in _PASSING or self.code == "garbled"
-        )
+        return self.code not in _LIKE_CODE and (self.status in _PASSING or self.code == "garbled")
 
 
 class Client:
@@ -116,7 +114,9 @@ class Client:
         for base in self.bases:
             self.base = base
             try:
-                answer = await self._ask("GET", "/models", None, min(self.max_retries, CHECK_RETRIES))
+                answer = await self._ask(
+                    "GET", "/models", None, min(self.max_retries, CHECK_RETRIES)
+                )
             except Refused as refused:
                 if refused.status == 401:
                     raise self._translated(refused, "/models") from refused
@@ -151,8 +151,9 @@ class Client:
         try:
             return await again(self._once, method, path, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            place, reason = address.shown(self.base), self._clean(str(error))
             raise BackendError(
-                f'server "{address.shown(self.base)}" cannot be reached: {self._clean(str(error))}\n'
+                f'server "{place}" cannot be reached: {reason}\n'
                 "  is it running? saas.base_url says where it is"
             ) from error
         except TimeoutError as error:

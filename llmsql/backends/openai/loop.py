@@ -55,11 +55,12 @@ class Loop:
         finally:
             future.cancel()
 
-    def close(self) -> None:
-        """Cancel what still runs, and end the thread."""
-        if self._loop.is_closed():
-            return
+    def cancel(self) -> None:
+        """Cancel what still runs, and wait until it has ended."""
         self.run(_cancel_others())
+
+    def close(self) -> None:
+        """End the thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

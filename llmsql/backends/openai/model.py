@@ -1,0 +1,199 @@
+"""Prompts, texts and pairs as OpenAI's requests, so many to a request.
+
+What the answers mean is `answers`' business; asking, and asking again, is `client`'s, and what is
+in flight is `loop`'s.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from llmsql.backends import base
+from llmsql.backends.openai import answers
+from llmsql.backends.openai.client import Client, Refused
+from llmsql.backends.openai.loop import Loop
+from llmsql.errors import BackendError, GenerationError
+from llmsql.types import Prompt
+
+CHARACTERS_PER_REQUEST = 200_000
+
+Row = tuple[int, str]
+
+
+class Model(base.Model):
+    """A model of a server, asked *concurrency* requests at a time."""
+
+    device = "remote"
+
+    def __init__(
+        self,
+        name: str,
+        client: Client,
+        loop: Loop,
+        *,
+        concurrency: int,
+        batch_texts: int,
+        dimensions: int | None,
+    ) -> None:
+        self.name = name
+        self.client = client
+        self.loop = loop
+        self.concurrency = concurrency
+        self.batch_texts = batch_texts
+        self.dimensions = dimensions
+        self._has_base64 = True
+        # Reasoning models know max_tokens by another name, and take no temperature.
+        self._limit_name = "max_tokens"
+        self._has_temperature = True
+        # Also when the process ends without it: an open session complains on the user's screen.
+        self._close = weakref.finalize(self, _close, loop, client)
+
+    def open(self, organization: str | None, proxy: str | None, local: str | None) -> None:
+        """Find the server; where the deployment names no model, the server's only one is meant."""
+        self.loop.run(self.client.open(self.concurrency, organization, proxy, local))
+        self.loop.run(self.client.find())
+        if self.client.base != self.client.bases[0]:
+            self.note = f'the server answers at "{self.client.base}": write that as saas.base_url'
+        if not self.name and len(self.client.models) != 1:
+            raise BackendError(
+                "saas.model is missing: which of the server's models is meant?\n"
+                f"  its models: {', '.join(self.client.models) or 'it does not tell'}"
+            )
+        self.name = self.name or self.client.models[0]
+
+    def unload(self) -> None:
+        """Cancel what is in flight and close the connections."""
+        self._close()
+
+    def generate(self, prompts: Sequence[Prompt]) -> base.Answered:
+        """Yield completions as they arrive."""
+        return self.loop.stream(self._complete, enumerate(prompts), self.concurrency)
+
+    def embed(self, texts: Sequence[str]) -> base.Embedded:
+        """Yield the vectors of each request as it arrives."""
+        jobs = self._requests(enumerate(texts))
+        return self.loop.stream(self._embed, jobs, self.concurrency)
+
+    def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
+        """Yield the scores of each request as it arrives; a request has one query."""
+        rows_by_query: dict[str, list[Row]] = {}
+        for index, (query, passage) in enumerate(pairs):
+            rows_by_query.setdefault(query, []).append((index, passage))
+        jobs = (
+            (query, some) for query, rows in rows_by_query.items() for some in self._requests(rows)
+        )
+        return self.loop.stream(self._rerank, jobs, self.concurrency)
+
+    def measure(self) -> None:
+        """Learn the dimension by asking for a vector; some servers refuse to send it in base64."""
+        for self._has_base64 in (True, False):
+            ((_, vector),) = self.loop.run(self._embed([(0, "a")]))
+            if not isinstance(vector, GenerationError):
+                self.dimension = len(vector)
+                return
+        raise BackendError(f'model "{self.name}" makes no vector: {vector}') from vector
+
+    def _requests(self, rows: Iterable[Row]) -> Iterator[list[Row]]:
+        """Cut *rows* into what one request may hold."""
+        some: list[Row] = []
+        characters = 0
+        for row in rows:
+            characters += len(row[1])
+            if some and (len(some) == self.batch_texts or characters > CHARACTERS_PER_REQUEST):
+                yield some
+                some, characters = [], len(row[1])
+            some.append(row)
+        if some:
+            yield some
+
+    async def _complete(self, job: tuple[int, Prompt]) -> list[tuple[int, Any]]:
+        index, prompt = job
+        while True:
+            body = self._body(prompt)
+            try:
+                answer = await self.client.post("/chat/completions", body)
+                return [(index, answers.completion(answer))]
+            except Refused as error:
+                if not self._adapts(error, body):
+                    return [(index, error)]
+            except GenerationError as error:
+                return [(index, error)]
+
+    def _body(self, prompt: Prompt) -> dict[str, Any]:
+        sampling = prompt.sampling
+        messages = [{"role": "user", "content": prompt.text}]
+        if sampling.system:
+            messages.insert(0, {"role": "system", "content": sampling.system})
+        body: dict[str, Any] = {
+            "model": self.name,
+            "messages": messages,
+            self._limit_name: sampling.max_tokens,
+        }
+        if self._has_temperature or sampling.temperature:
+            body["temperature"] = sampling.temperature
+        if sampling.top_p < 1:
+            body["top_p"] = sampling.top_p
+        if sampling.top_k:
+            body["top_k"] = sampling.top_k
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed
+        return body
+
+    def _adapts(self, error: Refused, body: dict[str, Any]) -> bool:
+        """Leave out what the model does not take, where that was not the user's wish."""
+        if error.status != 400 or error.param not in body:
+            return False
+        if error.param == "max_tokens":
+            self._limit_name = "max_completion_tokens"
+            return True
+        if error.param == "temperature" and not body["temperature"]:
+            self._has_temperature = False
+            return True
+        return False
+
+    async def _embed(self, rows: list[Row]) -> list[tuple[int, Any]]:
+        return await _halved(self._vectors, rows)
+
+    async def _vectors(self, texts: list[str]) -> list[Any]:
+        body: dict[str, Any] = {"model": self.name, "input": texts}
+        if self.dimensions:
+            body["dimensions"] = self.dimensions
+        if self._has_base64:
+            body["encoding_format"] = "base64"
+        answer = await self.client.post("/embeddings", body)
+        return list(answers.vectors(answer, len(texts), self.dimensions or self.dimension))
+
+    async def _rerank(self, job: tuple[str, list[Row]]) -> list[tuple[int, Any]]:
+        query, rows = job
+
+        async def scores(passages: list[str]) -> list[float]:
+            body = {"model": self.name, "query": query, "documents": passages}
+            return answers.scores(await self.client.post("/rerank", body), len(passages))
+
+        return await _halved(scores, rows)
+
+
+async def _halved(
+    ask: Callable[[list[str]], Awaitable[list[Any]]], rows: list[Row]
+) -> list[tuple[int, Any]]:
+    """Ask for *rows* at once; when they are refused, in halves, until the wrong one is alone."""
+    try:
+        results = await ask([text for _, text in rows])
+    except Refused as error:
+        if len(rows) == 1:
+            return [(rows[0][0], error)]
+        middle = len(rows) // 2
+        return await _halved(ask, rows[:middle]) + await _halved(ask, rows[middle:])
+    except GenerationError as error:
+        return [(index, error) for index, _ in rows]
+    return [(index, result) for (index, _), result in zip(rows, results, strict=True)]
+
+
+def _close(loop: Loop, client: Client) -> None:
+    loop.cancel()
+    loop.run(client.close())
+    loop.close()

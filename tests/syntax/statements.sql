@@ -1,0 +1,84 @@
+-- What is typed; what it means in canonical form. `-- error:` states the message's first line.
+
+!LLM setup single;
+!llm setup single;
+
+!byzerllm setup single
+;
+!llm setup single;
+
+!llm setup "num_gpus=1";
+!llm setup 'num_gpus=1';
+
+!llm setup num_gpus=1;
+-- error: line 1, column 20: expected the end of the statement, found "="
+
+!llm setup;
+-- error: line 1, column 11: expected single or <setting>, found the end of the statement
+
+!llm model list;
+!llm model list;
+
+!LLM Model Exists "chat";
+!llm model exists chat;
+
+!llm model exists;
+-- error: line 1, column 18: expected <name>, found the end of the statement
+
+!llm model remove 'my chat';
+!llm model remove 'my chat';
+
+!llm help;
+!llm help;
+
+!llm help model;
+!llm help model;
+
+!llm modle list;
+-- error: line 1, column 6: expected backends, help, library, model or setup, found "modle"
+
+!nothing;
+-- error: line 1, column 1: expected !llm or RUN, found "!nothing"
+
+run command as LLM.`` where action="infer" and udfName="m";
+RUN command AS LLM.`` WHERE action = 'infer' AND udfName = 'm';
+
+RUN command AS LLM WHERE and `saas.api_key` = 'k' /* a; comment */ AND saas.model='''it's "so"''' as t;
+RUN command AS LLM WHERE saas.api_key = 'k' AND saas.model = 'it\'s "so"' AS t;
+
+RUN command AS LLM WHERE a='it''s' AND b="say ""x""" AND c='back\\slash' AND d='\'';
+RUN command AS LLM WHERE a = 'it\'s' AND b = 'say "x"' AND c = 'back\\slash' AND d = '\'';
+
+RUN command AS LLM WHERE a='';
+RUN command AS LLM WHERE a = '';
+
+RUN command ass llm WHERE udfName='m';
+-- error: line 1, column 13: expected AS, found "ass"
+
+RUN command AS LLM WHERE udfName=m;
+-- error: line 1, column 34: expected a quoted value, as in udfName = '…', found "m"
+
+RUN command AS LLM WHERE num_gpus=1;
+-- error: line 1, column 35: expected a quoted value, as in num_gpus = '…', found "1"
+
+RUN command AS LLM WHERE;
+-- error: line 1, column 25: expected a key, found the end of the statement
+
+RUN command AS LLM
+  WHERE udfName 'm';
+-- error: line 2, column 17: expected =, found "'m'"
+
+RUN command AS LLM WHERE udfName='m' AND UDFNAME='n';
+-- error: the key "UDFNAME" is given twice
+
+RUN command AS LLM WHERE udfName='m;
+-- error: line 1, column 34: the quote ' is not closed
+
+RUN command AS LLM WHERE udfName='''m;
+-- error: line 1, column 34: the quote ''' is not closed
+
+RUN command AS LLM.`x WHERE udfName='m';
+-- error: line 1, column 20: the quote ` is not closed
+
+RUN command;
+-- error: line 1, column 12: expected AS, found the end of the statement

@@ -1,0 +1,118 @@
+"""Golden pairs of tests/syntax, and what splitting a script must not do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmsql.errors import StatementError
+from llmsql.statements import parse
+from llmsql.syntax import script
+
+FOLDER = Path(__file__).parent / "syntax"
+
+
+def pairs() -> list[object]:
+    return [pytest.param(*pair, id=pair[0].split("\n")[0]) for pair in _read()]
+
+
+def _read() -> Iterator[tuple[str, str]]:
+    for path in sorted(FOLDER.glob("*.sql")):
+        for block in path.read_text(encoding="utf-8").split("\n\n")[1:]:
+            typed, _, meant = block.rstrip("\n").rpartition("\n")
+            yield typed, meant
+
+
+@pytest.mark.parametrize(("typed", "meant"), pairs())
+def test_golden(typed: str, meant: str) -> None:
+    """What is typed means what is written below it, and printing that changes nothing."""
+    if meant.startswith("-- error: "):
+        with pytest.raises(StatementError) as raised:
+            parse(_one(typed))
+        assert str(raised.value).split("\n")[0] == meant.removeprefix("-- error: ")
+        return
+    assert f"{parse(_one(typed))};" == meant
+    assert f"{parse(_one(meant))};" == meant
+
+
+def _one(text: str) -> str:
+    (piece,) = script.split(text)
+    assert piece.is_ours
+    return piece.text
+
+
+DUCKDB_TEXTS = [
+    "SELECT ';'",
+    "SELECT 'it''s ;'",
+    r"SELECT E'\';'",
+    r"SELECT e'a\\' || ';'",
+    "SELECT $$ ; ' $$",
+    "SELECT $tag$ ; $$ ; $tag$",
+    "SELECT $1 + $2",
+    'SELECT ";" FROM "a;""b"',
+    "SELECT /* ; /* nested ; */ ; */ 1",
+    "SELECT 1 -- ; not the end\n + 1",
+    "SELECT 5 - -1",
+    "SELECT a$b$c FROM t",
+    "SELECT '''; '''",
+    "SELECT 1 AS run",
+    "RESET threads",
+    "SELECT 'ünï; 😀'",
+    "SELECT x'00' || ';'",
+    "FROM t SELECT a[1:2], {'k;': 1}",
+]
+
+
+@pytest.mark.parametrize("text", DUCKDB_TEXTS)
+def test_duckdb_text_is_only_cut(text: str) -> None:
+    """DuckDB's statements come out byte for byte, whatever stands before and after them."""
+    pieces = list(script.split(f"!llm model list; {text};\n{text} ; !llm backends"))
+    assert [piece.text for piece in pieces] == ["!llm model list", text, text, "!llm backends"]
+    assert [piece.is_ours for piece in pieces] == [True, False, False, True]
+
+
+def test_lines_are_those_of_the_first_word() -> None:
+    """A statement's line is where its first word stands, not the comment before it."""
+    pieces = list(script.split("-- one\n\nSELECT 1;\n/* two\n*/ !llm model list;\n\n\nSELECT 2"))
+    assert [piece.line for piece in pieces] == [3, 5, 8]
+
+
+@pytest.mark.parametrize("text", ["", "  ", ";;", "-- only a comment", "/* ; */ ;"])
+def test_nothing_is_no_statement(text: str) -> None:
+    """Blanks, comments and stray semicolons are no statements."""
+    assert list(script.split(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "is_complete"),
+    [
+        ("SELECT 1;", True),
+        ("SELECT 1", False),
+        ("SELECT ';", False),
+        ("SELECT $$ ;", False),
+        ("SELECT 1; -- done", True),
+        ("", True),
+        ("RUN command AS LLM WHERE a='x;", False),
+        ("RUN command AS LLM WHERE a='x';", True),
+        ("SELECT /* ;", False),
+    ],
+)
+def test_complete(text: str, is_complete: bool) -> None:
+    """A text is complete when its last statement is closed."""
+    assert script.is_complete(text) is is_complete
+
+
+def test_a_long_script_is_split_in_linear_time() -> None:
+    """Ten thousand statements are cut in about ten times the time of a thousand."""
+    import time
+
+    def seconds(count: int) -> float:
+        text = "INSERT INTO t VALUES (1, 'some text; here', 2.5);\n" * count
+        started = time.perf_counter()
+        assert sum(1 for _ in script.split(text)) == count
+        return time.perf_counter() - started
+
+    seconds(100)
+    assert seconds(10_000) < 40 * max(seconds(1_000), 0.001)
