@@ -51,8 +51,10 @@ class Console:
                 with interruptible(self.connection), warned(self._warn):
                     self._show(piece.text)
             except duckdb.Error as error:
-                place = f"{source}:{piece.line}: " if source else ""
-                self.say(f"{place}{message(error)}{_excerpt(error, piece.text)}")
+                text = message(error)
+                if source:  # at the prompt the statement is still in sight
+                    text = f"{source}:{piece.line}: {text}{_excerpt(error, piece.text)}"
+                self.say(text)
                 return False
             if self.is_timed:
                 self.say(f"took {time.perf_counter() - started:.3f} s")

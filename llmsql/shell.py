@@ -81,7 +81,8 @@ class Shell:
 
     def _help(self, argument: str) -> None:
         """.help             show this"""
-        self.console.say("\n".join(str(command.__doc__) for command in COMMANDS.values()))
+        commands = dict.fromkeys(COMMANDS.values())  # .quit and .exit are one
+        self.console.say("\n".join(str(command.__doc__) for command in commands))
         self.console.say("!llm help;        show llmsql's statements")
 
     def _mode(self, argument: str) -> None:

@@ -104,7 +104,9 @@ def test_errors_do_not_end_it(terminal: Terminal) -> None:
     terminal.type("CREATE TABLE t AS SELECT 7 AS i;")
     seen = terminal.type("SELECT nope;")
     assert '\nBinder Error: Referenced column "nope"' in seen
-    assert "StatementError: " in terminal.type("!llm nope;")
+    seen = terminal.type("!llm nope;")
+    assert "StatementError: " in seen
+    assert "  | " not in seen
     assert "│     7 │" in terminal.type("FROM t;")
 
 
@@ -163,7 +165,9 @@ def test_dot_commands(terminal: Terminal, tmp_path: Path) -> None:
     terminal.type(".timer off;")
     seen = terminal.type(f".read {tmp_path}/a.sql")
     assert f"\na\n11\n{tmp_path}/a.sql:3: Binder Error" in seen
-    assert ".read FILE        run a script" in terminal.type(".help")
+    seen = terminal.type(".help")
+    assert ".read FILE        run a script" in seen
+    assert seen.count(".exit") == 1
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from typing import Any
 from llmsql.syntax import tree
 from llmsql.syntax.guards import is_inside
 from llmsql.syntax.ranks import is_call
-from llmsql.syntax.script import words
+from llmsql.syntax.words import words
 from llmsql.syntax.tree import Node
 
 QUERY_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})

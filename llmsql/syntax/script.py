@@ -22,7 +22,6 @@ _DUCKDB_TOKEN = re.compile(
     | (?P<dollar>\$(?:[^\W\d]\w*)?\$)
     | (?P<quoted>'(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z))
     | (?P<end>;)
-    | (?P<open>[(\[{]) | (?P<close>[)\]}])
     | (?P<other>[\d.]+|.)
     """,
     re.VERBOSE | re.DOTALL,
@@ -66,38 +65,6 @@ def split(script: str) -> Iterator[Piece]:
                 is_closed=next_position > end,
             )
         position = next_position
-
-
-@dataclass(frozen=True)
-class Word:
-    """A bare word, quoted name or bracket of DuckDB's text, and how many brackets are around it."""
-
-    text: str
-    start: int
-    end: int
-    depth: int
-
-
-def words(sql: str) -> Iterator[Word]:
-    """Yield words (upper case), quoted names, brackets, commas and `=` of one DuckDB statement."""
-    position = depth = 0
-    while position < len(sql):
-        after_blank = _skip_blank(sql, position)
-        if after_blank != position:
-            position = after_blank
-            continue
-        match = _DUCKDB_TOKEN.match(sql, position)
-        assert match, "the last alternative matches anything"
-        text, position = match[0], match.end()
-        if match.lastgroup == "dollar":
-            closing = sql.find(text, position)
-            position = len(sql) if closing < 0 else closing + len(text)
-        elif match.lastgroup == "close":
-            depth -= 1
-        if match.lastgroup == "word" or text[0] in "\"'([{)]},=.":
-            yield Word(text.upper() if match.lastgroup == "word" else text, match.start(), position, depth)
-        if match.lastgroup == "open":
-            depth += 1
 
 
 def is_complete(text: str) -> bool:

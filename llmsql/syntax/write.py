@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmsql.syntax import tree
-from llmsql.syntax.script import Word, words
+from llmsql.syntax.words import Word, words
 
 _QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES")
 
@@ -87,6 +87,8 @@ def _insert(sql: str, found: list[Word]) -> Write | None:
     start = _find(found, *_QUERY_STARTS)
     if start is None:
         return _bracketed(sql, found)
+    if found[start - 1].text == "DEFAULT":
+        return None
     end = len(sql)
     for index in range(start, len(found)):
         word = found[index]

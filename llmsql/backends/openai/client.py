@@ -6,67 +6,20 @@ asked, and what an answer means, is `model`'s business. No message ever holds th
 
 from __future__ import annotations
 
-import email.utils
 import json
-import random
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmsql.backends.openai import address
+from llmsql.backends.openai import address, refusals
+from llmsql.backends.openai.refusals import Refused
 from llmsql.errors import BackendError, GenerationError, LlmsqlError
 
 if TYPE_CHECKING:
     import aiohttp
-    import tenacity
 
 CONNECT_SECONDS = 10.0
-FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0
 CHECK_RETRIES = 2
 LONGEST_MESSAGE = 500
-
-_PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
-# What these say after all retries is about the server or the account, and not about one row.
-_HINTS = {
-    401: "set saas.api_key, or the environment variable OPENAI_API_KEY",
-    402: "the account that saas.api_key belongs to needs credit",
-    403: "saas.api_key must be one that may use this model",
-    404: "saas.model or saas.base_url is wrong",
-    429: "ask less at a time, or raise saas.max_retries to wait longer",
-    503: "raise saas.max_retries to wait longer",
-}
-_LIKE = {301: 404, 302: 404, 307: 404, 308: 404, 405: 404, 407: 403, 502: 503, 504: 503}
-_LIKE_CODE = {
-    "invalid_api_key": 401,
-    "insufficient_quota": 402,
-    "billing_not_active": 402,
-    "model_not_found": 404,
-    "web_page": 404,
-}
-
-
-class Refused(GenerationError):
-    """The server answered, with an error or with something that is no answer."""
-
-    def __init__(self, text: str, status: int, about: Mapping[str, Any] | None = None) -> None:
-        super().__init__(f"the server answers {status}: {text}")
-        about = about or {}
-        self.text = text
-        self.status = status
-        self.code = str(about.get("code") or "")
-        self.param = str(about.get("param") or "")
-        self.retry_after: float = about.get("retry_after", 0.0)
-
-    @property
-    def hint(self) -> str:
-        """What to do where every other row would be refused as well; else nothing."""
-        alike = _LIKE_CODE.get(self.code) or _LIKE.get(self.status, self.status)
-        return _HINTS.get(alike, "")
-
-    @property
-    def may_pass(self) -> bool:
-        """True when the same request may succeed later."""
-        return self.code not in _LIKE_CODE and (self.status in _PASSING or self.code == "garbled")
 
 
 class Client:
@@ -139,17 +92,11 @@ class Client:
             raise error from refused
 
     async def _ask(self, method: str, path: str, body: Any, retries: int) -> Any:
+        """Ask until there is an answer; errors of the network become ours."""
         import aiohttp
-        import tenacity
 
-        again = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(self._may_pass),
-            stop=tenacity.stop_after_attempt(retries + 1),
-            wait=_wait,
-            reraise=True,
-        )
         try:
-            return await again(self._once, method, path, body)
+            return await self._patiently(method, path, body, retries)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             place, reason = address.shown(self.base), self._clean(str(error))
             raise BackendError(
@@ -165,6 +112,29 @@ class Client:
             text = self._clean(str(error) or type(error).__name__)
             raise GenerationError(f"the connection to the server broke: {text}") from error
 
+    async def _patiently(self, method: str, path: str, body: Any, retries: int) -> Any:
+        import tenacity
+
+        try:
+            return await self._once(method, path, body)
+        except Exception as error:
+            if not retries or not self._may_pass(error):
+                raise
+            failed = [error]
+
+        async def once() -> Any:
+            if failed:
+                raise failed.pop()
+            return await self._once(method, path, body)
+
+        # Only now: tenacity inspects what it is given at each call, which costs as much as a request.
+        return await tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(self._may_pass),
+            stop=tenacity.stop_after_attempt(retries + 1),
+            wait=refusals.wait,
+            reraise=True,
+        )(once)
+
     async def _once(self, method: str, path: str, body: Any) -> Any:
         assert self._session is not None
         async with self._session.request(
@@ -175,20 +145,25 @@ class Client:
             answer = json.loads(content)
         except ValueError:
             answer = None
-        about = _about(answer)
-        if response.status == 200 and answer is not None and not about:
+        details = refusals.details(answer)
+        if response.status < 300 and answer is not None and not details:
             return answer
-        text = about.get("message") or content.decode(errors="replace") or response.reason or ""
+        raise self._refused(response, content, details)
+
+    def _refused(
+        self, response: aiohttp.ClientResponse, content: bytes, details: dict[str, Any]
+    ) -> Refused:
         status = response.status
-        if status < 300 and not about:
+        text = details.get("message") or content.decode(errors="replace") or response.reason or ""
+        if status < 300 and not details:
             text = f"this is not JSON: {text}"
-            about["code"] = "web_page" if "html" in response.content_type else "garbled"
-        elif isinstance(about.get("code"), int) and status == 200:
-            status = about["code"]  # a proxy that wraps the error of another server
-        if "Location" in response.headers:
-            text = f"moved to {address.shown(response.headers['Location'])}"
-        about["retry_after"] = _seconds(response.headers)
-        raise Refused(self._clean(str(text)), status, about)
+            details["code"] = "web_page" if "html" in response.content_type else "garbled"
+        elif status < 300 and isinstance(details.get("code"), int):
+            status = details["code"]  # a gateway that wraps the error of another server
+        if 300 <= status < 400:
+            text = f"moved to {address.shown(response.headers.get('Location', ''))}"
+        details["retry_after"] = refusals.seconds(response.headers)
+        return Refused(self._clean(str(text)), status, details)
 
     def _may_pass(self, error: BaseException) -> bool:
         import aiohttp
@@ -206,7 +181,7 @@ class Client:
         models = f"\n  its models: {', '.join(self.models[:10])}" if self.models else ""
         return BackendError(
             f'server "{address.shown(self.base)}" answers {refused.status} to {path}: '
-            f"{refused.text}\n  {refused.hint}{models if refused.hint == _HINTS[404] else ''}"
+            f"{refused.text}\n  {refused.hint}{models if refused.hint == refusals.HINTS[404] else ''}"
         )
 
     def _clean(self, text: str) -> str:
@@ -214,34 +189,3 @@ class Client:
         if self._key:
             text = text.replace(self._key, "***")
         return " ".join(text.split())[:LONGEST_MESSAGE]
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    """How long to wait before the next try: what the server asks for, or ever longer."""
-    import tenacity
-
-    longer = tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT, jitter=FIRST_WAIT)(state)
-    error = state.outcome.exception() if state.outcome else None
-    asked = getattr(error, "retry_after", 0.0)
-    return max(longer, asked + random.uniform(0, FIRST_WAIT) if asked else 0)
-
-
-def _about(answer: Any) -> dict[str, Any]:
-    """What an answer says of an error, in the forms that servers have for it; empty without one."""
-    error = answer.get("error") if isinstance(answer, dict) else None
-    if isinstance(error, dict):
-        return dict(error)
-    return {"message": error} if error else {}
-
-
-def _seconds(headers: Mapping[str, str]) -> float:
-    """How long the server asks to wait, told in seconds or as a date."""
-    told = headers.get("Retry-After", "")
-    try:
-        return max(0.0, float(told))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(told).timestamp() - time.time())
-    except ValueError:
-        return 0.0

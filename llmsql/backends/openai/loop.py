@@ -72,9 +72,19 @@ async def _run(
     limit: int,
     put: Callable[[Iterable[Result]], None],
 ) -> None:
+    arrived: list[Result] = []
+
+    def hand_over() -> None:
+        put(arrived.copy())
+        arrived.clear()
+
     async def worker() -> None:
         for job in jobs:  # shared by all workers: each takes the next one
-            put(await work(job))
+            results = await work(job)
+            # Once for all that one look at the sockets brought: waking the other thread is dear.
+            if not arrived:
+                asyncio.get_running_loop().call_soon(hand_over)
+            arrived.extend(results)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -82,6 +92,8 @@ async def _run(
                 group.create_task(worker())
     except BaseExceptionGroup as error:
         raise error.exceptions[0] from error.exceptions[0].__cause__
+    finally:
+        hand_over()
 
 
 async def _cancel_others() -> None:

