@@ -95,4 +95,4 @@ def _vector(given: Any) -> np.ndarray:
 
 
 def _unknown(answer: Any) -> GenerationError:
-    return GenerationError(f"the server's answer has an unknown shape: {str(answer)[:200]}")
+    return GenerationError(f"the server's answer has an unknown shape: {str(answer)[:500]}")

@@ -7,8 +7,8 @@ asked, and what an answer means, is `model`'s business. No message ever holds th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmsql.backends.openai import address, refusals
 from llmsql.backends.openai.refusals import Refused
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10.0
 CHECK_RETRIES = 2
 LONGEST_MESSAGE = 500
+
+Result = TypeVar("Result")
 
 
 class Client:
@@ -81,15 +83,25 @@ class Client:
             return
         self.base = self.bases[0]
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Return the answer to *body*; BackendError where all would fail, else GenerationError."""
+    async def post(
+        self, path: str, body: Mapping[str, Any], read: Callable[[Any], Result]
+    ) -> Result:
+        """Return what *read* makes of the answer to *body*.
+
+        Raises BackendError where all other rows would fail as well, else GenerationError.
+        """
         try:
-            return await self._ask("POST", path, body, self.max_retries)
+            answer = await self._ask("POST", path, body, self.max_retries)
         except Refused as refused:
             error = self._translated(refused, path)
             if error is refused:
                 raise
             raise error from refused
+        try:
+            return read(answer)
+        except GenerationError as wrong:
+            text = self._scrubbed(str(wrong))
+        raise GenerationError(text)  # out here, lest the unscrubbed text stay as its context
 
     async def _ask(self, method: str, path: str, body: Any, retries: int) -> Any:
         """Ask until there is an answer; errors of the network become ours."""
@@ -127,7 +139,7 @@ class Client:
                 raise failed.pop()
             return await self._once(method, path, body)
 
-        # Only now: tenacity inspects what it is given at each call, which costs as much as a request.
+        # Only now: tenacity inspects what it is given at each call, for a third of a request's cost.
         return await tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(self._may_pass),
             stop=tenacity.stop_after_attempt(retries + 1),
@@ -136,11 +148,19 @@ class Client:
         )(once)
 
     async def _once(self, method: str, path: str, body: Any) -> Any:
+        import aiohttp
+
         assert self._session is not None
-        async with self._session.request(
-            method, self.base + path, json=body, proxy=self._proxy, allow_redirects=False
-        ) as response:
-            content = await response.read()
+        garbage = ""
+        try:
+            async with self._session.request(
+                method, self.base + path, json=body, proxy=self._proxy, allow_redirects=False
+            ) as response:
+                content = await response.read()
+        except aiohttp.ClientResponseError as error:
+            garbage = f"this is not HTTP: {error.message}"
+        if garbage:  # out here, because aiohttp's error carries our headers, with the key
+            raise Refused(self._clean(garbage), 200, {"code": "garbled"})
         try:
             answer = json.loads(content)
         except ValueError:
@@ -178,14 +198,17 @@ class Client:
         """The BackendError that *refused* means where it is about every row, else itself."""
         if not refused.hint:
             return refused
-        models = f"\n  its models: {', '.join(self.models[:10])}" if self.models else ""
+        hint = refused.hint
+        if hint == refusals.HINTS[404] and self.models:
+            hint += f"\n  its models: {', '.join(self.models[:10])}"
         return BackendError(
             f'server "{address.shown(self.base)}" answers {refused.status} to {path}: '
-            f"{refused.text}\n  {refused.hint}{models if refused.hint == refusals.HINTS[404] else ''}"
+            f"{refused.text}\n  {hint}"
         )
 
     def _clean(self, text: str) -> str:
-        """Return what a server said without the key, and no longer than a message may be."""
-        if self._key:
-            text = text.replace(self._key, "***")
-        return " ".join(text.split())[:LONGEST_MESSAGE]
+        """Return what a server said, on one line, no longer than a message may be, scrubbed."""
+        return " ".join(self._scrubbed(text).split())[:LONGEST_MESSAGE]
+
+    def _scrubbed(self, text: str) -> str:
+        return text.replace(self._key, "***") if self._key else text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from llmsql.backends import base
@@ -114,8 +115,8 @@ class Model(base.Model):
         while True:
             body = self._body(prompt)
             try:
-                answer = await self.client.post("/chat/completions", body)
-                return [(index, answers.completion(answer))]
+                answer = await self.client.post("/chat/completions", body, answers.completion)
+                return [(index, answer)]
             except Refused as error:
                 if not self._adapts(error, body):
                     return [(index, error)]
@@ -159,27 +160,30 @@ class Model(base.Model):
     async def _embed(self, rows: list[Row]) -> list[tuple[int, Any]]:
         return await _halved(self._vectors, rows)
 
-    async def _vectors(self, texts: list[str]) -> list[Any]:
+    async def _vectors(self, texts: list[str]) -> Sequence[Any]:
         body: dict[str, Any] = {"model": self.name, "input": texts}
         if self.dimensions:
             body["dimensions"] = self.dimensions
         if self._has_base64:
             body["encoding_format"] = "base64"
-        answer = await self.client.post("/embeddings", body)
-        return list(answers.vectors(answer, len(texts), self.dimensions or self.dimension))
+        dimension = self.dimensions or self.dimension
+        read = partial(answers.vectors, count=len(texts), dimension=dimension)
+        return await self.client.post("/embeddings", body, read)
 
     async def _rerank(self, job: tuple[str, list[Row]]) -> list[tuple[int, Any]]:
         query, rows = job
 
-        async def scores(passages: list[str]) -> list[float]:
+        async def scores(passages: list[str]) -> Sequence[float]:
             body = {"model": self.name, "query": query, "documents": passages}
-            return answers.scores(await self.client.post("/rerank", body), len(passages))
+            return await self.client.post(
+                "/rerank", body, partial(answers.scores, count=len(passages))
+            )
 
         return await _halved(scores, rows)
 
 
 async def _halved(
-    ask: Callable[[list[str]], Awaitable[list[Any]]], rows: list[Row]
+    ask: Callable[[list[str]], Awaitable[Sequence[Any]]], rows: list[Row]
 ) -> list[tuple[int, Any]]:
     """Ask for *rows* at once; when they are refused, in halves, until the wrong one is alone."""
     try:
