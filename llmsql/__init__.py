@@ -38,8 +38,7 @@ _HOMES = {
     ),
 }
 _DB_API = frozenset(
-    "Warning Error InterfaceError DatabaseError DataError OperationalError IntegrityError "
-    "InternalError ProgrammingError NotSupportedError".split()
+    ["Warning", "Error", "InterfaceError", "DatabaseError", "DataError", "OperationalError", "IntegrityError", "InternalError", "ProgrammingError", "NotSupportedError"]
 )
 
 if TYPE_CHECKING:

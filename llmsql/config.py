@@ -22,7 +22,9 @@ ALIASES = {
 }
 """Newer spellings, and what they mean here."""
 
-IGNORED = frozenset({"rayaddress", "pythonexec", "datamode", "runin", "schema", "owner", "standalone"})
+IGNORED = frozenset(
+    {"rayaddress", "pythonexec", "datamode", "runin", "schema", "owner", "standalone"}
+)
 """Ray and Spark plumbing: accepted, kept, without effect here."""
 
 
@@ -32,18 +34,18 @@ class Settings:
 
     num_gpus: float = 1
     num_cpus: int | None = None
-    maxConcurrency: int = 1  # noqa: N815  spelled as its users spell it
-    workerMaxConcurrency: int = 16  # noqa: N815
-    masterMaxConcurrency: int = 1000  # noqa: N815
+    maxConcurrency: int = 1
+    workerMaxConcurrency: int = 16
+    masterMaxConcurrency: int = 1000
     infer_backend: str | None = None
     on_error: str | None = None
     udf_folder: str | None = None
     timeout: int = 10
     load_balance: str = "lru"
-    rayAddress: str = "127.0.0.1:10001"  # noqa: N815
-    pythonExec: str = "python"  # noqa: N815
-    dataMode: str = "model"  # noqa: N815
-    runIn: str = "driver"  # noqa: N815
+    rayAddress: str = "127.0.0.1:10001"
+    pythonExec: str = "python"
+    dataMode: str = "model"
+    runIn: str = "driver"
     standalone: bool = False
     schema: str = "file"
     owner: str = ""

@@ -23,8 +23,7 @@ from llmsql.statements import Rows, parse
 from llmsql.syntax import script
 
 FETCHES = frozenset(
-    "fetchone fetchmany fetchall fetchdf fetch_df fetch_df_chunk fetchnumpy df pl arrow "
-    "fetch_arrow_table fetch_record_batch to_arrow_table to_arrow_reader torch tf".split()
+    ["fetchone", "fetchmany", "fetchall", "fetchdf", "fetch_df", "fetch_df_chunk", "fetchnumpy", "df", "pl", "arrow", "fetch_arrow_table", "fetch_record_batch", "to_arrow_table", "to_arrow_reader", "torch", "tf"]
 )
 FORGETS_SHADOWS = frozenset({"rollback", "abort"})
 
@@ -75,9 +74,7 @@ class Connection:
             self._execute(query, parameters, scope)
         return self
 
-    def sql(
-        self, query: str, *, alias: str = "", params: Any = None, namespace: Any = None
-    ) -> Any:
+    def sql(self, query: str, *, alias: str = "", params: Any = None, namespace: Any = None) -> Any:
         """Run *query* and return a relation, or None where it has no rows.
 
         Where models are called the relation holds the finished rows and calls none again.
@@ -265,7 +262,7 @@ class Connection:
     def _entered(self) -> threading.RLock:
         """The lock of an open connection: two threads' statements must not mix."""
         self._open()
-        return self._lock  # type: ignore[return-value]
+        return self._lock
 
     def _open(self) -> Connection:
         if self._is_closed:

@@ -149,7 +149,7 @@ class Generator:
                 f"DELETE FROM t WHERE {self.predicate(1)}",
                 f"CREATE OR REPLACE TABLE made AS SELECT i, {self.item()} AS y FROM t"
                 f" WHERE {self.predicate(1)}",
-                f"UPDATE t SET s = m(u.w) FROM u WHERE t.i = u.id AND m(u.w) = 'true'",
+                "UPDATE t SET s = m(u.w) FROM u WHERE t.i = u.id AND m(u.w) = 'true'",
                 f"INSERT INTO e SELECT i, g(s) FROM t WHERE {self.predicate(1)} RETURNING *",
             ]
         )

@@ -110,7 +110,9 @@ class Plain:
             for text in texts:
                 if text is not None and (name, text) not in self.known:
                     self.known[name, text] = answer(text)
-            return pa.array([None if x is None else self.known[name, x] for x in texts], pa.string())
+            return pa.array(
+                [None if x is None else self.known[name, x] for x in texts], pa.string()
+            )
 
         self.con.create_function(
             name, function, ["VARCHAR"], "VARCHAR", type="arrow", null_handling="special"

@@ -33,7 +33,9 @@ def read(text: str) -> Iterator[Record]:
     number = 0
     for block in text.split("\n\n"):
         lines = block.split("\n")
-        first = next((i for i, x in enumerate(lines) if x.startswith(("statement ", "query"))), None)
+        first = next(
+            (i for i, x in enumerate(lines) if x.startswith(("statement ", "query"))), None
+        )
         if first is not None:
             head, body = lines[first], lines[first + 1 :]
             cut = body.index("----") if "----" in body else len(body)

@@ -52,6 +52,8 @@ def test_limit_on_a_parallel_scan_gives_the_first_rows() -> None:
     ours = Ours("CREATE TABLE many AS SELECT i, 'row ' || i AS s FROM range(500000) r(i)")
     hits = [i for i in range(200) if zlib.crc32(f"row {i}".encode()) % 3 == 0]
     ours.forget()
-    rows = ours.con.execute("SELECT i, g(s) FROM many WHERE m(s) = 'true' LIMIT 5 OFFSET 2").fetchall()
+    rows = ours.con.execute(
+        "SELECT i, g(s) FROM many WHERE m(s) = 'true' LIMIT 5 OFFSET 2"
+    ).fetchall()
     assert [i for i, _ in rows] == hits[2:7]
     assert ours.calls <= 2 * (hits[6] + 1) + 7 + 16

@@ -20,7 +20,7 @@ SELECT * FROM (VALUES
     (20, E'日本 | "two"\nlines, \\n', NULL, NULL, NULL, NULL, 1e20),
     (NULL, '', 0.05, DATE '0001-01-01', [], ''::BLOB, -0.5)
 ) AS t(i, s, d, day, list, blob, x)
-"""  # noqa: E501
+"""
 
 GOLDEN = {
     "box": """\
@@ -58,7 +58,7 @@ GOLDEN = {
 [{"i":1,"s":"plain","d":1.50,"day":"2024-02-29","list":[0.10000000149011612,null],"blob":"\\\\x00a","x":null},
 {"i":20,"s":"日本 | \\"two\\"\\nlines, \\\\n","d":null,"day":null,"list":null,"blob":null,"x":1e+20},
 {"i":null,"s":"","d":0.05,"day":"0001-01-01","list":[],"blob":"","x":-0.5}]
-""",  # noqa: E501
+""",
     "jsonlines": """\
 {"i":1,"s":"plain","d":1.50,"day":"2024-02-29","list":[0.10000000149011612,null],"blob":"\\\\x00a","x":null}
 {"i":20,"s":"日本 | \\"two\\"\\nlines, \\\\n","d":null,"day":null,"list":null,"blob":null,"x":1e+20}

@@ -63,4 +63,7 @@ def test_condition_is_put_back_in_its_place() -> None:
     assert found is not None
     query = tree.parse("SELECT 1 WHERE k = 2")
     assert query is not None
-    assert " ".join(found.rebuilt(query).split()) == "UPDATE t SET a = 'WHERE' /* é */ WHERE (k = 2) RETURNING a"
+    assert (
+        " ".join(found.rebuilt(query).split())
+        == "UPDATE t SET a = 'WHERE' /* é */ WHERE (k = 2) RETURNING a"
+    )

@@ -177,4 +177,3 @@ class ModelFunction(ABC):
             for row, value in zip(members, answered, strict=True):
                 values[row] = value
         return values
-

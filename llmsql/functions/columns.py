@@ -19,7 +19,7 @@ Column = Any  # a pyarrow.ChunkedArray or Array; pyarrow ships no types
 def is_tag(column: Column) -> bool:
     """True for the argument that `Connection` adds: {'llmsql': token, 'rank': …}."""
     kind = column.type
-    return pa.types.is_struct(kind) and kind.num_fields > 0 and kind.field(0).name == TAG
+    return bool(pa.types.is_struct(kind) and kind.num_fields and kind.field(0).name == TAG)
 
 
 def first(column: Column) -> Any:

@@ -39,6 +39,8 @@ class Function(base.ModelFunction):
         if dimension is None:
             return pa.array(values, pa.list_(pa.float32()))
         empty = np.zeros(dimension, np.float32)
-        flat = np.concatenate([empty if value is None else value for value in values] or [empty[:0]])
+        flat = np.concatenate(
+            [empty if value is None else value for value in values] or [empty[:0]]
+        )
         nulls = pa.array([value is None for value in values])
         return pa.FixedSizeListArray.from_arrays(pa.array(flat), dimension, mask=nulls)

@@ -25,10 +25,15 @@ class SqlFunction(Protocol):
     """What the engine registers: a name, how many arguments, what comes back, and the Arrow callable."""
 
     name: str
-    arities: tuple[int, ...]
-    return_type: str
 
-    def __call__(self, *columns: Any) -> Any: ...
+    @property
+    def arities(self) -> tuple[int, ...]: ...
+
+    @property
+    def return_type(self) -> str: ...
+
+    @property
+    def __call__(self) -> Callable[..., Any]: ...
 
 
 class Engine:

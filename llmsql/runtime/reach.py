@@ -18,20 +18,18 @@ from typing import Any
 from llmsql.syntax import tree
 from llmsql.syntax.guards import is_inside
 from llmsql.syntax.ranks import is_call
-from llmsql.syntax.words import words
 from llmsql.syntax.tree import Node
+from llmsql.syntax.words import words
 
 QUERY_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 SOURCES = frozenset(
     {"BASE_TABLE", "JOIN", "SUBQUERY", "EXPRESSION_LIST", "EMPTY", "TABLE_FUNCTION", "COLUMN_DATA"}
 )
 FILE_READERS = frozenset(
-    "read_csv read_csv_auto read_parquet parquet_scan read_json read_json_auto read_ndjson "
-    "read_ndjson_auto read_json_objects read_text read_blob".split()
+    ["read_csv", "read_csv_auto", "read_parquet", "parquet_scan", "read_json", "read_json_auto", "read_ndjson", "read_ndjson_auto", "read_json_objects", "read_text", "read_blob"]
 )
 PURE_TABLES = frozenset(
-    "range generate_series unnest repeat json_each json_tree pragma_table_info duckdb_tables "
-    "duckdb_columns duckdb_views duckdb_functions duckdb_settings".split()
+    ["range", "generate_series", "unnest", "repeat", "json_each", "json_tree", "pragma_table_info", "duckdb_tables", "duckdb_columns", "duckdb_views", "duckdb_functions", "duckdb_settings"]
 )
 ORDER_FREE = frozenset(
     "count count_star count_if min max bool_and bool_or bit_and bit_or bit_xor approx_count_distinct"
@@ -60,7 +58,9 @@ class Catalog:
         self.views: dict[str, str] = {}
         self.macros: dict[str, list[str]] = {}
         if re.search(r"\b(from|join|table)\b", sql, re.IGNORECASE):
-            rows = con.execute("SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal")
+            rows = con.execute(
+                "SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal"
+            )
             self.views = dict(rows.fetchall())
         called = self._called(sql) - models - tree.builtins() - _NOT_FUNCTIONS
         if called:  # listing functions takes DuckDB milliseconds
@@ -74,7 +74,8 @@ class Catalog:
 
     def _called(self, sql: str) -> set[str]:
         """The names of functions in *sql*, and in the views it reads."""
-        texts, seen = [sql], set()
+        texts = [sql]
+        seen: set[str] = set()
         called: set[str] = set()
         while texts:
             text = texts.pop().lower()
@@ -97,7 +98,9 @@ class Catalog:
         return any([explorer.follow(name) for name in known & set(names)])
 
 
-_NOT_FUNCTIONS = frozenset("in values as over using exists filter and or not by on select from".split())
+_NOT_FUNCTIONS = frozenset(
+    ["in", "values", "as", "over", "using", "exists", "filter", "and", "or", "not", "by", "on", "select", "from"]
+)
 
 
 def explore(

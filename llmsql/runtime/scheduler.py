@@ -31,8 +31,9 @@ def resolve(
     """
     with deployment.turn:
         failures = collector.failures(answers)
-        unknown = sorted(k for k in keys if k not in answers.known and k not in failures)
+        unknown: list[Any] = [k for k in keys if k not in answers.known and k not in failures]
         if unknown:
+            unknown.sort()
             _wait(deployment, _Run(deployment, answers, unknown, collector), collector)
 
 

@@ -172,7 +172,9 @@ class Session:
             self.finish()
 
     def _begin(self, kind: str) -> Collector:
-        collector = Collector(on_error=self.on_error or ("raise" if kind in KEEPS_VALUES else "null"))
+        collector = Collector(
+            on_error=self.on_error or ("raise" if kind in KEEPS_VALUES else "null")
+        )
         if self.max_noted:
             collector.max_noted = self.max_noted
         self.engine.collectors[collector.token] = collector

@@ -115,7 +115,7 @@ class Request:
             name=own["udfName"],
             model_type=own.get("pretrainedModelType", "custom/auto"),
             source=own.get("localModelDir") or path,
-            kind=kind or None,  # type: ignore[arg-type]
+            kind=kind or None,
             backend=own.get("infer_backend", settings.infer_backend or "") or None,
             gpus=_typed(own, "num_gpus", float, settings.num_gpus),
             replicas=_typed(own, "maxConcurrency", int, settings.maxConcurrency),
@@ -130,7 +130,9 @@ class Request:
         path, own_kind = "", None
         if backend is None or not (backend.is_remote or backend.model_types):
             if not self.source:
-                raise OptionError("which model? give localModelDir='…', or pretrainedModelType='saas/…'")
+                raise OptionError(
+                    "which model? give localModelDir='…', or pretrainedModelType='saas/…'"
+                )
             path = sources.locate(self.source)
             own_kind = sources.kind_of(path) if self.kind is None or backend is None else None
         if backend is None:
@@ -294,4 +296,3 @@ def _returned(deployment: Deployment | None) -> tuple[object, ...]:
     if deployment is None:
         return ()
     return (deployment.spec.kind, deployment.model.dimension)
-

@@ -69,7 +69,9 @@ def tokens(text: str) -> list[Token]:
         if kind == "in_block":
             kind = "block"
         if kind in ("open", "unclosed"):
-            raise StatementError(f"{position(text, match.start())}: the quote {written} is not closed")
+            raise StatementError(
+                f"{position(text, match.start())}: the quote {written} is not closed"
+            )
         if kind != "blank":
             found.append(Token(kind, written, _value(kind, written, match), match.start()))
     return found
@@ -184,7 +186,9 @@ def _shown(part: Part, values: Mapping[str, Any]) -> str:
         return part.text
     if part.kind == "optional":
         held = [p.text for p in part.parts if p.kind != "literal"]
-        return show(part.parts, values) if all(values.get(name) is not None for name in held) else ""
+        return (
+            show(part.parts, values) if all(values.get(name) is not None for name in held) else ""
+        )
     value = values[part.text]
     if part.kind == "back":
         return f"`{value}`"

@@ -54,7 +54,9 @@ def _guard_select(select: Node, is_costly: Test) -> None:
         for join in _joins(select["from_table"]):
             parts = conjuncts(join["condition"])
             if parts:
-                join["condition"] = conjunction(_guarded(parts, (), is_costly, keeps_join_keys=True))
+                join["condition"] = conjunction(
+                    _guarded(parts, (), is_costly, keeps_join_keys=True)
+                )
     if select.get("where_clause"):
         cheap_joins = [c for c in joins or () if not is_inside(c, is_costly)]
         parts = _guarded(conjuncts(select["where_clause"]), cheap_joins, is_costly)
@@ -103,7 +105,8 @@ def _guarded(
     Among the costly, those of fewer calls come first, else the order is as written.
     """
     cheap = [part for part in parts if not is_inside(part, is_costly)]
-    costly, kept = [], []
+    costly: list[Node] = []
+    kept: list[Node] = []
     for part in parts:
         if is_inside(part, is_costly):
             leaves = _has_subquery(part) or (_is_join_key(part) and (keeps_join_keys or not also))
@@ -128,7 +131,12 @@ def _guard_elsewhere(root: Node, is_costly: Test) -> None:
         children = node["children"]
         costly = [c for c in children if is_inside(c, is_costly) and not _has_subquery(c)]
         cheap = [c for c in children if not is_inside(c, is_costly)]
-        if not costly or len(costly) + len(cheap) != len(children) or not cheap or _is_guard(costly):
+        if (
+            not costly
+            or len(costly) + len(cheap) != len(children)
+            or not cheap
+            or _is_guard(costly)
+        ):
             continue
         kind = "AND" if node["type"] == "CONJUNCTION_AND" else "OR"
         test = "c IS NOT DISTINCT FROM false" if kind == "AND" else "c"

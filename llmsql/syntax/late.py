@@ -39,7 +39,9 @@ def _fits(select: Node, is_call: Test, is_costly: Test) -> bool:
             not any(is_inside(item, _is_not_scalar) for item in items),
             all(is_inside(item, is_call) for item in costly),
             not any(is_inside(key, is_costly) or key.get("class") == "CONSTANT" for key in keys),
-            not any(r["column_names"][-1] in names for k in keys for r in tree.column_references(k)),
+            not any(
+                r["column_names"][-1] in names for k in keys for r in tree.column_references(k)
+            ),
         )
     )
 

@@ -98,7 +98,7 @@ def _is_ours(text: str, first: int) -> bool:
     if text[first] == "!":
         return True
     word = _WORD.match(text, first)
-    return bool(word) and word[0].upper() in OUR_WORDS
+    return word is not None and word[0].upper() in OUR_WORDS
 
 
 def _end(text: str, position: int, is_ours: bool) -> tuple[int, int]:
@@ -114,7 +114,7 @@ def _end(text: str, position: int, is_ours: bool) -> tuple[int, int]:
         if match.lastgroup == "end":
             return match.start(), match.end()
         position = match.end()
-        if match.lastgroup == "dollar":
+        if match.lastgroup == "dollar":  # only DuckDB's text has those
             closing = text.find(match[0], position)
             position = len(text) if closing < 0 else closing + len(match[0])
     return len(text), len(text)

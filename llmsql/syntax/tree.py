@@ -37,7 +37,9 @@ def parse(sql: str) -> Node | None:
 def show(tree: Node) -> str:
     """Return the SQL text of *tree*."""
     with _lock:
-        row = _parser().execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchone()
+        row = (
+            _parser().execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchone()
+        )
     return str(row[0])
 
 
@@ -166,7 +168,10 @@ def qualify(node: Node, sample: Node) -> None:
             node[key] = sample[key]
     if "qualified_name" in sample:
         path = sample["qualified_name"]["path"]
-        node["qualified_name"] = {**sample["qualified_name"], "path": [*path[:-1], node["function_name"]]}
+        node["qualified_name"] = {
+            **sample["qualified_name"],
+            "path": [*path[:-1], node["function_name"]],
+        }
 
 
 def text_key(node: Node) -> str:

@@ -34,6 +34,8 @@ def words(sql: str) -> list[Word]:
     for token in tokens:
         text = sql[token.start : token.end + 1]
         depth -= text in _CLOSING
-        found.append(Word(text.upper() if text.isidentifier() else text, token.start, token.end + 1, depth))
+        found.append(
+            Word(text.upper() if text.isidentifier() else text, token.start, token.end + 1, depth)
+        )
         depth += text in _OPENING
     return found

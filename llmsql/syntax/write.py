@@ -93,7 +93,9 @@ def _insert(sql: str, found: list[Word]) -> Write | None:
     for index in range(start, len(found)):
         word = found[index]
         follows = found[index + 1].text if index + 1 < len(found) else ""
-        if word.depth == 0 and (word.text == "RETURNING" or (word.text, follows) == ("ON", "CONFLICT")):
+        if word.depth == 0 and (
+            word.text == "RETURNING" or (word.text, follows) == ("ON", "CONFLICT")
+        ):
             end = word.start
             break
     return Write(sql[found[start].start : end], sql[: found[start].start], " " + sql[end:])

@@ -6,6 +6,7 @@ asked, and what an answer means, is `model`'s business. No message ever holds th
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 CONNECT_SECONDS = 10.0
-CHECK_RETRIES = 2
+CHECK_RETRIES, CHECK_SECONDS = 2, 20.0
 LONGEST_MESSAGE = 500
 
 Result = TypeVar("Result")
@@ -69,15 +70,18 @@ class Client:
         for base in self.bases:
             self.base = base
             try:
-                answer = await self._ask(
-                    "GET", "/models", None, min(self.max_retries, CHECK_RETRIES)
-                )
+                async with asyncio.timeout(CHECK_SECONDS):
+                    answer = await self._ask("GET", "/models", None, CHECK_RETRIES)
             except Refused as refused:
                 if refused.status == 401:
                     raise self._translated(refused, "/models") from refused
                 if refused.status in (200, 404, 405):
                     continue
                 return  # a key may be allowed to ask and not to list, a server may still be loading
+            except (GenerationError, TimeoutError) as error:
+                raise BackendError(
+                    f'server "{address.shown(base)}" does not answer: {str(error) or "too slow"}'
+                ) from error
             listed = answer.get("data") if isinstance(answer, dict) else None
             self.models = [str(m["id"]) for m in listed or () if isinstance(m, dict) and "id" in m]
             return
@@ -139,7 +143,7 @@ class Client:
                 raise failed.pop()
             return await self._once(method, path, body)
 
-        # Only now: tenacity inspects what it is given at each call, for a third of a request's cost.
+        # Only now: at each call tenacity inspects what it is given, at a third of a request's cost.
         return await tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(self._may_pass),
             stop=tenacity.stop_after_attempt(retries + 1),

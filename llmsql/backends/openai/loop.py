@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from llmsql.errors import BackendError
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -51,7 +53,9 @@ class Loop:
         try:
             while not isinstance(arrived := results.get(), Future):
                 yield from arrived
-            future.result()
+            if arrived.cancelled():
+                raise BackendError("the model was unloaded while it was asked")
+            arrived.result()
         finally:
             future.cancel()
 

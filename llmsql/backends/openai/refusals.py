@@ -65,10 +65,10 @@ def wait(state: tenacity.RetryCallState) -> float:
     """How long to wait before the next try: what the server asks for, or ever longer."""
     import tenacity
 
-    longer = tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT, jitter=FIRST_WAIT)(state)
+    longer = tenacity.wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
     error = state.outcome.exception() if state.outcome else None
-    asked = getattr(error, "retry_after", 0.0)
-    return max(longer, asked + random.uniform(0, FIRST_WAIT) if asked else 0)
+    seconds = max(longer(state), getattr(error, "retry_after", 0.0))
+    return seconds + random.uniform(0, FIRST_WAIT)  # lest all that were refused come back at once
 
 
 def details(answer: Any) -> dict[str, Any]:

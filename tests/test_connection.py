@@ -1,0 +1,366 @@
+"""The Python API: what `llmsql.connect()` returns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import llmsql
+from llmsql.errors import ClosedError, LlmsqlWarning
+from tests.oracle import Ours
+
+DEPLOY = "RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='{}' AND kind='{}'"
+
+
+@pytest.fixture
+def models(con: Any) -> Any:
+    for kind in ("chat", "emb", "rerank"):
+        con.execute(DEPLOY.format(kind if kind != "rerank" else "rr", kind))
+    con.execute("CREATE TABLE t AS SELECT i, 'text ' || i AS s FROM range(5) r(i)")
+    return con
+
+
+def test_a_run_returns_one_row(con: Any) -> None:
+    """Deploying answers with what was deployed, on what, and how long it took."""
+    row = con.execute(DEPLOY.format("chat", "chat")).fetchall()
+    assert [column[0] for column in con.description] == [
+        "name",
+        "kind",
+        "backend",
+        "replicas",
+        "device",
+        "seconds",
+    ]
+    assert row[0][:5] == ("chat", "chat", "echo", 1, "cpu")
+
+
+def test_result_types_are_those_of_the_kinds(models: Any) -> None:
+    """chat gives VARCHAR, emb FLOAT[n], rerank FLOAT."""
+    types = models.execute(
+        "SELECT typeof(chat('a')), typeof(emb('a')), typeof(rr('a', 'b')), typeof(llm_embed('a'))"
+    )
+    assert types.fetchall() == [("VARCHAR", "FLOAT[8]", "FLOAT", "FLOAT[]")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "{'max_tokens': 2}",
+        "MAP {'max_tokens': 2}",
+        "MAP {'max_tokens': '2'}",
+        "'{\"max_tokens\": 2}'",
+        "'{\"max_tokens\": 2}'::JSON",
+        "json_object('max_tokens', 2)",
+        "{'max_tokens': 2, 'seed': NULL}",
+    ],
+)
+def test_options_come_in_three_forms(models: Any, options: str) -> None:
+    """STRUCT, MAP and JSON options mean the same; a NULL option is the default."""
+    with pytest.warns(LlmsqlWarning, match="1 of 1 answers were cut at max_tokens"):
+        assert models.execute(f"SELECT chat('a b c', {options})").fetchall() == [("a b",)]
+
+
+def test_options_may_differ_from_row_to_row(models: Any) -> None:
+    """Each row is answered under its own options."""
+    with pytest.warns(LlmsqlWarning, match="3 of 4 answers were cut"):
+        rows = models.execute(
+            "SELECT chat('a b c d', {'max_tokens': i}) FROM range(1, 5) r(i) ORDER BY i"
+        ).fetchall()
+    assert rows == [("a",), ("a b",), ("a b c",), ("a b c d",)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "x" * 100_000, "\U0001f600 \U00020000 \U000e0001 \U0010ffff \u0000 \ud7ff", "line\nbreak", "it's"],
+)
+def test_any_text_is_a_prompt(models: Any, text: str) -> None:
+    """Empty, long, and from every plane of Unicode."""
+    assert models.execute("SELECT chat(?)", [text]).fetchall() == [(text,)]
+    assert models.execute("SELECT chat(x) FROM (SELECT ? AS x)", [text]).fetchall() == [(text,)]
+
+
+def test_a_lone_surrogate_is_refused_by_duckdb_and_leaves_the_connection_usable(models: Any) -> None:
+    """Text that is not Unicode never reaches a model."""
+    with pytest.raises(Exception, match=r"surrogate|Unicode|UTF|Unable to cast"):
+        models.execute("SELECT chat(?)", ["\ud800"])
+    assert models.execute("SELECT chat('a')").fetchall() == [("a",)]
+
+
+def test_null_is_null_without_a_call() -> None:
+    """A NULL prompt gives NULL and asks nothing."""
+    ours = Ours()
+    assert ours.con.execute("SELECT m(NULL), m(NULL::VARCHAR), m(s) FROM t WHERE i = 0").fetchall() == [
+        (None, None, None)
+    ]
+    assert ours.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("1", "1"), ("1.0", "1.0"), ("true", "true"), ("DATE '2020-01-02'", "2020-01-02"), ("[1, 2]", "[1, 2]")],
+)
+def test_other_types_are_cast_as_duckdb_casts_them(models: Any, value: str, text: str) -> None:
+    """A prompt that is no text is asked as its text."""
+    assert models.execute(f"SELECT chat({value})").fetchall() == [(text,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT chat(s) FROM t ORDER BY i",
+        "WITH c AS (SELECT chat(s) AS y, i FROM t) SELECT y FROM c ORDER BY i",
+        "SELECT y FROM view_of_it ORDER BY y",
+        "SELECT ask(s) FROM t ORDER BY i",
+        "SELECT unnest(list_transform(list(s ORDER BY i), lambda x: chat(x))) FROM t",
+        "SELECT chat(a.s) FROM t a JOIN t b ON a.i = b.i ORDER BY a.i",
+    ],
+)
+def test_functions_are_seen_everywhere(models: Any, sql: str) -> None:
+    """In queries, CTEs, views, macros, lambdas and joins, and from a cursor."""
+    models.execute("CREATE VIEW view_of_it AS SELECT chat(s) AS y FROM t")
+    models.execute("CREATE MACRO ask(x) AS chat(x)")
+    expected = [(f"text {i}",) for i in range(5)]
+    assert models.execute(sql).fetchall() == expected
+    assert models.cursor().execute(sql).fetchall() == expected
+
+
+def test_another_client_of_the_database_gets_answers(models: Any) -> None:
+    """A plain DuckDB connection to the same database calls the same functions."""
+    other = models.engine.root.cursor()
+    assert other.execute("SELECT chat(s) FROM t ORDER BY i LIMIT 1").fetchall() == [("text 0",)]
+    other.close()
+
+
+def test_a_prepared_statement_keeps_working(models: Any) -> None:
+    """PREPARE keeps a token that ends with its statement; EXECUTE still answers."""
+    models.execute("PREPARE p AS SELECT chat(s || $1) FROM t WHERE i < $2 ORDER BY i")
+    for mark in "!?":
+        rows = models.execute(f"EXECUTE p('{mark}', 2)").fetchall()
+        assert rows == [(f"text 0{mark}",), (f"text 1{mark}",)]
+
+
+def test_sql_returns_a_relation_over_finished_rows() -> None:
+    """A relation on a model query calls no model when it is used, however often."""
+    ours = Ours()
+    relation = ours.con.sql("SELECT i, m(s) AS y FROM t WHERE k = 1")
+    calls = ours.calls
+    assert calls > 0
+    assert relation.filter("i > 100").aggregate("count(*)").fetchall() == [(10,)]
+    assert len(relation.fetchall()) == 20
+    ours.con.execute("DROP TABLE t")
+    assert relation.aggregate("count(y)").fetchall()[0][0] > 0
+    assert ours.calls == calls
+
+
+def test_sql_keeps_types_and_names(models: Any) -> None:
+    """The relation has the types and names that the query has, doubled ones too."""
+    relation = models.sql(
+        "SELECT 1::HUGEINT AS h, uuid '00000000-0000-0000-0000-000000000001' AS u, chat('x') AS a,"
+        " INTERVAL 1 DAY AS v, 1.5::DECIMAL(9, 2) AS a, DATE '2020-01-01' AS d, {'k': [1]} AS s"
+    )
+    assert relation.columns == ["h", "u", "a", "v", "a", "d", "s"] or len(relation.columns) == 7
+    assert [str(kind) for kind in relation.types] == [
+        "HUGEINT",
+        "UUID",
+        "VARCHAR",
+        "INTERVAL",
+        "DECIMAL(9,2)",
+        "DATE",
+        "STRUCT(k INTEGER[])",
+    ]
+
+
+def test_frames_are_tables(models: Any) -> None:
+    """The caller's pandas, polars and Arrow variables are tables, as in DuckDB."""
+    frame = pd.DataFrame({"x": ["p", "q"]})  # noqa: F841
+    lazy = pl.DataFrame({"x": ["r"]})  # noqa: F841
+    arrow = pa.table({"x": ["s"]})  # noqa: F841
+    for name, answers in (("frame", ["p", "q"]), ("lazy", ["r"]), ("arrow", ["s"])):
+        query = f"SELECT chat(x) FROM {name}"
+        assert models.execute(query).fetchall() == [(a,) for a in answers]
+        assert models.sql(query).fetchall() == [(a,) for a in answers]
+        assert models.execute(f"FROM {name}").fetchall() == [(a,) for a in answers]
+    models.execute("CREATE TABLE kept AS SELECT chat(x) AS y FROM frame")
+    assert models.execute("SELECT count(*) FROM kept").fetchall() == [(2,)]
+
+
+def test_a_reader_is_read_once(models: Any) -> None:
+    """An Arrow reader is empty after one pass, so it gets one."""
+    table = pa.table({"x": [f"row {i}" for i in range(5000)]})
+    reader = table.to_reader()  # noqa: F841
+    assert models.execute("SELECT count(chat(x)) FROM reader").fetchall() == [(5000,)]
+    models.register("registered", table.to_reader())
+    assert models.execute("SELECT count(chat(x)) FROM registered").fetchall() == [(5000,)]
+
+
+def test_namespace_takes_the_place_of_the_caller(models: Any) -> None:
+    """Whoever runs statements for somebody else passes that one's variables."""
+    namespace = {"mine": pa.table({"x": ["here"]})}
+    rows = models.execute("SELECT chat(x) FROM mine", namespace=namespace).fetchall()
+    assert rows == [("here",)]
+
+
+def test_fetching_in_every_form(models: Any) -> None:
+    """All of DuckDB's ways to fetch work on the result of a model query."""
+    query = "SELECT chat(s) AS y FROM t ORDER BY i"
+    expected = [f"text {i}" for i in range(5)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # DuckDB 2.0 advises relations for Arrow
+        assert models.execute(query).fetchone() == ("text 0",)
+        assert models.execute(query).fetchmany(2) == [("text 0",), ("text 1",)]
+        assert models.execute(query).df()["y"].tolist() == expected
+        assert models.execute(query).to_arrow_table()["y"].to_pylist() == expected
+        assert models.execute(query).fetchnumpy()["y"].tolist() == expected
+    assert models.sql(query).pl()["y"].to_list() == expected
+
+
+def test_executemany_runs_each_set(models: Any) -> None:
+    """Every set of parameters is run, with a model or without."""
+    models.execute("CREATE TABLE kept(y VARCHAR)")
+    models.executemany("INSERT INTO kept VALUES (chat(?))", [["a"], ["b"]])
+    models.executemany("INSERT INTO kept VALUES (?)", [["c"]])
+    assert models.execute("FROM kept ORDER BY y").fetchall() == [("a",), ("b",), ("c",)]
+
+
+def test_named_parameters(models: Any) -> None:
+    """Parameters by name go to the model as they go to DuckDB."""
+    rows = models.execute("SELECT chat($a || $b)", {"a": "x", "b": "y"}).fetchall()
+    assert rows == [("xy",)]
+
+
+def test_a_file_is_shared_by_connections_of_a_process(tmp_path: Path) -> None:
+    """Two connections to one file share its models, and the last one to close unloads them."""
+    path = str(tmp_path / "x.duckdb")
+    one, two = llmsql.connect(path), llmsql.connect(path)
+    one.execute(DEPLOY.format("chat", "chat"))
+    one.close()
+    assert two.execute("SELECT chat('still here')").fetchall() == [("still here",)]
+    two.close()
+    three = llmsql.connect(path)
+    assert three.execute("!llm model list").fetchall() == []
+    three.close()
+
+
+def test_a_read_only_database_deploys_and_answers(tmp_path: Path) -> None:
+    """Models do not need to write; a statement that does gets DuckDB's own error."""
+    path = str(tmp_path / "x.duckdb")
+    llmsql.connect(path).close()
+    con = llmsql.connect(path, read_only=True)
+    con.execute(DEPLOY.format("chat", "chat"))
+    assert con.execute("SELECT chat('a')").fetchall() == [("a",)]
+    with pytest.raises(duckdb.InvalidInputException, match="read-only"):
+        con.execute("CREATE TABLE kept AS SELECT chat('a') AS y")
+    with pytest.raises(duckdb.InvalidInputException, match="read-only"):
+        con.execute("!llm library install")
+    assert con.execute("SELECT chat('a')").fetchall() == [("a",)]
+    con.close()
+
+
+def test_a_closed_connection_says_so(con: Any) -> None:
+    """Every use after close is one clear error; closing twice is none."""
+    con.close()
+    con.close()
+    for use in (
+        lambda: con.execute("SELECT 1"),
+        lambda: con.sql("SELECT 1"),
+        lambda: con.fetchall(),
+        lambda: con.cursor(),
+        lambda: con.execute("!llm model list"),
+        lambda: con.description,
+    ):
+        with pytest.raises(ClosedError, match=r"^the connection is closed\n  llmsql.connect\(\) opens another$"):
+            use()
+
+
+def test_context_manager_closes() -> None:
+    """Leaving the block closes the connection."""
+    with llmsql.connect() as con:
+        assert con.execute("SELECT 1").fetchall() == [(1,)]
+    with pytest.raises(ClosedError):
+        con.execute("SELECT 1")
+
+
+def test_everything_else_is_duckdbs(con: Any) -> None:
+    """What llmsql does not have is delegated to the DuckDB connection."""
+    con.begin()
+    con.execute("CREATE TABLE t AS SELECT 1 AS a")
+    con.rollback()
+    with pytest.raises(duckdb.CatalogException):
+        con.execute("FROM t")
+    assert con.values([1, 2]).fetchall() == [(1, 2)]
+
+
+def test_db_api_attributes() -> None:
+    """The module has DB-API 2's attributes and exceptions."""
+    assert (llmsql.apilevel, llmsql.paramstyle) == ("2.0", "qmark")
+    assert issubclass(llmsql.LlmsqlError, llmsql.Error)
+    assert llmsql.Error is duckdb.Error
+
+
+def test_importing_costs_duckdb_and_no_more() -> None:
+    """`import llmsql` and connecting import no library that runs models, no pyarrow at import."""
+    code = (
+        "import sys, llmsql\n"
+        "heavy = {'torch', 'transformers', 'sentence_transformers', 'openai', 'pyarrow', 'numpy',"
+        " 'sqlglot', 'pandas'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+        "llmsql.connect().execute('SELECT 1')\n"
+        "heavy -= {'numpy', 'pyarrow'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == "[]\n[]\n"
+
+
+def test_nothing_is_printed_at_exit() -> None:
+    """A program that leaves its connection open ends without a word on stderr."""
+    code = (
+        "import llmsql\n"
+        "con = llmsql.connect()\n"
+        f'con.execute("{DEPLOY.format("chat", "chat")}")\n'
+        "print(con.execute(\"SELECT chat('a')\").fetchall())\n"
+        "other = con.cursor()"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (out.stdout, out.stderr) == ("[('a',)]\n", "")
+
+
+def test_rollback_keeps_the_functions(models: Any) -> None:
+    """A rollback may take the temporary macros; the next statement has them again."""
+    for begin, rollback in (("BEGIN", "ROLLBACK"), ("BEGIN", "ABORT")):
+        models.execute(begin)
+        models.cursor().execute(DEPLOY.format("late", "chat"))
+        models.execute("SELECT 1")
+        models.execute(rollback)
+        assert models.execute("SELECT late('x'), chat('y')").fetchall() == [("x", "y")]
+
+
+def test_deploying_in_a_transaction_is_refused(models: Any) -> None:
+    """A rollback would lose the function."""
+    models.execute("BEGIN")
+    with pytest.raises(llmsql.CatalogError, match=r"^cannot deploy a model inside a transaction\n  COMMIT"):
+        models.execute(DEPLOY.format("new", "chat"))
+    with pytest.raises(llmsql.CatalogError, match="cannot remove a model inside a transaction"):
+        models.execute("!llm model remove chat")
+    models.execute("ROLLBACK")
+    assert models.execute("!llm model exists chat").fetchall() == [(True,)]
+
+
+def test_a_sampled_answer_is_the_same_within_a_statement_only() -> None:
+    """Equal inputs give equal outputs in a statement; across statements only if repeatable."""
+    ours = Ours()
+    for options, calls in (("{'temperature': 1.0}", 2), ("{'temperature': 1.0, 'seed': 7}", 1), ("{}", 1)):
+        ours.forget()
+        sql = f"SELECT m('x', {options}) FROM range(3)" if options != "{}" else "SELECT m('x') FROM range(3)"
+        ours.con.execute(sql)
+        ours.con.execute(sql)
+        assert ours.calls == calls, options
