@@ -54,6 +54,7 @@ class Server:
         self.requests: list[Request] = []
         self.most_at_once = 0
         self.lost = threading.Event()
+        self._ready = threading.Event()
         self._now = 0
         self._loop = asyncio.new_event_loop()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -70,6 +71,7 @@ class Server:
 
     def __enter__(self) -> Server:
         self._thread.start()
+        self._ready.wait()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -86,6 +88,7 @@ class Server:
         server = self._loop.run_until_complete(
             asyncio.start_server(self._serve, sock=self._listening)
         )
+        self._ready.set()
         self._loop.run_forever()
         server.close()
         tasks = asyncio.all_tasks(self._loop)

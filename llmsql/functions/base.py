@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from llmsql.errors import CatalogError
@@ -17,7 +18,7 @@ from llmsql.functions.columns import Column
 from llmsql.runtime import scheduler
 from llmsql.runtime.answers import MISSING, Answers
 from llmsql.runtime.collector import UNTAGGED, Collector, Mode
-from llmsql.runtime.deployments import Deployment
+from llmsql.runtime.deployments import Deployment, Retired
 from llmsql.runtime.engine import Engine
 from llmsql.types import Kind, read_options
 
@@ -63,7 +64,9 @@ class ModelFunction(ABC):
         """Answer one chunk. DuckDB calls this, from several threads."""
         collector, rank, arguments = self._caller(columns)
         try:
-            return self.array(self._values(arguments, collector, rank))
+            while True:
+                with suppress(Retired):
+                    return self.array(self._values(arguments, collector, rank))
         except BaseException as error:
             # DuckDB keeps only the text of an exception: the connection raises the original.
             collector.error = collector.error or error

@@ -13,11 +13,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmsql.backends.base import Backend, Model
-from llmsql.errors import CatalogError, suggestion
+from llmsql.errors import BackendError, CatalogError, suggestion
 from llmsql.runtime.answers import Answers
 from llmsql.types import Kind, ModelSpec
 
 MAX_ANSWERS = 4_000_000
+
+
+class Retired(Exception):
+    """The deployment was replaced before it could answer: ask the one that serves now."""
 
 
 class Deployment:
@@ -34,6 +38,7 @@ class Deployment:
         self.seconds = seconds
         self.turn = threading.RLock()  # held while inputs are computed, so that none is twice
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"llmsql-{spec.name}")
+        self.is_retired = False
         self._answers: dict[Any, Answers] = {}
         self._samplings: dict[str, Any] = {}
 
@@ -57,12 +62,20 @@ class Deployment:
             answers.shrink(MAX_ANSWERS)
 
     def retire(self) -> None:
-        """Unload the model once the call in hand is done."""
-        try:
-            self.thread.submit(self.model.unload)
-        except RuntimeError:  # the interpreter is going down, and its threads are gone
-            self.model.unload()
-        self.thread.shutdown(wait=False)
+        """Unload the model once whoever it works for has his answers; does not wait for that."""
+        threading.Thread(target=self.unload, name=f"llmsql-unload-{self.name}", daemon=True).start()
+
+    def unload(self) -> None:
+        """Wait for the turn of whoever is being answered, then unload the model."""
+        with self.turn:
+            if self.is_retired:
+                return
+            self.is_retired = True
+            try:
+                self.thread.submit(self.model.unload)
+            except RuntimeError:  # the interpreter is going down, and its threads are gone
+                self.model.unload()
+            self.thread.shutdown(wait=False)
 
 
 class Deployments:
@@ -119,7 +132,13 @@ class Deployments:
     def load(self, spec: ModelSpec, backend: Backend) -> Deployment:
         """Load the model of *spec*; nothing is replaced yet."""
         started = time.perf_counter()
-        model = backend.load(spec)
+        try:
+            model = backend.load(spec)
+        except MemoryError as error:
+            raise BackendError(
+                f'no memory left to load model "{spec.name}"\n'
+                "  !llm model remove NAME unloads another; a smaller or quantized one may fit"
+            ) from error
         return Deployment(spec, backend, model, time.perf_counter() - started)
 
     def put(self, deployment: Deployment) -> Deployment | None:

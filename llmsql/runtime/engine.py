@@ -117,7 +117,7 @@ class Engine:
             child.close_native()
         with self._lock:
             for deployment in self.deployments:
-                self.deployments.take(deployment.name).retire()
+                self.deployments.take(deployment.name).unload()
             for function in self.functions.values():
                 self.root.remove_function(function.name)
             self.functions.clear()

@@ -8,13 +8,14 @@ runs the original statement, which is always right: its functions resolve on the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import duckdb
 
 from llmsql.runtime import scheduler
 from llmsql.runtime.collector import Collector, Mode
+from llmsql.runtime.deployments import Retired
 from llmsql.syntax.rewrite import Plan
 
 RESULT = "llmsql_result"
@@ -137,7 +138,8 @@ class Resolver:
     def _compute(self, noted: dict[Any, Any]) -> bool:
         """Compute what was noted; False when there was nothing."""
         for (deployment, answers), keys in noted.items():
-            scheduler.resolve(deployment, answers, list(keys), self.collector)
+            with suppress(Retired):  # the next pass notes them for the model that serves now
+                scheduler.resolve(deployment, answers, list(keys), self.collector)
         return bool(noted)
 
     def _rows(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from llmsql.errors import BackendError, GenerationError, LlmsqlError
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.collector import Collector
-from llmsql.runtime.deployments import Deployment
+from llmsql.runtime.deployments import Deployment, Retired
 from llmsql.types import Completion, Prompt
 
 POLL_SECONDS = 0.2
@@ -26,10 +26,12 @@ def resolve(
 ) -> None:
     """Compute and store the answer of every one of *keys*, which are distinct, unless it is known.
 
-    Raises BackendError where every row would fail. Interrupting the wait leaves what was computed,
+    Raises BackendError where every row would fail, and Retired where the model has been replaced. Interrupting the wait leaves what was computed,
     and frees the model after the step in hand.
     """
     with deployment.turn:
+        if deployment.is_retired:
+            raise Retired
         failures = collector.failures(answers)
         unknown: list[Any] = [k for k in keys if k not in answers.known and k not in failures]
         if unknown:

@@ -116,8 +116,8 @@ class Session:
         ids = [self.con.execute("SELECT txid_current()").fetchone()[0] for _ in range(2)]
         return bool(ids[0] == ids[1])
 
-    def finish(self) -> None:
-        """End the statement before: say what it has to say, forget its token."""
+    def finish(self, *, is_failed: bool = False) -> None:
+        """End the statement before: say what it has to say unless it failed, forget its token."""
         collector, self.collector = self.collector, None
         if collector is None:
             return
@@ -125,7 +125,8 @@ class Session:
         if not self.engine.collectors:
             for deployment in self.engine.deployments:
                 deployment.shrink()
-        self.warn(collector)
+        if not is_failed:
+            self.warn(collector)
 
     def warn(self, collector: Collector) -> None:
         """Warn, once, of rows that failed and of answers that were cut."""
@@ -161,12 +162,12 @@ class Session:
                     self._resolve(kind, sql, parameters, scope, collector)
         except duckdb.Error as error:
             original = self.raised(error)
-            self.finish()
+            self.finish(is_failed=True)
             if original is error:
                 raise
             raise original from error.__cause__
         except BaseException:
-            self.finish()
+            self.finish(is_failed=True)
             raise
         if not self._is_streaming:
             self.finish()

@@ -194,7 +194,7 @@ class Request:
             return read_options(backend.options, given, owner=owner)
         except OptionError as error:
             near = [k for k in given if suggestion(k, OWN_KEYS)]
-            hints = [f'\n  the statement has "{_nearest(k)}": did you mean that?' for k in near]
+            hints = [f'\n  the statement itself has the key "{_nearest(k)}": is that what you mean?' for k in near]
             raise OptionError(str(error) + "".join(hints)) from None
 
     def _placed(self, backend: Backend) -> tuple[int, int]:

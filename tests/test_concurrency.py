@@ -1,0 +1,145 @@
+"""Threads, cursors, interruption: nothing mixes, nothing hangs, nothing computed is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from tests.oracle import Ours
+
+DEPLOY = "RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat' AND delay='{}'"
+
+
+def together(count: int, work: Any) -> None:
+    """Run *work(number)* in *count* threads at once; raises what any of them raised."""
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    if errors:
+        raise errors[0]
+
+
+def test_cursors_in_threads_do_not_mix(con: Any) -> None:
+    """Each cursor's statement gets its own answers."""
+    con.execute(DEPLOY.format(0))
+
+    def work(number: int) -> None:
+        cursor = con.cursor()
+        for turn in range(5):
+            rows = cursor.execute(f"SELECT chat('{number}-{turn}-' || i) FROM range(50) r(i)").fetchall()
+            assert sorted(rows) == sorted([(f"{number}-{turn}-{i}",) for i in range(50)])
+        cursor.close()
+
+    together(6, work)
+
+
+def test_threads_on_one_connection_take_turns(con: Any) -> None:
+    """Statements of two threads on one connection run one after the other."""
+    con.execute(DEPLOY.format(0))
+    together(4, lambda number: con.execute(f"SELECT chat('{number}')"))
+    assert con.execute("SELECT chat('after')").fetchall() == [("after",)]
+
+
+def test_concurrent_statements_share_what_is_computed() -> None:
+    """Two statements that need the same inputs at the same time compute each once."""
+    ours = Ours("CREATE TABLE t AS SELECT 'x' || i AS s FROM range(300) r(i)")
+    together(4, lambda number: ours.con.cursor().execute("SELECT m(s) FROM t").fetchall())
+    assert ours.calls == 300
+
+
+def test_deploying_while_others_ask(con: Any) -> None:
+    """Replacing a model under load answers every row from the old or the new one."""
+    con.execute(DEPLOY.format(0))
+
+    def work(number: int) -> None:
+        cursor = con.cursor()
+        for turn in range(6):
+            if number == 0:
+                cursor.execute(DEPLOY.format(0))
+            else:
+                rows = cursor.execute(f"SELECT chat('{number}{turn}' || i) FROM range(20) r(i)").fetchall()
+                assert all(row[0] is not None for row in rows)
+        cursor.close()
+
+    together(4, work)
+
+
+def test_interrupt_from_another_thread_keeps_what_was_computed(con: Any) -> None:
+    """interrupt() ends the statement within a second; its answers are kept."""
+    con.execute(DEPLOY.format(0.05))
+    timer = threading.Timer(0.6, con.interrupt)
+    timer.start()
+    started = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        con.execute("SELECT chat('r' || i) FROM range(1000) r(i)")
+    assert time.perf_counter() - started < 2
+    known = len(con.engine.deployments.get("chat").answers(next(iter(con.engine.deployments.get("chat")._answers))))
+    assert known >= 5
+    assert con.execute("SELECT chat('after')").fetchall() == [("after",)]
+
+
+PROGRAM = """
+import llmsql, sys, time
+con = llmsql.connect()
+con.execute("RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat' AND delay='0.05'")
+con.execute("CREATE TABLE t AS SELECT 'r' || i AS s FROM range(300000) r(i)")
+print("ready", flush=True)
+started = time.perf_counter()
+try:
+    con.execute({sql!r}).fetchall()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+deployment = con.engine.deployments.get("chat")
+print(sum(map(len, deployment._answers.values())) > 5, flush=True)
+print(con.execute("SELECT chat('after')").fetchall(), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT chat(s) FROM t LIMIT 500", "SELECT chat(s) FROM t WHERE random() < 2"],
+    ids=["between passes", "on the spot"],
+)
+def test_ctrl_c_gives_control_back(sql: str) -> None:
+    """Ctrl-C ends a long call within a second or so, and the connection goes on."""
+    program = [sys.executable, "-c", PROGRAM.format(sql=sql)]
+    with subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+        time.sleep(1.5)
+        started = time.perf_counter()
+        os.kill(process.pid, signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n", process.communicate()[1]
+        assert time.perf_counter() - started < 3
+        assert process.stdout.read() == "True\n[('after',)]\n"
+        assert process.wait(20) == 0
+
+
+def test_close_while_another_thread_asks(con: Any) -> None:
+    """Closing waits for the statement of the other thread, then closes."""
+    con.execute(DEPLOY.format(0.01))
+    thread = threading.Thread(target=con.execute, args=("SELECT chat('r' || i) FROM range(30) r(i)",))
+    thread.start()
+    time.sleep(0.1)
+    con.close()
+    thread.join(20)
+    assert not thread.is_alive()
