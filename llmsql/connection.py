@@ -23,7 +23,24 @@ from llmsql.statements import Rows, parse
 from llmsql.syntax import script
 
 FETCHES = frozenset(
-    ["fetchone", "fetchmany", "fetchall", "fetchdf", "fetch_df", "fetch_df_chunk", "fetchnumpy", "df", "pl", "arrow", "fetch_arrow_table", "fetch_record_batch", "to_arrow_table", "to_arrow_reader", "torch", "tf"]
+    [
+        "fetchone",
+        "fetchmany",
+        "fetchall",
+        "fetchdf",
+        "fetch_df",
+        "fetch_df_chunk",
+        "fetchnumpy",
+        "df",
+        "pl",
+        "arrow",
+        "fetch_arrow_table",
+        "fetch_record_batch",
+        "to_arrow_table",
+        "to_arrow_reader",
+        "torch",
+        "tf",
+    ]
 )
 FORGETS_SHADOWS = frozenset({"rollback", "abort"})
 

@@ -14,6 +14,8 @@ A message says what happened with the user's word in quotes, what exists instead
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 import duckdb
@@ -49,6 +51,17 @@ class ClosedError(LlmsqlError):
 
 class LlmsqlWarning(UserWarning):
     """What a statement that succeeded still has to say: rows that failed, answers that were cut."""
+
+
+def warn(message: str) -> None:
+    """Issue a LlmsqlWarning that points at the line that called llmsql."""
+    level, frame = 1, sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(
+        ("llmsql", "contextlib")
+    ):
+        frame = frame.f_back  # type: ignore[assignment]
+        level += 1
+    warnings.warn(message, LlmsqlWarning, stacklevel=level)
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

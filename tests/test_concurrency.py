@@ -44,7 +44,9 @@ def test_cursors_in_threads_do_not_mix(con: Any) -> None:
     def work(number: int) -> None:
         cursor = con.cursor()
         for turn in range(5):
-            rows = cursor.execute(f"SELECT chat('{number}-{turn}-' || i) FROM range(50) r(i)").fetchall()
+            rows = cursor.execute(
+                f"SELECT chat('{number}-{turn}-' || i) FROM range(50) r(i)"
+            ).fetchall()
             assert sorted(rows) == sorted([(f"{number}-{turn}-{i}",) for i in range(50)])
         cursor.close()
 
@@ -75,7 +77,9 @@ def test_deploying_while_others_ask(con: Any) -> None:
             if number == 0:
                 cursor.execute(DEPLOY.format(0))
             else:
-                rows = cursor.execute(f"SELECT chat('{number}{turn}' || i) FROM range(20) r(i)").fetchall()
+                rows = cursor.execute(
+                    f"SELECT chat('{number}{turn}' || i) FROM range(20) r(i)"
+                ).fetchall()
                 assert all(row[0] is not None for row in rows)
         cursor.close()
 
@@ -91,7 +95,11 @@ def test_interrupt_from_another_thread_keeps_what_was_computed(con: Any) -> None
     with pytest.raises(KeyboardInterrupt):
         con.execute("SELECT chat('r' || i) FROM range(1000) r(i)")
     assert time.perf_counter() - started < 2
-    known = len(con.engine.deployments.get("chat").answers(next(iter(con.engine.deployments.get("chat")._answers))))
+    known = len(
+        con.engine.deployments.get("chat").answers(
+            next(iter(con.engine.deployments.get("chat")._answers))
+        )
+    )
     assert known >= 5
     assert con.execute("SELECT chat('after')").fetchall() == [("after",)]
 
@@ -137,7 +145,9 @@ def test_ctrl_c_gives_control_back(sql: str) -> None:
 def test_close_while_another_thread_asks(con: Any) -> None:
     """Closing waits for the statement of the other thread, then closes."""
     con.execute(DEPLOY.format(0.01))
-    thread = threading.Thread(target=con.execute, args=("SELECT chat('r' || i) FROM range(30) r(i)",))
+    thread = threading.Thread(
+        target=con.execute, args=("SELECT chat('r' || i) FROM range(30) r(i)",)
+    )
     thread.start()
     time.sleep(0.1)
     con.close()

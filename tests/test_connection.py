@@ -80,7 +80,14 @@ def test_options_may_differ_from_row_to_row(models: Any) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "x" * 100_000, "\U0001f600 \U00020000 \U000e0001 \U0010ffff \u0000 \ud7ff", "line\nbreak", "it's"],
+    [
+        "",
+        " ",
+        "x" * 100_000,
+        "\U0001f600 \U00020000 \U000e0001 \U0010ffff \u0000 \ud7ff",
+        "line\nbreak",
+        "it's",
+    ],
 )
 def test_any_text_is_a_prompt(models: Any, text: str) -> None:
     """Empty, long, and from every plane of Unicode."""
@@ -88,7 +95,9 @@ def test_any_text_is_a_prompt(models: Any, text: str) -> None:
     assert models.execute("SELECT chat(x) FROM (SELECT ? AS x)", [text]).fetchall() == [(text,)]
 
 
-def test_a_lone_surrogate_is_refused_by_duckdb_and_leaves_the_connection_usable(models: Any) -> None:
+def test_a_lone_surrogate_is_refused_by_duckdb_and_leaves_the_connection_usable(
+    models: Any,
+) -> None:
     """Text that is not Unicode never reaches a model."""
     with pytest.raises(Exception, match=r"surrogate|Unicode|UTF|Unable to cast"):
         models.execute("SELECT chat(?)", ["\ud800"])
@@ -98,15 +107,21 @@ def test_a_lone_surrogate_is_refused_by_duckdb_and_leaves_the_connection_usable(
 def test_null_is_null_without_a_call() -> None:
     """A NULL prompt gives NULL and asks nothing."""
     ours = Ours()
-    assert ours.con.execute("SELECT m(NULL), m(NULL::VARCHAR), m(s) FROM t WHERE i = 0").fetchall() == [
-        (None, None, None)
-    ]
+    assert ours.con.execute(
+        "SELECT m(NULL), m(NULL::VARCHAR), m(s) FROM t WHERE i = 0"
+    ).fetchall() == [(None, None, None)]
     assert ours.calls == 0
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("1", "1"), ("1.0", "1.0"), ("true", "true"), ("DATE '2020-01-02'", "2020-01-02"), ("[1, 2]", "[1, 2]")],
+    [
+        ("1", "1"),
+        ("1.0", "1.0"),
+        ("true", "true"),
+        ("DATE '2020-01-02'", "2020-01-02"),
+        ("[1, 2]", "[1, 2]"),
+    ],
 )
 def test_other_types_are_cast_as_duckdb_casts_them(models: Any, value: str, text: str) -> None:
     """A prompt that is no text is asked as its text."""
@@ -277,7 +292,9 @@ def test_a_closed_connection_says_so(con: Any) -> None:
         lambda: con.execute("!llm model list"),
         lambda: con.description,
     ):
-        with pytest.raises(ClosedError, match=r"^the connection is closed\n  llmsql.connect\(\) opens another$"):
+        with pytest.raises(
+            ClosedError, match=r"^the connection is closed\n  llmsql.connect\(\) opens another$"
+        ):
             use()
 
 
@@ -347,7 +364,9 @@ def test_rollback_keeps_the_functions(models: Any) -> None:
 def test_deploying_in_a_transaction_is_refused(models: Any) -> None:
     """A rollback would lose the function."""
     models.execute("BEGIN")
-    with pytest.raises(llmsql.CatalogError, match=r"^cannot deploy a model inside a transaction\n  COMMIT"):
+    with pytest.raises(
+        llmsql.CatalogError, match=r"^cannot deploy a model inside a transaction\n  COMMIT"
+    ):
         models.execute(DEPLOY.format("new", "chat"))
     with pytest.raises(llmsql.CatalogError, match="cannot remove a model inside a transaction"):
         models.execute("!llm model remove chat")
@@ -358,9 +377,17 @@ def test_deploying_in_a_transaction_is_refused(models: Any) -> None:
 def test_a_sampled_answer_is_the_same_within_a_statement_only() -> None:
     """Equal inputs give equal outputs in a statement; across statements only if repeatable."""
     ours = Ours()
-    for options, calls in (("{'temperature': 1.0}", 2), ("{'temperature': 1.0, 'seed': 7}", 1), ("{}", 1)):
+    for options, calls in (
+        ("{'temperature': 1.0}", 2),
+        ("{'temperature': 1.0, 'seed': 7}", 1),
+        ("{}", 1),
+    ):
         ours.forget()
-        sql = f"SELECT m('x', {options}) FROM range(3)" if options != "{}" else "SELECT m('x') FROM range(3)"
+        sql = (
+            f"SELECT m('x', {options}) FROM range(3)"
+            if options != "{}"
+            else "SELECT m('x') FROM range(3)"
+        )
         ours.con.execute(sql)
         ours.con.execute(sql)
         assert ours.calls == calls, options

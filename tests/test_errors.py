@@ -55,7 +55,10 @@ def test_on_error_raise_stops_at_the_first(table: Any) -> None:
 
 @pytest.mark.parametrize(
     "write",
-    ["UPDATE t SET s = chat(s)", "MERGE INTO t USING t AS n ON t.i = n.i WHEN MATCHED THEN UPDATE SET s = chat(n.s)"],
+    [
+        "UPDATE t SET s = chat(s)",
+        "MERGE INTO t USING t AS n ON t.i = n.i WHEN MATCHED THEN UPDATE SET s = chat(n.s)",
+    ],
 )
 def test_a_failing_row_stops_what_would_destroy_a_value(table: Any, write: str) -> None:
     """UPDATE and MERGE raise by default, and change nothing."""
@@ -92,7 +95,9 @@ def test_a_model_that_forgets_a_row_fails_that_row() -> None:
             yield from (item for item in super().generate(prompts) if item[0] != 3)
 
     ours.con.engine.deployments.get("m").model = Forgetful("chat", echo.Options())
-    with pytest.warns(LlmsqlWarning, match="1 of 10 model calls failed .* the model gave no answer"):
+    with pytest.warns(
+        LlmsqlWarning, match="1 of 10 model calls failed .* the model gave no answer"
+    ):
         rows = ours.con.execute("SELECT s, m(s) FROM t").fetchall()
     assert [s for s, y in rows if y is None] == ["x3"]
     assert all(y in (None, s) for s, y in rows)
@@ -129,7 +134,9 @@ def test_two_deploys_of_one_name_at_once(con: Any, monkeypatch: pytest.MonkeyPat
     thread = threading.Thread(target=other.execute, args=(DEPLOY.format("delay='0'"),))
     thread.start()
     started.wait(10)
-    with pytest.raises(CatalogError, match='^a model named "chat" is being deployed right now\n  wait for it'):
+    with pytest.raises(
+        CatalogError, match='^a model named "chat" is being deployed right now\n  wait for it'
+    ):
         con.execute(DEPLOY.format("delay='0'"))
     go.set()
     thread.join()
@@ -154,7 +161,11 @@ def test_running_out_of_memory_while_loading_leaves_the_old_model(
 def test_an_unsettled_error_leaves_no_transaction_open(table: Any) -> None:
     """After any error the connection is in no transaction, and answers."""
     table.execute(DEPLOY.format("delay='0'"))
-    for sql in ("SELECT error(chat(s)) FROM t", "SELECT chat(nope) FROM t", "INSERT INTO t SELECT chat(s) FROM t"):
+    for sql in (
+        "SELECT error(chat(s)) FROM t",
+        "SELECT chat(nope) FROM t",
+        "INSERT INTO t SELECT chat(s) FROM t",
+    ):
         with pytest.raises(llmsql.Error):
             table.execute(sql).fetchall()
         table.execute("BEGIN")

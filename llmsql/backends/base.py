@@ -67,6 +67,7 @@ class Backend(ABC):
     extra: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()
     is_remote: ClassVar[bool] = False
+    needs_source: ClassVar[bool] = True
     option_prefix: ClassVar[str] = "backend."
 
     @property

@@ -40,6 +40,7 @@ class Backend(base.Backend):
     options = Options
     kinds = ("chat", "emb", "rerank")
     model_types = ("debug", "dummy", "echo")
+    needs_source = False
 
     def load(self, spec: ModelSpec) -> base.Model:
         """Return the model at once, or fail when told to (`fail_to_load`)."""

@@ -26,10 +26,35 @@ SOURCES = frozenset(
     {"BASE_TABLE", "JOIN", "SUBQUERY", "EXPRESSION_LIST", "EMPTY", "TABLE_FUNCTION", "COLUMN_DATA"}
 )
 FILE_READERS = frozenset(
-    ["read_csv", "read_csv_auto", "read_parquet", "parquet_scan", "read_json", "read_json_auto", "read_ndjson", "read_ndjson_auto", "read_json_objects", "read_text", "read_blob"]
+    [
+        "read_csv",
+        "read_csv_auto",
+        "read_parquet",
+        "parquet_scan",
+        "read_json",
+        "read_json_auto",
+        "read_ndjson",
+        "read_ndjson_auto",
+        "read_json_objects",
+        "read_text",
+        "read_blob",
+    ]
 )
 PURE_TABLES = frozenset(
-    ["range", "generate_series", "unnest", "repeat", "json_each", "json_tree", "pragma_table_info", "duckdb_tables", "duckdb_columns", "duckdb_views", "duckdb_functions", "duckdb_settings"]
+    [
+        "range",
+        "generate_series",
+        "unnest",
+        "repeat",
+        "json_each",
+        "json_tree",
+        "pragma_table_info",
+        "duckdb_tables",
+        "duckdb_columns",
+        "duckdb_views",
+        "duckdb_functions",
+        "duckdb_settings",
+    ]
 )
 ORDER_FREE = frozenset(
     "count count_star count_if min max bool_and bool_or bit_and bit_or bit_xor approx_count_distinct"
@@ -99,7 +124,22 @@ class Catalog:
 
 
 _NOT_FUNCTIONS = frozenset(
-    ["in", "values", "as", "over", "using", "exists", "filter", "and", "or", "not", "by", "on", "select", "from"]
+    [
+        "in",
+        "values",
+        "as",
+        "over",
+        "using",
+        "exists",
+        "filter",
+        "and",
+        "or",
+        "not",
+        "by",
+        "on",
+        "select",
+        "from",
+    ]
 )
 
 

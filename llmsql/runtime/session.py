@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from llmsql.errors import LlmsqlWarning
+from llmsql.errors import warn
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.engine import Engine, SqlFunction
 from llmsql.runtime.reach import Catalog, Reach, explore
@@ -132,12 +132,12 @@ class Session:
         """Warn, once, of rows that failed and of answers that were cut."""
         counts, collector.counts = collector.counts, type(collector.counts)()
         if counts.failed:
-            _warn(
+            warn(
                 f"{counts.failed} of {counts.computed} model calls failed and gave NULL; "
                 f"the first: {counts.first_error}"
             )
         if counts.cut:
-            _warn(
+            warn(
                 f"{counts.cut} of {counts.computed} answers were cut at max_tokens; "
                 "a call takes more with {'max_tokens': …}"
             )
@@ -294,10 +294,6 @@ def _shadow(function: SqlFunction) -> str:
         tag = f"{{'{TAG}': getvariable('{VARIABLE}')}}"
         overloads.append(f'({names}) AS system.main."{function.name}"({names}, {tag})')
     return f'CREATE OR REPLACE TEMP MACRO "{function.name}"' + ", ".join(overloads)
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, LlmsqlWarning, stacklevel=6)
 
 
 @contextmanager

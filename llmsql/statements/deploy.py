@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from llmsql import backends, sources
 from llmsql.backends.base import Backend
-from llmsql.errors import BackendError, LlmsqlWarning, OptionError, StatementError, suggestion
+from llmsql.errors import BackendError, OptionError, StatementError, suggestion, warn
 from llmsql.functions import of_kind
 from llmsql.runtime.deployments import Deployment
 from llmsql.statements.base import Rows, Statement
@@ -66,7 +65,7 @@ class Deploy(Statement):
             deployment = deployments.load(spec, backend)
             _serve(deployment, connection)
         if note := getattr(deployment.model, "note", ""):
-            warnings.warn(f'model "{spec.name}": {note}', LlmsqlWarning, stacklevel=5)
+            warn(f'model "{spec.name}": {note}')
         rows = Rows(COLUMNS, [row(deployment)])
         if self.out:
             connection.keep(rows, self.out)
@@ -128,7 +127,7 @@ class Request:
         """Find source, kind and backend, and check the backend's options."""
         backend = self._named_backend()
         path, own_kind = "", None
-        if backend is None or not (backend.is_remote or backend.model_types):
+        if backend is None or (backend.needs_source and not backend.is_remote):
             if not self.source:
                 raise OptionError(
                     "which model? give localModelDir='…', or pretrainedModelType='saas/…'"
@@ -194,7 +193,10 @@ class Request:
             return read_options(backend.options, given, owner=owner)
         except OptionError as error:
             near = [k for k in given if suggestion(k, OWN_KEYS)]
-            hints = [f'\n  the statement itself has the key "{_nearest(k)}": is that what you mean?' for k in near]
+            hints = [
+                f'\n  the statement itself has the key "{_nearest(k)}": is that what you mean?'
+                for k in near
+            ]
             raise OptionError(str(error) + "".join(hints)) from None
 
     def _placed(self, backend: Backend) -> tuple[int, int]:
@@ -202,8 +204,7 @@ class Request:
         if backend.is_remote:
             return 1, self.replicas * self.concurrency
         if self.replicas > 1:
-            message = f'model "{self.name}": one replica is loaded, not {self.replicas}'
-            warnings.warn(message, LlmsqlWarning, stacklevel=6)
+            warn(f'model "{self.name}": one replica is loaded, not {self.replicas}')
         return 1, self.concurrency
 
 
@@ -242,7 +243,7 @@ def _best(kind: Kind, own_kind: Kind | None) -> Backend:
     fitting = []
     for name in backends.names():
         backend = backends.get(name)
-        if backend.is_remote or backend.model_types or kind not in backend.kinds:
+        if backend.is_remote or not backend.needs_source or kind not in backend.kinds:
             continue
         fits_files = own_kind is None or own_kind in backend.kinds
         fitting.append((not fits_files, not backend.is_installed, backend.kinds.index(kind), name))

@@ -17,10 +17,59 @@ _COMPARISONS = frozenset(
     )
 )  # fmt: skip
 _NULL_IN_NULL_OUT = frozenset(
-    ["~~", "~~*", "!~~", "!~~*", "~~~", "||", "+", "-", "*", "/", "//", "%", "lower", "upper", "trim", "ltrim", "rtrim", "length", "strlen", "contains", "prefix", "suffix", "starts_with", "ends_with", "regexp_matches", "regexp_full_match", "replace", "substring", "left", "right", "abs", "round", "array_cosine_similarity", "array_distance", "array_inner_product", "list_contains"]
+    [
+        "~~",
+        "~~*",
+        "!~~",
+        "!~~*",
+        "~~~",
+        "||",
+        "+",
+        "-",
+        "*",
+        "/",
+        "//",
+        "%",
+        "lower",
+        "upper",
+        "trim",
+        "ltrim",
+        "rtrim",
+        "length",
+        "strlen",
+        "contains",
+        "prefix",
+        "suffix",
+        "starts_with",
+        "ends_with",
+        "regexp_matches",
+        "regexp_full_match",
+        "replace",
+        "substring",
+        "left",
+        "right",
+        "abs",
+        "round",
+        "array_cosine_similarity",
+        "array_distance",
+        "array_inner_product",
+        "list_contains",
+    ]
 )
 _NEVER_RAISE = frozenset(
-    ["||", "~~", "!~~", "lower", "upper", "trim", "length", "concat", "concat_ws", "struct_pack", "list_value"]
+    [
+        "||",
+        "~~",
+        "!~~",
+        "lower",
+        "upper",
+        "trim",
+        "length",
+        "concat",
+        "concat_ws",
+        "struct_pack",
+        "list_value",
+    ]
 )
 
 

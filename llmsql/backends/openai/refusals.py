@@ -28,7 +28,7 @@ HINTS = {
     429: "ask less at a time, or raise saas.max_retries to wait longer",
     503: "raise saas.max_retries to wait longer",
 }
-_LIKE = {301: 404, 302: 404, 307: 404, 308: 404, 405: 404, 407: 403, 502: 503, 504: 503}
+_LIKE = {301: 404, 302: 404, 307: 404, 308: 404, 405: 404, 501: 404, 407: 403, 502: 503, 504: 503}
 _LIKE_CODE = {
     "invalid_api_key": 401,
     "insufficient_quota": 402,

@@ -1,0 +1,72 @@
+"""Model calls made over calls needed, for every query shape of tests/shapes.py."""
+
+from __future__ import annotations
+
+import tempfile
+import zlib
+
+from benchmarks.table import Line
+from tests.oracle import FUNCTIONS, Ours, Plain
+from tests.shapes import SHAPES
+
+
+def run() -> list[Line]:
+    """One line for all shapes, naming those that miss; lines for LIMIT and EXPLAIN."""
+    return [_shapes(), *_limits()]
+
+
+def _shapes() -> Line:
+    exact, missed, above_plain = 0, [], []
+    for shape in SHAPES:
+        ours, plain = Ours(), Plain()
+        with tempfile.TemporaryDirectory() as folder:
+            sql = shape.sql.format(folder=folder)
+            needed = _needed(ours, shape.needed)
+            made = ours.run(sql, shape.parameters).calls
+            remembered = plain.run(sql, shape.parameters).calls
+        exact += made == needed
+        if made != needed:
+            missed.append(f"{shape.name} {made}/{needed}")
+        if made > remembered:
+            above_plain.append(shape.name)
+        ours.con.close()
+        plain.close()
+    measured = f"1.00 on {exact} of {len(SHAPES)}"
+    if missed:
+        measured += "; " + ", ".join(missed)
+    measured += (
+        "; never more than a function that remembers"
+        if not above_plain
+        else f"; above: {above_plain}"
+    )
+    return Line(
+        f"model calls / needed, {len(SHAPES)} query shapes, EXPLAIN among them",
+        "1.00 each",
+        measured,
+    )
+
+
+def _needed(ours: Ours, sql: str) -> int:
+    con = ours.con
+    con.create_function("yes", lambda s: FUNCTIONS["m"](s) == "true", ["VARCHAR"], "BOOLEAN")
+    needed = con.execute(sql).fetchall()[0][0]
+    con.remove_function("yes")
+    return int(needed)
+
+
+def _limits() -> list[Line]:
+    lines = []
+    rows = 100_000
+    hits = [i for i in range(rows) if zlib.crc32(f"row {i}".encode()) % 3 == 0]
+    ours = Ours(f"CREATE TABLE many AS SELECT i, 'row ' || i AS s FROM range({rows}) r(i)")
+    for k in (1, 10, 100):
+        made = ours.run(f"SELECT i FROM many WHERE m(s) = 'true' LIMIT {k}").calls
+        lines.append(
+            Line(
+                f"calls of WHERE model LIMIT {k}, {rows:,} rows",
+                f"≤ {max(16, 2 * (hits[k - 1] + 1))}",
+                str(made),
+            )
+        )
+    ours.con.close()
+    return lines

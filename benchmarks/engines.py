@@ -1,0 +1,163 @@
+"""Rows per second through SQL over rows per second of the engine itself, on real models."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+import llmsql
+from benchmarks.table import Line, best, seconds
+from llmsql.types import Prompt, Sampling
+
+PROMPTS = 64
+TOKENS = 16
+TEXTS = 5_000
+
+
+def run() -> list[Line]:
+    """SmolLM2 chat, MiniLM embeddings, and both against one call per DuckDB chunk."""
+    con = llmsql.connect()
+    con.execute("RUN command AS LLM WHERE localModelDir='smollm2' AND udfName='chat'")
+    con.execute("RUN command AS LLM WHERE localModelDir='minilm' AND udfName='emb'")
+    return [_chat(con), *_embeddings(con), _per_chunk(con)]
+
+
+def _chat(con: Any) -> Line:
+    prompts = [f"Name one thing that people do in the city of {name}." for name in _names(PROMPTS)]
+    con.register("prompts", pa.table({"p": prompts * 3}))
+    deployment = con.engine.deployments.get("chat")
+    sampling = Sampling(max_tokens=TOKENS)
+
+    def through_sql() -> None:
+        deployment._answers.clear()
+        _quietly(con, f"SELECT count(chat(p, {{'max_tokens': {TOKENS}}})) FROM prompts")
+
+    def direct() -> None:
+        list(deployment.model.generate([Prompt(p, sampling) for p in prompts]))
+
+    sql, engine, library = best(
+        3, through_sql, direct, lambda: _library_generate(deployment, prompts)
+    )
+    return Line(
+        f"SmolLM2 chat, {PROMPTS} distinct prompts of {TOKENS} tokens in {3 * PROMPTS} rows:"
+        " SQL / the faster of our engine called directly and transformers' own padded batch",
+        "≥ 0.95",
+        f"{min(engine, library) / sql:.2f} (SQL {PROMPTS / sql:.1f}, engine {PROMPTS / engine:.1f},"
+        f" transformers {PROMPTS / library:.1f} prompts/s)",
+    )
+
+
+def _library_generate(deployment: Any, prompts: list[str]) -> None:
+    """One padded batch through transformers' own generate, in the model's own dtype."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if not hasattr(_library_generate, "loaded"):
+        from llmsql.torch_models import conversion
+
+        path = str(conversion.plain(deployment.spec.path))
+        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+        _library_generate.loaded = tokenizer, model  # type: ignore[attr-defined]
+    tokenizer, model = _library_generate.loaded  # type: ignore[attr-defined]
+    texts = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": p}], tokenize=False, add_generation_prompt=True
+        )
+        for p in prompts
+    ]
+    batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+    with torch.inference_mode():
+        model.generate(
+            **batch, do_sample=False, max_new_tokens=TOKENS, min_new_tokens=TOKENS,
+            pad_token_id=tokenizer.eos_token_id,
+        )  # fmt: skip
+
+
+def _embeddings(con: Any) -> list[Line]:
+    from sentence_transformers import SentenceTransformer
+
+    texts = _texts(TEXTS)
+    con.register("texts", pa.table({"s": texts}))
+    deployment = con.engine.deployments.get("emb")
+    library = SentenceTransformer(deployment.spec.path, device="cpu")
+
+    def through_sql() -> None:
+        deployment._answers.clear()
+        con.execute("SELECT count(emb(s)) FROM texts").fetchall()
+
+    def direct() -> None:
+        list(deployment.model.embed(texts))
+
+    sql, own, encode = best(
+        2, through_sql, direct,
+        lambda: library.encode(texts, batch_size=32, normalize_embeddings=True),
+    )  # fmt: skip
+    what = f"MiniLM embeddings of {TEXTS:,} texts of mixed length, float32: SQL / "
+    return [
+        Line(what + "sentence-transformers' encode (batch 32)", "≥ 0.95",
+             f"{encode / sql:.2f} ({TEXTS / sql:.0f} and {TEXTS / encode:.0f} texts/s)"),
+        Line(what + "our engine called directly", "≥ 0.95", f"{own / sql:.2f}"),
+    ]  # fmt: skip
+
+
+def _per_chunk(con: Any) -> Line:
+    """A plain Arrow function asks the model for each chunk that DuckDB hands it."""
+    rows, needed = 50_000, 500
+    table = pa.table({"i": list(range(rows)), "s": _texts(rows)})
+    con.register("many", table)
+    model = con.engine.deployments.get("emb").model
+    deployment = con.engine.deployments.get("emb")
+    plain = duckdb.connect()
+    plain.register("many", table)
+    batches = []
+
+    def function(column: Any) -> Any:
+        batches.append(len(column))
+        vectors: list[Any] = [None] * len(column)
+        for index, vector in model.embed(column.to_pylist()):
+            vectors[index] = vector
+        return pa.array([v.tolist() for v in vectors], pa.list_(pa.float32()))
+
+    plain.create_function("emb", function, ["VARCHAR"], "FLOAT[]", type="arrow")
+    query = "SELECT count(*) FROM many WHERE i % 100 = 0 AND list_sum(emb(s)::FLOAT[]) > -100"
+    deployment._answers.clear()
+    ours = seconds(lambda: con.execute(query).fetchall())
+    theirs = seconds(lambda: plain.execute(query).fetchall())
+    plain.remove_function("emb")
+    plain.close()
+    return Line(
+        f"1-in-100 filter on {rows:,} rows: time of a plain Arrow function / ours",
+        "report",
+        f"{theirs / ours:.1f} × ({sum(batches):,} rows in {len(batches)} batches,"
+        f" ours {needed} in one; DuckDB {duckdb.__version__})",
+    )
+
+
+def _quietly(con: Any, sql: str) -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", llmsql.LlmsqlWarning)  # answers are cut on purpose
+        con.execute(sql).fetchall()
+
+
+def _names(count: int) -> list[str]:
+    chance = random.Random(1)
+    syllables = "ka lo mi ran to be sur ven ta ri mon del".split()
+    return ["".join(chance.choices(syllables, k=3)).title() + str(n) for n in range(count)]
+
+
+def _texts(count: int) -> list[str]:
+    """Texts of 3 to 120 words, most of them short, all different."""
+    chance = random.Random(2)
+    words = (
+        "the quick brown fox jumps over a lazy dog near river bank while rain falls on town".split()
+    )
+    return [
+        f"{n} " + " ".join(chance.choices(words, k=min(120, int(chance.expovariate(1 / 20)) + 3)))
+        for n in range(count)
+    ]
