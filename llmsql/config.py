@@ -63,7 +63,8 @@ class Settings:
     def changed(self, key: str, value: str) -> Settings:
         """Return the settings with *key*, in any letter case and either spelling, set to *value*.
 
-        Raises OptionError for an unknown key, with the nearest one, and for a value of another type.
+        Raises OptionError for an unknown key, with the nearest one, and for a value of another
+        type.
         """
         field = self._field(key)
         wanted = _TYPES[field]
@@ -89,7 +90,8 @@ class Settings:
         if folded not in by_folded:
             known = [*_TYPES, *ALIASES]
             raise OptionError(
-                f'there is no setting "{key}"{suggestion(key, known)}\n  settings: {", ".join(_TYPES)}'
+                f'there is no setting "{key}"{suggestion(key, known)}\n'
+                f"  settings: {', '.join(_TYPES)}"
             )
         return by_folded[folded]
 

@@ -1,7 +1,7 @@
 """`Connection`: a DuckDB connection whose statements may also be llmsql's, and may call models.
 
-Owns one DuckDB connection, the split of a script into statements, and one lock. How a statement that
-calls models is run is the session's; everything else is DuckDB's own API.
+Owns one DuckDB connection, the split of a script into statements, and one lock. How a statement
+that calls models is run is the session's; everything else is DuckDB's own API.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class Connection:
         self._session = Session(con, engine)
         self._lock = threading.RLock()
         self._is_closed = False
+        self._has_own_rows = False
         engine.children.add(self)
         library.install(con, self.settings.udf_folder)
 
@@ -83,8 +84,8 @@ class Connection:
     ) -> Connection:
         """Run the statements of *query*, ours and DuckDB's; the last one's result is then fetched.
 
-        *parameters* belong to the last statement. *namespace* holds the Python variables that may be
-        read as tables, in place of the caller's own.
+        *parameters* belong to the last statement. *namespace* holds the Python variables that may
+        be read as tables, in place of the caller's own.
         """
         scope = _scope(namespace, sys._getframe(1))
         with self._entered():
@@ -135,6 +136,7 @@ class Connection:
     def register(self, view_name: str, python_object: Any) -> Connection:
         """Make *python_object* readable as the table *view_name*, as DuckDB does."""
         with self._entered():
+            self._drop_own_rows()
             self._con.register(view_name, python_object)
             if hasattr(python_object, "read_next_batch"):
                 self._session.once.add(view_name.lower())
@@ -217,11 +219,13 @@ class Connection:
         attribute = getattr(self._open()._con, name)
         if name in FETCHES:
             return self._guarded(attribute)
+        self._drop_own_rows()
         if name in FORGETS_SHADOWS:
             self._session.forget_shadows()
         return attribute
 
     def _execute(self, query: str, parameters: Any, scope: Scope) -> None:
+        self._has_own_rows = False
         pieces = list(script.split(query))
         if not any(self._needs_us(piece) for piece in pieces):
             self._session.finish()
@@ -244,6 +248,13 @@ class Connection:
         """Make *rows* the pending result."""
         scope = Scope(locals={"llmsql_rows": rows.table()})
         scope.call(partial(self._con.execute, "SELECT * FROM llmsql_rows"))
+        self._has_own_rows = True
+
+    def _drop_own_rows(self) -> None:
+        """Drop what a statement of ours returned: DuckDB 2.0 waits until it is fetched."""
+        if self._has_own_rows and hasattr(self._con, "abort"):
+            self._con.abort()
+        self._has_own_rows = False
 
     def _relation(self) -> Any:
         """A relation over the pending result, typed as it is."""

@@ -75,8 +75,9 @@ class Completion:
 class ModelSpec:
     """What is to be deployed: everything a backend needs to load it.
 
-    *source* is what the user wrote (a directory, a file, a packaged name, a Hugging Face id), *path*
-    where its files were found; both are empty for a remote model. *kind* is settled before loading.
+    *source* is what the user wrote (a directory, a file, a packaged name, a Hugging Face id),
+    *path* where its files were found; both are empty for a remote model. *kind* is settled before
+    loading.
     """
 
     name: str
@@ -100,8 +101,8 @@ def read_options(
 ) -> Options:
     """Make a *cls* from *given*, whose values may be text; None keeps the default.
 
-    All wrong options are named at once. Raises OptionError; *owner* is who takes the options, as the
-    message calls it, and *prefix* is what the user wrote before each name.
+    All wrong options are named at once. Raises OptionError; *owner* is who takes the options, as
+    the message calls it, and *prefix* is what the user wrote before each name.
     """
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]

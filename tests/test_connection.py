@@ -391,3 +391,13 @@ def test_a_sampled_answer_is_the_same_within_a_statement_only() -> None:
         ours.con.execute(sql)
         ours.con.execute(sql)
         assert ours.calls == calls, options
+
+
+def test_rows_nobody_fetched_are_in_nobodys_way(con: Any) -> None:
+    """What a RUN returned does not have to be fetched before the connection is used."""
+    con.execute(DEPLOY.format("chat", "chat"))
+    con.register("given", pa.table({"x": ["a"]}))
+    con.execute(DEPLOY.format("chat", "chat"))
+    con.create_function("twice", lambda x: x * 2, ["INTEGER"], "INTEGER")
+    con.remove_function("twice")
+    assert con.execute("SELECT chat(x) FROM given").fetchall() == [("a",)]

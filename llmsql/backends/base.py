@@ -1,7 +1,8 @@
 """What a backend is: it loads a model, and the model answers batches.
 
-Order, repetition, storing, retries by row and NULLs are the runtime's business. A backend translates
-its library's errors in its own file: BackendError where every row would fail, GenerationError for one.
+Order, repetition, storing, retries by row and NULLs are the runtime's business. A backend
+translates its library's errors in its own file: BackendError where every row would fail,
+GenerationError for one.
 """
 
 from __future__ import annotations

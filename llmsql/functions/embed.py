@@ -14,7 +14,7 @@ from llmsql.functions.columns import Column
 
 
 class Function(base.ModelFunction):
-    """Text in, vector out: FLOAT[n] for a deployed model, FLOAT[] for the primitive, which serves any."""
+    """Text in, vector out: FLOAT[n] for one model, FLOAT[] for the primitive, which serves any."""
 
     name = "llm_embed"
     kind = "emb"

@@ -1,7 +1,7 @@
 """The SQL functions of `udfs/`: files with one macro each, installed on every connection.
 
-A file is its comment, a `CREATE OR REPLACE MACRO`, a `COMMENT ON MACRO`, and its tested examples in a
-block comment. Folders are topics only; a user's own folder comes later and wins.
+A file is its comment, a `CREATE OR REPLACE MACRO`, a `COMMENT ON MACRO`, and its tested examples
+in a block comment. Folders are topics only; a user's own folder comes later and wins.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def shipped() -> tuple[Macro, ...]:
 def install(con: Any, own_folder: str | None) -> None:
     """Make the library's macros, and those of *own_folder*, temporary macros of *con*.
 
-    A broken file is logged by its name and left out; raises CatalogError when there is no such folder.
+    A broken file is logged by its name and left out; raises CatalogError when there is no such
+    folder.
     """
     for macro in all_macros(own_folder):
         try:

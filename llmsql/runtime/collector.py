@@ -1,4 +1,4 @@
-"""What one statement knows of its model calls: its mode, what it met and could not answer, its counts.
+"""What one statement knows of its model calls: its mode, what it could not answer, its counts.
 
 A collector belongs to a token that `Connection` puts into a session variable; the functions find it
 by that token and ask it what to do with inputs that nobody has computed yet.

@@ -1,6 +1,7 @@
 """Models loaded in this process, by name, and how long they stay.
 
-Owns loading, replacing and unloading. What is asked of a model, and in what order, is the scheduler's.
+Owns loading, replacing and unloading. What is asked of a model, and in what order, is the
+scheduler's.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Deployments:
         return found
 
     def first(self, kind: Kind) -> Deployment:
-        """Return the deployment of *kind* that came first; raises CatalogError where there is none."""
+        """Return the first deployment of *kind*; raises CatalogError where there is none."""
         for deployment in self:
             if deployment.spec.kind == kind:
                 return deployment

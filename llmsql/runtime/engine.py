@@ -22,7 +22,7 @@ NATIVE_PREFIX = "system.main."
 
 
 class SqlFunction(Protocol):
-    """What the engine registers: a name, how many arguments, what comes back, and the Arrow callable."""
+    """What the engine registers: an Arrow callable, its name, its arguments and its type."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""How far a statement reaches: through views and macros to models, and to things readable only once.
+"""How far a statement reaches: to models, through views and macros, and to what is readable once.
 
 A pass over a statement may be repeated only if every read in it is repeatable. That is decided from
 parse trees and the catalog, never by trying.
@@ -22,49 +22,26 @@ from llmsql.syntax.tree import Node
 from llmsql.syntax.words import words
 
 QUERY_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
-SOURCES = frozenset(
-    {"BASE_TABLE", "JOIN", "SUBQUERY", "EXPRESSION_LIST", "EMPTY", "TABLE_FUNCTION", "COLUMN_DATA"}
-)
 FILE_READERS = frozenset(
-    [
-        "read_csv",
-        "read_csv_auto",
-        "read_parquet",
-        "parquet_scan",
-        "read_json",
-        "read_json_auto",
-        "read_ndjson",
-        "read_ndjson_auto",
-        "read_json_objects",
-        "read_text",
-        "read_blob",
-    ]
-)
+    {"read_csv", "read_csv_auto", "read_parquet", "parquet_scan", "read_json", "read_json_auto",
+     "read_ndjson", "read_ndjson_auto", "read_json_objects", "read_text", "read_blob"}
+)  # fmt: skip
 PURE_TABLES = frozenset(
-    [
-        "range",
-        "generate_series",
-        "unnest",
-        "repeat",
-        "json_each",
-        "json_tree",
-        "pragma_table_info",
-        "duckdb_tables",
-        "duckdb_columns",
-        "duckdb_views",
-        "duckdb_functions",
-        "duckdb_settings",
-    ]
-)
+    {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree", "pragma_table_info",
+     "duckdb_tables", "duckdb_columns", "duckdb_views", "duckdb_functions", "duckdb_settings"}
+)  # fmt: skip
 ORDER_FREE = frozenset(
-    "count count_star count_if min max bool_and bool_or bit_and bit_or bit_xor approx_count_distinct"
-)
+    {"count", "count_star", "count_if", "min", "max", "bool_and", "bool_or", "bit_and", "bit_or",
+     "bit_xor", "approx_count_distinct"}
+)  # fmt: skip
+"""Aggregates that give the same value whatever order the rows come in."""
+
 _CALLED = re.compile(r"(\w+)\s*\(")
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What a statement calls and reads. *costly* names the functions and views that reach models."""
+    """What a statement calls and reads; *costly* names functions and views that reach models."""
 
     costly: frozenset[str]
     sites: int
@@ -120,7 +97,8 @@ class Catalog:
         """True when one of *names* is a view or macro that reaches a model."""
         explorer = _Explorer(self, frozenset(), {})
         known = self.views.keys() | self.macros.keys()
-        return any([explorer.follow(name) for name in known & set(names)])
+        found = [explorer.follow(name) for name in known & set(names)]
+        return any(found)
 
 
 _NOT_FUNCTIONS = frozenset(
@@ -223,7 +201,7 @@ class _Explorer:
             self.obstacle = f"{name}() may not be repeatable"
 
     def _check_prompts(self, root: Node) -> None:
-        """An unordered aggregate over a parallel scan must not feed a prompt: passes would differ."""
+        """Passes would differ if an unordered aggregate over a parallel scan fed a prompt."""
 
         def is_unordered(node: Node) -> bool:
             return (

@@ -1,4 +1,4 @@
-"""The pass loop: run a query until no model call in it is unknown, computing what is between passes.
+"""The pass loop: run a query until no model call in it is unknown, and compute between passes.
 
 Owns passes, their number and their transaction. What a pass notes is the collector's, how it is
 computed the scheduler's. A query that cannot be settled this way raises Unsettled; the caller then

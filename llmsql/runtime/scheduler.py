@@ -1,7 +1,8 @@
 """From distinct inputs to stored answers: the only caller of a model.
 
 Orders inputs for the engine, runs the model in its deployment's thread, stores each answer as it
-arrives, and finds the one row that breaks a batch. Which inputs are needed is the resolver's business.
+arrives, and finds the one row that breaks a batch. Which inputs are needed is the resolver's
+business.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from llmsql.types import Completion, Prompt
 
 POLL_SECONDS = 0.2
 HOPELESS = 8
-"""So many rows alone in their batch that all fail, with no answer among them, mean that every row would."""
+"""So many rows that fail alone, with no answer among them, mean that every row would."""
 
 
 def resolve(
@@ -26,8 +27,8 @@ def resolve(
 ) -> None:
     """Compute and store the answer of every one of *keys*, which are distinct, unless it is known.
 
-    Raises BackendError where every row would fail, and Retired where the model has been replaced. Interrupting the wait leaves what was computed,
-    and frees the model after the step in hand.
+    Raises BackendError where every row would fail, and Retired where the model has been replaced.
+    Interrupting the wait leaves what was computed, and frees the model after the step in hand.
     """
     with deployment.turn:
         if deployment.is_retired:

@@ -1,4 +1,4 @@
-"""One connection's statements: which call models, how each is run, and what it has to say afterwards.
+"""One connection's statements: which call models, how each is run, what it says afterwards.
 
 Every statement of the connection gets a token in a session variable; temporary macros that shadow
 the model functions pass it on, so that a function knows whose statement it is called from.
@@ -34,7 +34,7 @@ _CALL = compile("__llmsql_call__()", "<llmsql>", "eval")
 
 @dataclass(frozen=True)
 class Scope:
-    """The variables a statement may read as tables: the caller's, as DuckDB itself would see them."""
+    """The variables a statement may read as tables: the caller's, as for DuckDB itself."""
 
     globals: dict[str, Any] = field(default_factory=dict)
     locals: dict[str, Any] = field(default_factory=dict)
@@ -268,7 +268,7 @@ class Session:
 def pending_table(con: Any) -> Any:
     """The pending result as an Arrow table."""
     with warnings.catch_warnings():
-        # DuckDB 2.0 advises relations to its users; a result that is already there has no other way.
+        # DuckDB 2.0 advises its users to take relations; for a result that is there it is too late.
         warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
         return con.to_arrow_table()
 

@@ -32,7 +32,7 @@ def classes() -> tuple[type[Statement], ...]:
 
 
 def parse(text: str) -> Statement:
-    """Return the statement that *text* is; raises StatementError saying where it stops being one."""
+    """Return the statement *text* is; raises StatementError saying where it stops being one."""
     given = grammar.tokens(text)
     best: grammar.Mismatch | None = None
     expected: list[str] = []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Backends(Statement):
-    """Show the backends: what kinds of model they run, whether they are installed, their options."""
+    """Show the backends: the kinds they run, whether they are installed, their options."""
 
     syntax: ClassVar[str] = "!llm backends"
 

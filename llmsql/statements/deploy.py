@@ -55,7 +55,7 @@ class Deploy(Statement):
     out: str | None = None
 
     def run(self, connection: Connection) -> Rows:
-        """Load the model, then serve it in place of an earlier one of that name; returns its row."""
+        """Load the model, then let it serve in place of one of that name; returns its row."""
         request = Request.read(self.pairs, self.path or "", connection.settings)
         connection.refuse_in_transaction("deploy a model")
         _check_name(request.name, connection)

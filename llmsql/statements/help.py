@@ -30,7 +30,7 @@ class Help(Statement):
             if not found:
                 words = {w for row in rows for w in row[0].rstrip(";").split() if w.isalpha()}
                 raise CatalogError(
-                    f'no statement has the word "{self.statement}"{suggestion(self.statement, words)}'
+                    f'no statement has the word "{word}"{suggestion(word, words)}'
                     "\n  !llm help; shows them all"
                 )
             rows = found

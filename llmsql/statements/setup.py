@@ -40,7 +40,8 @@ class Setup(Statement):
         key, equals, value = self.setting.partition("=")
         if not equals:
             raise OptionError(
-                f'a setting is written "key=value", not "{self.setting}"\n  !llm setup "num_gpus=1";'
+                f'a setting is written "key=value", not "{self.setting}"\n'
+                '  !llm setup "num_gpus=1";'
             )
         changed = connection.settings.changed(key.strip(), value.strip())
         before = dict(connection.settings.rows())

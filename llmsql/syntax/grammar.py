@@ -1,7 +1,8 @@
 """One-line patterns for our statements: matching text against them, and printing them back.
 
-A pattern is words, `<placeholders>` and `[optional parts]`: "!llm model remove <name>". A placeholder
-takes one word or one quoted value; `<pairs>` takes `key = 'value' [AND key = 'value'] …`.
+A pattern is words, `<placeholders>` and `[optional parts]`: "!llm model remove <name>". A
+placeholder takes one word or one quoted value; `<pairs>` takes `key = 'value' [AND key = 'value']
+…`.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Part:
 
 
 class Mismatch(Exception):
-    """A pattern does not fit; *index* tells how far it did, *expected* what should have followed."""
+    """A pattern does not fit: *index* says how far it did, *expected* what should follow."""
 
     def __init__(self, index: int, expected: str) -> None:
         super().__init__(expected)

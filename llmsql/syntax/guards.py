@@ -1,8 +1,9 @@
 """Keep DuckDB from asking a model where a cheap predicate already says no.
 
-DuckDB evaluates conjuncts in an order of its own, and pushes predicates under joins. CASE is the one
-thing it evaluates lazily, so a model's predicate moves into the branch of a CASE whose condition is
-the cheap part. The cheap part also stays outside, for pushdown and zone maps. Meaning never changes.
+DuckDB evaluates conjuncts in an order of its own, and pushes predicates under joins. CASE is the
+one thing it evaluates lazily, so a model's predicate moves into the branch of a CASE whose
+condition is the cheap part. The cheap part also stays outside, for pushdown and zone maps. Meaning
+never changes.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _guard_select(select: Node, is_costly: Test) -> None:
 
 
 def _guard_having(select: Node, is_costly: Test) -> None:
-    """Guard HAVING; where it only reads group keys and has nothing cheap, it can be part of WHERE."""
+    """Guard HAVING; one that only reads group keys and has nothing cheap moves to WHERE."""
     parts = conjuncts(select.get("having"))
     if not any(is_inside(part, is_costly) for part in parts):
         return
@@ -124,7 +125,7 @@ def _guarded(
 
 
 def _guard_elsewhere(root: Node, is_costly: Test) -> None:
-    """Guard ANDs and ORs where NULL must survive: in select lists, under NOT, inside other calls."""
+    """Guard ANDs and ORs where NULL must survive: in SELECT lists, under NOT, inside calls."""
     for node in list(tree.nodes(root)):
         if node.get("class") != "CONJUNCTION":
             continue

@@ -1,7 +1,8 @@
 """Ask models after ORDER BY … LIMIT, not before.
 
-DuckDB computes a SELECT list for every row and sorts afterwards. Where the order does not depend on a
-model's answer, the rows are chosen first, in a subquery, and only those that stay are asked about.
+DuckDB computes a SELECT list for every row and sorts afterwards. Where the order does not depend
+on a model's answer, the rows are chosen first, in a subquery, and only those that stay are asked
+about.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Number a statement's model calls by what must be known first.
 
-A call nested in another's argument comes before it, WHERE before the SELECT list, an earlier argument
-of AND, OR, CASE and COALESCE before a later one. Calls that wait for nothing share a rank. Each call
-is tagged with its rank as one more argument; the same text gets the same tag, so that GROUP BY and
-ORDER BY still find it.
+A call nested in another's argument comes before it, WHERE before the SELECT list, an earlier
+argument of AND, OR, CASE and COALESCE before a later one. Calls that wait for nothing share a
+rank. Each call is tagged with its rank as one more argument; the same text gets the same tag, so
+that GROUP BY and ORDER BY still find it.
 """
 
 from __future__ import annotations

@@ -20,10 +20,10 @@ ROW_NUMBER = "row_number() OVER () AS llmsql_row_number"
 class Plan:
     """How a query is run: its *text*, and what its shape allows.
 
-    *statement* is its tree, or None where the text is the user's own, unchanged. *is_tagged* tells that
-    calls carry their ranks. *limit* is the number
-    of rows that end it, with *limited_text* to run until then and *where_rank* the highest rank asked
-    for by WHERE. *sites* counts the model calls that stand in the text.
+    *statement* is its tree, or None where the text is the user's own, unchanged. *is_tagged* tells
+    that calls carry their ranks. *limit* is the number of rows that end it, with *limited_text* to
+    run until then and *where_rank* the highest rank asked for by WHERE. *sites* counts the model
+    calls that stand in the text.
     """
 
     text: str

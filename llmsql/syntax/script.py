@@ -1,7 +1,7 @@
 """Where one statement of a script ends, and whether it is ours or DuckDB's.
 
-Owns the lexical rules of both: DuckDB's strings, `E''`, dollar quotes and nested comments; our block
-strings, backslash escapes and back quotes. DuckDB's text is never changed, only cut.
+Owns the lexical rules of both: DuckDB's strings, `E''`, dollar quotes and nested comments; our
+block strings, backslash escapes and back quotes. DuckDB's text is never changed, only cut.
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ _NEVER_RAISE = frozenset(
 def limit(query: Node, is_call: Test, is_costly: Test) -> int | None:
     """The LIMIT of a query whose passes may end as soon as that many rows stand; else None.
 
-    That is a single SELECT whose model calls stand in conjuncts of WHERE that reject NULL, and, if it
-    likes, in a SELECT list that works row by row.
+    That is a single SELECT whose model calls stand in conjuncts of WHERE that reject NULL, and, if
+    it likes, in a SELECT list that works row by row.
     """
     if not _is_plain(query) or [m["type"] for m in query["modifiers"]] != ["LIMIT_MODIFIER"]:
         return None

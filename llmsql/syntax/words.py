@@ -13,7 +13,7 @@ _CLOSING = frozenset({")", "]", "}"})
 
 @dataclass(frozen=True)
 class Word:
-    """A word (upper case), a quoted name or value, or a symbol, and how many brackets are around it."""
+    """A word (upper case), a quoted text or a symbol, and how many brackets are around it."""
 
     text: str
     start: int

@@ -16,10 +16,10 @@ _QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES")
 
 @dataclass(frozen=True)
 class Write:
-    """A statement that writes: the query it reads by, and the text before and after what of it shows.
+    """A statement that writes: the query it reads by, and the text around what stands of it.
 
-    *part* is "query" where the whole query stands in the statement, "where" where only its condition
-    does. *target* is the table a CREATE TABLE AS makes, with how it is to be made.
+    *part* is "query" where the whole query stands in the statement, "where" where only its
+    condition does. *target* is the table a CREATE TABLE AS makes, with how it is to be made.
     """
 
     query: str
@@ -38,7 +38,7 @@ class Write:
 
 
 def read(sql: str) -> Write | None:
-    """Find the query in an INSERT, CREATE TABLE AS, COPY, UPDATE or DELETE; None for anything else."""
+    """Find the query in INSERT, CREATE TABLE AS, COPY, UPDATE or DELETE; else None."""
     found = [word for word in words(sql) if word.depth == 0 or word.text in _QUERY_STARTS]
     if not found:
         return None

@@ -1,6 +1,6 @@
 -- Ask a chat model, with its options as named arguments.
 CREATE OR REPLACE MACRO ai_complete(
-    prompt, system := NULL, temperature := 0, max_tokens := 256, model := NULL
+    prompt, system := NULL, temperature := NULL, max_tokens := NULL, model := NULL
 ) AS
     llm_generate(
         prompt,

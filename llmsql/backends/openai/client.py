@@ -179,7 +179,7 @@ class Client:
             ) as response:
                 content = await response.read()
         except aiohttp.ClientResponseError as error:
-            garbage = f"this is not HTTP: {error.message}"
+            garbage = f"broken HTTP: {error.message}"
         if garbage:  # out here, because aiohttp's error carries our headers, with the key
             raise Refused(self._clean(garbage), 200, {"code": "garbled"})
         try:

