@@ -333,7 +333,6 @@ def test_a_cross_encoder_gives_raw_scores(tiny: Callable[..., Path]) -> None:
         ]
     found = dict(model.rerank(pairs))
     assert len(found) == len(pairs)
-    print(np.abs(np.array([found[i] for i in range(len(pairs))]) - expected))
     assert np.allclose([found[i] for i in range(len(pairs))], expected, atol=1e-4)
     assert not all(0 <= score <= 1 for score in expected)
     assert model.note == ""
