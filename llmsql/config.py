@@ -22,10 +22,11 @@ ALIASES = {
 }
 """Newer spellings, and what they mean here."""
 
-IGNORED = frozenset(
-    {"rayaddress", "pythonexec", "datamode", "runin", "schema", "owner", "standalone"}
-)
-"""Ray and Spark plumbing: accepted, kept, without effect here."""
+WITHOUT_EFFECT = frozenset(
+    {"rayAddress", "pythonExec", "dataMode", "runIn", "schema", "owner", "standalone", "num_cpus",
+     "masterMaxConcurrency", "timeout", "load_balance"}
+)  # fmt: skip
+"""Plumbing of Ray and Spark: accepted and kept, so that scripts run, and said to do nothing."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Settings:
         Raises OptionError for an unknown key, with the nearest one, and for a value of another
         type.
         """
-        field = self._field(key)
+        field = self.field(key)
         wanted = _TYPES[field]
         try:
             typed = coerce(value, wanted)
@@ -84,7 +85,9 @@ class Settings:
         """Every key with its value as text."""
         return [(name, _shown(getattr(self, name))) for name in _TYPES]
 
-    def _field(self, key: str) -> str:
+    @staticmethod
+    def field(key: str) -> str:
+        """The setting that *key* means, in any letter case and either spelling."""
         by_folded = {name.lower(): name for name in _TYPES}
         folded = ALIASES.get(key.lower(), key.lower())
         if folded not in by_folded:

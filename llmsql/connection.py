@@ -227,6 +227,9 @@ class Connection:
     def _execute(self, query: str, parameters: Any, scope: Scope) -> None:
         self._has_own_rows = False
         pieces = list(script.split(query))
+        if len(pieces) == 1 and not pieces[0].is_ours:
+            self._session.execute(pieces[0].text, parameters, scope)
+            return
         if not any(self._needs_us(piece) for piece in pieces):
             self._session.finish()
             self._session.sync()

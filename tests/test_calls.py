@@ -57,3 +57,31 @@ def test_limit_on_a_parallel_scan_gives_the_first_rows() -> None:
     ).fetchall()
     assert [i for i, _ in rows] == hits[2:7]
     assert ours.calls <= 2 * (hits[6] + 1) + 7 + 16
+
+
+def test_a_full_pass_ends_and_the_next_begins() -> None:
+    """What waits is bounded: no more inputs are noted in a pass than it may hold, and none is lost."""
+    ours = Ours("CREATE TABLE many AS SELECT i, 'row ' || i AS s FROM range(5000) r(i)")
+    ours.con._session.max_noted = 100
+    rows = ours.con.execute("SELECT count(m(s)), count(g(m(s))) FROM many").fetchall()
+    assert rows == [(5000, 5000)]
+    assert ours.calls == 5000 + 2
+    assert max(ours.models["m"].batches) <= 100 + 2048
+
+
+def test_a_pass_over_an_unstable_input_ends() -> None:
+    """A query that gives other inputs at each pass ends all the same, with the right answer."""
+    ours = Ours("CREATE TABLE many AS SELECT i, 'row ' || i AS s FROM range(500) r(i)")
+    sql = (
+        "WITH RECURSIVE r(x, n) AS (SELECT 'seed', 0 UNION ALL"
+        " SELECT g(x || n), n + 1 FROM r WHERE n < 40) SELECT count(*) FROM r"
+    )
+    assert ours.con.execute(sql).fetchall() == [(41,)]
+    assert ours.calls <= 41
+
+
+def test_statements_without_models_reach_duckdb_as_they_are() -> None:
+    """DuckDB gets the bytes that were typed where no model is called."""
+    ours = Ours()
+    sql = "SELECT   current_query()  /* kept */"
+    assert ours.con.execute(sql).fetchall() == [(sql,)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -179,7 +179,6 @@ class _Budget:
     spent: int = 0
     left: int = 0
     is_poisoned: bool = False
-    threads: set[int] = field(default_factory=set)
 
     def begin(self) -> None:
         self.is_poisoned = False

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from llmsql.config import Settings
-from llmsql.errors import OptionError
+from llmsql.config import WITHOUT_EFFECT, Settings
+from llmsql.errors import OptionError, warn
 from llmsql.statements.base import Rows, Statement
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Setup(Statement):
                 '  !llm setup "num_gpus=1";'
             )
         changed = connection.settings.changed(key.strip(), value.strip())
+        if Settings.field(key.strip()) in WITHOUT_EFFECT:
+            warn(f'setting "{key.strip()}" is kept, but has no effect here')
         before = dict(connection.settings.rows())
         connection.change_settings(changed)
         shown = [(k, v) for k, v in changed.rows() if before[k] != v]
