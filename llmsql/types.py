@@ -121,7 +121,8 @@ def read_options(
                 values[name] = coerce(value, hints[name])
             except (TypeError, ValueError):
                 wanted = type_name(hints[name])
-                wrong.append(f'option "{prefix}{key}" of {owner} takes {wanted}, not {value!r}')
+                shown = repr(value) if fields[name].repr else "what was given"  # perhaps a secret
+                wrong.append(f'option "{prefix}{key}" of {owner} takes {wanted}, not {shown}')
     if wrong:
         raise OptionError("\n".join(wrong))
     return cls(**values)

@@ -25,7 +25,7 @@ def kind_of(path: str) -> Kind:
     if Path(path).is_file():
         return gguf.kind_of(path)
     if any((Path(path) / name).exists() for name in _EMBEDDING_FILES):
-        return "emb"
+        return "rerank" if _says_cross_encoder(Path(path)) else "emb"
     config = read_json(Path(path) / "config.json")
     for architecture in config.get("architectures") or ():
         kind = _kind(architecture, config)
@@ -144,3 +144,12 @@ def read_json(file: Path) -> dict[str, Any]:
             "  repair the file, or copy it again from where the model came"
         ) from error
     return content if isinstance(content, dict) else {"content": content}
+
+
+def _says_cross_encoder(folder: Path) -> bool:
+    """True when sentence-transformers wrote the folder for one of its CrossEncoders."""
+    file = folder / _EMBEDDING_FILES[1]
+    try:
+        return bool(json.loads(file.read_text("utf-8")).get("model_type") == "CrossEncoder")
+    except (OSError, ValueError, AttributeError):
+        return False

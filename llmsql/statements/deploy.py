@@ -137,9 +137,10 @@ class Request:
         if backend is None:
             backend = _best(self.kind or own_kind or "chat", own_kind)
         backend.require()
-        kind = self.kind or own_kind or backend.kind_of(self.source, self.model_type)
-        kind = self._settled_kind(kind, backend)
         options = self._options(backend)
+        named = path or getattr(options, "model", None) or self.source
+        kind = self.kind or own_kind or backend.kind_of(named, self.model_type)
+        kind = self._settled_kind(kind, backend)
         if kind not in backend.kinds:
             raise BackendError(
                 f'backend "{backend.name}" does not run models of kind {kind}; it runs '

