@@ -18,6 +18,8 @@ import pytest
 from llmsql import backends, sources
 from llmsql.backends import base
 from llmsql.types import Kind, ModelSpec
+from tests import openai_api
+from tests.servers import Server
 
 Request = pytest.FixtureRequest
 
@@ -34,6 +36,13 @@ def loaded(backend: str, kind: Kind, source: str = "", **options: Any) -> base.M
         options=engine.options(**options),
     )
     return engine.load(spec)
+
+
+def remote(kind: Kind, request: Request) -> base.Model:
+    """Load a model of an API on localhost, which stays until the test session ends."""
+    server = Server(openai_api.answer).__enter__()
+    request.addfinalizer(server.stop)
+    return loaded("openai", kind, base_url=server.url, api_key="k", model="echo", max_retries=1)
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,11 @@ CANDIDATES: dict[str, Candidate] = {
     ),
     "transformers rerank": Candidate(
         "transformers", "rerank", lambda _: loaded("transformers", "rerank", "smollm2"), _TORCH
+    ),
+    "openai": Candidate("openai", "chat", lambda r: remote("chat", r), ("aiohttp", "tenacity")),
+    "openai emb": Candidate("openai", "emb", lambda r: remote("emb", r), ("aiohttp", "tenacity")),
+    "openai rerank": Candidate(
+        "openai", "rerank", lambda r: remote("rerank", r), ("aiohttp", "tenacity")
     ),
     "sentence_transformers emb": Candidate(
         "sentence_transformers",
