@@ -18,7 +18,7 @@ SELECT count(*) AS tickets, count(DISTINCT body) AS texts
 FROM tickets
 WHERE ask(body) LIKE '%help%' AND is_urgent;
 
--- LIMIT ends the search: 16 rows are asked about, then 32, until three stand.
+-- LIMIT ends the search: 16 rows are asked about, then 16 more, and three stand.
 SELECT id FROM tickets WHERE ask('Is this a round number? ' || id) LIKE '%0' LIMIT 3;
 
 -- Where rows are sorted first, only those that stay are asked about: three of them.

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
 
-from llmsql.errors import CatalogError
+from llmsql.errors import CatalogError, OptionError
 from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
 from llmsql.runtime import scheduler
@@ -32,7 +32,7 @@ class ModelFunction(ABC):
 
     name: str
     kind: ClassVar[Kind]
-    inputs: ClassVar[int]
+    inputs: ClassVar[tuple[str, ...]]
     takes_options: ClassVar[bool] = False
 
     def __init__(self, engine: Engine, model: str | None = None) -> None:
@@ -42,10 +42,10 @@ class ModelFunction(ABC):
             self.name = model
 
     @property
-    def arities(self) -> tuple[int, ...]:
-        """How many arguments it takes: the inputs, perhaps options, perhaps a model's name."""
-        most = self.inputs + self.takes_options + (self.model is None)
-        return tuple(range(self.inputs, most + 1))
+    def signatures(self) -> tuple[tuple[str, ...], ...]:
+        """The arguments it takes: the inputs, perhaps options, perhaps a model's name."""
+        extras = ("options",) * self.takes_options + ("model",) * (self.model is None)
+        return tuple((*self.inputs, *extras[:count]) for count in range(len(extras) + 1))
 
     @property
     @abstractmethod
@@ -83,11 +83,12 @@ class ModelFunction(ABC):
         return Collector(), UNTAGGED, columns
 
     def _values(self, arguments: Sequence[Column], collector: Collector, rank: int) -> list[Any]:
-        if len(arguments) not in self.arities:
-            wanted = " or ".join(map(str, self.arities))
-            raise TypeError(f"{self.name}() takes {wanted} arguments, not {len(arguments)}")
-        keys = self.keys(arguments[: self.inputs])
-        options, models = self._extras(arguments[self.inputs :])
+        if len(arguments) not in map(len, self.signatures):
+            takes = " or ".join(f"{self.name}({', '.join(names)})" for names in self.signatures)
+            raise OptionError(f"{takes} is what there is, not {len(arguments)} arguments")
+        count = len(self.inputs)
+        keys = self.keys(arguments[:count])
+        options, models = self._extras(arguments[count:])
         if (options is None or read.is_constant(options)) and (
             models is None or read.is_constant(models)
         ):

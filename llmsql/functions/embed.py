@@ -18,7 +18,7 @@ class Function(base.ModelFunction):
 
     name = "llm_embed"
     kind = "emb"
-    inputs = 1
+    inputs = ("text",)
 
     @property
     def dimension(self) -> int | None:

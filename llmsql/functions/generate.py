@@ -17,7 +17,7 @@ class Function(base.ModelFunction):
 
     name = "llm_generate"
     kind = "chat"
-    inputs = 1
+    inputs = ("prompt",)
     takes_options = True
     return_type = "VARCHAR"
 

@@ -17,7 +17,7 @@ class Function(base.ModelFunction):
 
     name = "llm_rerank"
     kind = "rerank"
-    inputs = 2
+    inputs = ("query", "passage")
     return_type = "FLOAT"
 
     def keys(self, inputs: Sequence[Column]) -> base.Keys:

@@ -11,7 +11,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -190,18 +190,16 @@ class Session:
         """Run in passes where that is allowed, else once, resolving on the spot."""
         execute = partial(self._native, parameters=parameters, scope=scope)
         resolver = Resolver(self.con, collector, execute)
-        try:
+        with suppress(Unsettled):
             if kind == "SELECT":
-                self._query(sql, scope, resolver)
-            elif kind in WRITES:
-                self._write(kind, sql, scope, resolver)
-            else:
-                raise Unsettled
-        except Unsettled:
-            collector.error = None
-            collector.begin(Mode.SPOT)
-            self._is_streaming = True  # its functions may run while its rows are fetched
-            execute(sql)
+                return self._query(sql, scope, resolver)
+            if kind in WRITES:
+                return self._write(sql, scope, resolver)
+        collector.error = None
+        collector.begin(Mode.SPOT)
+        self._is_streaming = True  # its functions may run while its rows are fetched
+        execute(sql)
+        return None
 
     def _query(self, sql: str, scope: Scope, resolver: Resolver) -> None:
         found = self._plan(sql, scope)
@@ -212,7 +210,7 @@ class Session:
             resolver.settle(found, sql)
         self.con.execute(resolver.result_query())
 
-    def _write(self, kind: str, sql: str, scope: Scope, resolver: Resolver) -> None:
+    def _write(self, sql: str, scope: Scope, resolver: Resolver) -> None:
         found = write.read(sql)
         if found is None or self._exists(found):
             raise Unsettled
@@ -289,8 +287,8 @@ def _identifiers(sql: str) -> set[str]:
 def _shadow(function: SqlFunction) -> str:
     """The temporary macro that adds the statement's token to the arguments of *function*."""
     overloads = []
-    for arity in function.arities:
-        names = ", ".join(f"a{index}" for index in range(arity))
+    for signature in function.signatures:
+        names = ", ".join(f'"{name}"' for name in signature)
         tag = f"{{'{TAG}': getvariable('{VARIABLE}')}}"
         overloads.append(f'({names}) AS system.main."{function.name}"({names}, {tag})')
     return f'CREATE OR REPLACE TEMP MACRO "{function.name}"' + ", ".join(overloads)

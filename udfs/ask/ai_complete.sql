@@ -1,7 +1,5 @@
 -- Ask a chat model, with its options as named arguments.
-CREATE OR REPLACE MACRO ai_complete(
-    prompt, system := NULL, temperature := NULL, max_tokens := NULL, model := NULL
-) AS
+CREATE OR REPLACE MACRO ai_complete(prompt, system := NULL, temperature := NULL, max_tokens := NULL, model := NULL) AS
     llm_generate(
         prompt,
         {'system': system, 'temperature': temperature, 'max_tokens': max_tokens},

@@ -1,10 +1,5 @@
 -- Replace personal data, or whatever else is named, by [REDACTED].
-CREATE OR REPLACE MACRO ai_redact(
-    text,
-    what := 'names, addresses, phone numbers and e-mail addresses',
-    max_tokens := 1024,
-    model := NULL
-) AS
+CREATE OR REPLACE MACRO ai_redact(text, what := 'personal data', max_tokens := 1024, model := NULL) AS
     llm_generate(
         'Copy this text, but write [REDACTED] in place of all ' || what
             || '. Answer with the text only.' || chr(10) || chr(10) || text,

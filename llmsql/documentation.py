@@ -1,0 +1,154 @@
+"""The parts of the documentation that the code says itself, as Markdown.
+
+Called by the cog blocks of README.md, docs/statements.md and udfs/README.md (`make docs`); `make
+check` compares. Nothing here depends on the machine or on what is installed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from llmsql import backends, types
+from llmsql.backends.base import Backend
+from llmsql.functions import library
+from llmsql.statements import backends as backend_statements
+from llmsql.statements import classes, deploy
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def statements() -> str:
+    """Every statement and what it does."""
+    rows = [(_code(f"{cls.syntax};"), _first_line(cls)) for cls in classes()]
+    return _table(("statement", "what it does"), rows)
+
+
+def keys() -> str:
+    """The keys of RUN command AS LLM."""
+    rows = []
+    for key, about in deploy.OWN_KEYS.items():
+        others = [other for other, own in deploy.OTHER_SPELLINGS.items() if own == key]
+        rows.append((_names([key, *others]), about))
+    return _table(("key", "meaning"), rows)
+
+
+def backend_list() -> str:
+    """Every backend, what it runs and how it is installed."""
+    rows = []
+    for name in backends.names():
+        backend = backends.get(name)
+        extra = f"duckdb-llmsql[{backend.extra}]" if backend.extra else "duckdb-llmsql"
+        kinds = ", ".join(backend.kinds)
+        rows.append((_code(name), _first_line(type(backend)), kinds, _code(extra)))
+    return _table(("backend", "what it runs", "kinds", "pip install"), rows)
+
+
+def call_options() -> str:
+    """The options of every call of a chat model."""
+    return _options(backend_statements.described(types.Sampling))
+
+
+def backend_options() -> str:
+    """Every backend's options, and what a call takes beyond the options of all."""
+    return "\n\n".join(f"### `{name}`\n\n{_about(backends.get(name))}" for name in backends.names())
+
+
+def functions() -> str:
+    """The library's functions, by topic."""
+    macros = sorted(library.shipped(), key=lambda macro: (macro.path.parent.name, macro.name))
+    rows = []
+    for macro in macros:
+        topic = macro.path.parent.name
+        link = f"[{_code(macro.name)}]({topic}/{macro.path.name})"
+        rows.append((link, _code(_on_one_line(macro.signature)), macro.comment))
+    return _table(("function", "call", "meaning"), rows)
+
+
+def command_help() -> str:
+    """What `llmsql --help` writes."""
+    command = [sys.executable, "-m", "llmsql.cli", "-help"]
+    wide = {**os.environ, "COLUMNS": "90", "NO_COLOR": "1"}
+    done = subprocess.run(command, env=wide, cwd=ROOT, capture_output=True, text=True, check=True)
+    return _block(done.stdout, "text")
+
+
+def example(name: str) -> str:
+    """A script of examples/sql and its output, as tests/test_examples.py has compared them."""
+    script = (ROOT / "examples" / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    output = (ROOT / "tests" / "examples" / f"{name}.out").read_text(encoding="utf-8")
+    return f"{_block(script, 'sql')}\n\n{_block(output, 'text')}"
+
+
+def examples() -> str:
+    """The scripts of examples/sql, each with the first line of its header."""
+    rows = []
+    for path in sorted((ROOT / "examples" / "sql").glob("*.sql")):
+        header = path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("-- ")
+        rows.append((f"[{path.name}](examples/sql/{path.name})", header))
+    return _table(("script", "what it shows"), rows)
+
+
+def measurements() -> str:
+    """The table of benchmarks/RESULTS.md, where `make bench` has left one."""
+    path = ROOT / "benchmarks" / "RESULTS.md"
+    return path.read_text(encoding="utf-8").split("\n", 1)[1].strip() if path.exists() else ""
+
+
+def _about(backend: Backend) -> str:
+    parts = [_first_line(type(backend))]
+    if backend.model_types:
+        parts[0] += f" Chosen by `pretrainedModelType`: {_names(backend.model_types)}."
+    if described := backend_statements.described(backend.options):
+        parts.append(inspect.cleandoc(backend.options.__doc__ or ""))
+        parts.append(_options(described, backend.option_prefix if backend.is_remote else ""))
+    common = backend_statements.described(types.Sampling)
+    own = [
+        option for option in backend_statements.described(backend.sampling) if option not in common
+    ]
+    if own:
+        parts.append(f"Options of a call, beyond those that every model takes:\n\n{_options(own)}")
+    return "\n\n".join(parts)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _options(described: Iterable[str], prefix: str = "") -> str:
+    """Options, each given as `name type = default`, in a table."""
+    rows = []
+    for option in described:
+        name, _, rest = option.partition(" ")
+        kind, _, default = rest.partition(" = ")
+        rows.append(
+            (_code(prefix + name), kind.replace("|", ", "), _code(default) if default else "")
+        )
+    return _table(("option", "takes", "default"), rows)
+
+
+def _first_line(cls: type) -> str:
+    text = (cls.__doc__ or "").strip()
+    return text.split("\n", 1)[0]
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(map(_code, names))
+
+
+def _code(text: str) -> str:
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+def _block(text: str, language: str) -> str:
+    return f"```{language}\n{text.strip()}\n```"
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split()).replace("( ", "(").replace(" )", ")")
