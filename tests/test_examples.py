@@ -94,3 +94,22 @@ def test_script(script: Path, root: Path, request: pytest.FixtureRequest) -> Non
 def test_outputs() -> None:
     """Every .out file belongs to a script that exists."""
     assert {path.stem for path in OUTPUTS.glob("*.out")} == {path.stem for path in SCRIPTS}
+
+
+@pytest.mark.models
+def test_readme(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The Python in the README prints what stands below it."""
+    for package in PACKAGES["minilm"]:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    text = (root / "README.md").read_text(encoding="utf-8")
+    code, output = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    monkeypatch.chdir(root)
+    names: dict[str, object] = {}
+    exec(code, names)
+    got, expected = words(capsys.readouterr().out), words(output)
+    names["con"].close()  # type: ignore[attr-defined]
+    assert [len(line) for line in got] == [len(line) for line in expected]
+    assert all(map(is_same, sum(got, []), sum(expected, [])))

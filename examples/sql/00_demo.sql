@@ -1,4 +1,4 @@
--- Language models as SQL functions, in one go. `make demo` runs this; or, from the project's folder,
+-- A chat model, an embedding model and a judge of relevance over two small tables (`make demo`).
 --   llmsql examples/sql/00_demo.sql
 -- Needs the packaged models: SmolLM2 (135 million parameters) and MiniLM. No GPU, no key, no network.
 
