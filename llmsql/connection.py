@@ -73,7 +73,7 @@ class Connection:
         self._is_closed = False
         self._has_own_rows = False
         engine.children.add(self)
-        library.install(con, self.settings.udf_folder)
+        self._session.macros = library.install(con, self.settings.udf_folder)
 
     def execute(
         self,
@@ -147,7 +147,7 @@ class Connection:
     def change_settings(self, settings: Settings) -> None:
         """Deploy and run with *settings* from now on."""
         if settings.udf_folder != self.settings.udf_folder:
-            library.install(self._con, settings.udf_folder)
+            self._session.macros = library.install(self._con, settings.udf_folder)
         self.settings = settings
         self._session.on_error = settings.on_error
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracle import FUNCTIONS, Ours
+from llmsql.syntax.rewrite import plan
+from tests.oracle import FUNCTIONS, Ours, Plain
 from tests.shapes import SHAPES, Shape
 
 
@@ -85,3 +86,56 @@ def test_statements_without_models_reach_duckdb_as_they_are() -> None:
     ours = Ours()
     sql = "SELECT   current_query()  /* kept */"
     assert ours.con.execute(sql).fetchall() == [(sql,)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "items"),
+    [
+        ("is_yes(s)", "i"),
+        ("is_yes(s)", "i, g(s)"),
+        ("is_yes(s) AND m(s) = 'true'", "i, g(s)"),
+        ("CASE m(s) WHEN 'true' THEN true WHEN 'false' THEN false END", "i"),
+        ("m(s) = 'true' AND g(s) < '5' AND m('x' || s) = 'true'", "i"),
+        ("m(s) = m('again ' || s)", "i, g(s)"),
+    ],
+)
+def test_limit_ends_early_through_macros_and_case(condition: str, items: str) -> None:
+    """A scalar macro and a CASE without ELSE reject NULL too; the rows are plain DuckDB's."""
+    tables = (
+        "CREATE TABLE many AS SELECT i, 'row ' || i AS s FROM range(3000) r(i);"
+        "CREATE MACRO is_yes(x) AS m('macro ' || x) = 'true'"
+    )
+    sql = f"SELECT {items} FROM many WHERE {condition} LIMIT 4"
+    ours, plain = Ours(tables), Plain(tables)
+    one, other = ours.run(sql), plain.run(sql)
+    plain.close()
+    assert one.rows == other.rows
+    assert one.calls <= 200
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT i FROM t WHERE COALESCE(m(s), 'x') = 'x' LIMIT 3",
+        "SELECT i FROM t LEFT JOIN u ON m(u.w) = 'true' WHERE m(t.s) = 'true' LIMIT 3",
+        "SELECT is_yes(s) FROM t WHERE m(s) = 'true' LIMIT 3",
+        "SELECT i FROM t WHERE CASE WHEN m(s) = 'true' THEN false ELSE true END LIMIT 3",
+        "SELECT i FROM t WHERE CASE WHEN m(s) = 'true' THEN true WHEN g(s) = '1' THEN true END LIMIT 3",
+        "SELECT i FROM t WHERE CASE WHEN flag THEN true WHEN m(s) = 'x' THEN false END LIMIT 3",
+        "SELECT i FROM v WHERE m(s) = 'true' LIMIT 3",
+        "SELECT count(*) FROM t WHERE m(s) = 'true' LIMIT 3",
+    ],
+)
+def test_limit_does_not_end_early_without_the_proof(sql: str) -> None:
+    """Where NULL may let a row through, or is seen outside WHERE, LIMIT gets ordinary passes."""
+    found = plan(sql, frozenset({"m", "g"}), frozenset({"m", "g", "v", "is_yes"}))
+    assert found is not None
+    assert found.limit is None
+
+
+def test_limit_with_options_that_differ_by_row() -> None:
+    """Options that differ from row to row fall back to ordinary passes, with plain rows."""
+    ours = Ours("CREATE TABLE many AS SELECT i, 'row ' || i AS s FROM range(300) r(i)")
+    hits = [i for i in range(300) if zlib.crc32(f"row {i}".encode()) % 3 == 0]
+    sql = "SELECT i FROM many WHERE m(s, {'max_tokens': 100 + i}) = 'true' LIMIT 5"
+    assert [i for (i,) in ours.con.execute(sql).fetchall()] == hits[:5]

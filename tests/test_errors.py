@@ -179,3 +179,29 @@ def test_no_warning_when_nothing_is_wrong(table: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         table.execute("SELECT count(chat(s)) FROM t")
+
+
+def test_a_library_macro_without_a_model_says_so(con: Any) -> None:
+    """The error is the function's own, also through a macro, and when nothing is deployed."""
+    for sql in ("SELECT ai_sentiment('x')", "SELECT llm_generate('x')", "SELECT ai_embed('x')"):
+        with pytest.raises(CatalogError, match="^no (chat|emb) model is deployed"):
+            con.execute(sql).fetchall()
+
+
+def test_a_null_option_keeps_the_deployments_default(table: Any) -> None:
+    """A NULL option leaves what the deployment was given with `generation.`."""
+    table.execute(DEPLOY.format("generation.max_tokens='1'"))
+    with pytest.warns(LlmsqlWarning, match="answers were cut"):
+        rows = table.execute("SELECT chat('a b c', {'max_tokens': NULL}), chat('a b c')").fetchall()
+    assert rows == [("a", "a")]
+
+
+def test_a_failing_row_of_a_write_is_said_once(
+    table: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A write tells of its failed rows in one warning, and logs nothing beside it."""
+    table.execute(DEPLOY.format("fail_on='row 42'"))
+    with pytest.warns(LlmsqlWarning) as caught:
+        table.execute("CREATE TABLE made AS SELECT chat(s) AS y FROM t")
+    assert len(caught) == 1
+    assert caplog.records == []

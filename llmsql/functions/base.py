@@ -17,7 +17,7 @@ from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
 from llmsql.runtime import scheduler
 from llmsql.runtime.answers import MISSING, Answers
-from llmsql.runtime.collector import UNTAGGED, Collector, Mode
+from llmsql.runtime.collector import UNTAGGED, Collector, Mode, Site
 from llmsql.runtime.deployments import Deployment, Retired
 from llmsql.runtime.engine import Engine
 from llmsql.types import Kind, read_options
@@ -62,27 +62,28 @@ class ModelFunction(ABC):
 
     def __call__(self, *columns: Column) -> Any:
         """Answer one chunk. DuckDB calls this, from several threads."""
-        collector, rank, arguments = self._caller(columns)
+        collector, site, arguments = self._caller(columns)
         try:
             while True:
                 with suppress(Retired):
-                    return self.array(self._values(arguments, collector, rank))
+                    return self.array(self._values(arguments, collector, site))
         except BaseException as error:
             # DuckDB keeps only the text of an exception: the connection raises the original.
             collector.error = collector.error or error
             raise
 
-    def _caller(self, columns: Sequence[Column]) -> tuple[Collector, int, Sequence[Column]]:
+    def _caller(self, columns: Sequence[Column]) -> tuple[Collector, Site, Sequence[Column]]:
         """Whose statement this is: ours by its tag, or any other client's."""
         if columns and read.is_tag(columns[-1]):
             tag = read.first(columns[-1]) or {}
             collector = self.engine.collectors.get(tag.get("llmsql") or 0)
             if collector is not None:
-                return collector, tag.get("rank", UNTAGGED), columns[:-1]
+                site = Site(tag["rank"], tag["site"]) if "rank" in tag else UNTAGGED
+                return collector, site, columns[:-1]
             columns = columns[:-1]
         return Collector(), UNTAGGED, columns
 
-    def _values(self, arguments: Sequence[Column], collector: Collector, rank: int) -> list[Any]:
+    def _values(self, arguments: Sequence[Column], collector: Collector, site: Site) -> list[Any]:
         if len(arguments) not in map(len, self.signatures):
             takes = " or ".join(f"{self.name}({', '.join(names)})" for names in self.signatures)
             raise OptionError(f"{takes} is what there is, not {len(arguments)} arguments")
@@ -95,8 +96,8 @@ class ModelFunction(ABC):
             deployment = self._deployment(read.first(models) if models is not None else None)
             given = read.mappings(options)[0] if options is not None else None
             answers = self._answers(deployment, given, collector)
-            return self._answer(deployment, answers, keys, collector, rank)
-        return self._by_row(keys, options, models, collector, rank)
+            return self._answer(deployment, answers, keys, collector, site)
+        return self._by_row(keys, options, models, collector, site)
 
     def _extras(self, extras: Sequence[Column]) -> tuple[Column | None, Column | None]:
         """Which of the arguments behind the inputs are options, and which the model's name."""
@@ -127,7 +128,8 @@ class ModelFunction(ABC):
     def _answers(self, deployment: Deployment, options: Any, collector: Collector) -> Answers:
         if not self.takes_options:
             return collector.answers(deployment, None)
-        given = {**deployment.spec.defaults, **(options or {})}
+        said = {name: value for name, value in (options or {}).items() if value is not None}
+        given = {**deployment.spec.defaults, **said}
 
         def make() -> Any:
             owner = f'model "{deployment.name}"'
@@ -141,7 +143,7 @@ class ModelFunction(ABC):
         answers: Answers,
         keys: Keys,
         collector: Collector,
-        rank: int,
+        site: Site,
     ) -> list[Any]:
         known = answers.known
         try:
@@ -149,12 +151,12 @@ class ModelFunction(ABC):
         except KeyError:
             values = [known.get(key, MISSING) for key in keys]
         if collector.mode is not Mode.SPOT:
-            return collector.unknown(deployment, answers, keys, values, rank)
+            return collector.unknown(deployment, answers, keys, values, site)
         missing = {k for k, v in zip(keys, values, strict=True) if v is MISSING}
         scheduler.resolve(deployment, answers, list(missing), collector)
-        failures = collector.failures(answers)
-        for error in map(failures.get, missing & failures.keys()):
-            log.warning("a call of %s failed: %s", deployment.name, error)
+        if collector.token not in self.engine.collectors:  # nobody else would say it
+            for error in collector.failures(answers).values():
+                log.warning("a call of %s failed: %s", deployment.name, error)
         return [known.get(key) for key in keys]
 
     def _by_row(
@@ -163,9 +165,12 @@ class ModelFunction(ABC):
         options: Column | None,
         models: Column | None,
         collector: Collector,
-        rank: int,
+        site: Site,
     ) -> list[Any]:
         """Answer a chunk whose rows differ in options or in model, group by group."""
+        if collector.mode is Mode.LIMIT:  # which row comes first is lost here
+            collector.limit.is_hopeless = True
+            return [None] * len(keys)
         rows = len(keys)
         given = read.mappings(options) if options is not None else [None] * rows
         names = read.texts(models) if models is not None else [None] * rows
@@ -177,7 +182,7 @@ class ModelFunction(ABC):
             deployment = self._deployment(name)
             answers = self._answers(deployment, given[members[0]], collector)
             group = [keys[row] for row in members]
-            answered = self._answer(deployment, answers, group, collector, rank)
+            answered = self._answer(deployment, answers, group, collector, site)
             for row, value in zip(members, answered, strict=True):
                 values[row] = value
         return values

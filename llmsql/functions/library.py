@@ -73,8 +73,10 @@ def shipped() -> tuple[Macro, ...]:
     return tuple(macros(folder()))
 
 
-def install(con: Any, own_folder: str | None) -> None:
+def install(con: Any, own_folder: str | None) -> frozenset[str]:
     """Make the library's macros, and those of *own_folder*, temporary macros of *con*.
+
+    Returns their names.
 
     A broken file is logged by its name and left out; raises CatalogError when there is no such
     folder.
@@ -85,6 +87,7 @@ def install(con: Any, own_folder: str | None) -> None:
                 con.execute(_temporary(statement))
         except duckdb.Error as error:
             log.warning("%s is left out: %s", macro.path, error)
+    return frozenset(macro.name for macro in all_macros(own_folder))
 
 
 def install_permanently(con: Any, own_folder: str | None) -> list[Macro]:
@@ -97,14 +100,17 @@ def install_permanently(con: Any, own_folder: str | None) -> list[Macro]:
 
 
 def all_macros(own_folder: str | None) -> list[Macro]:
-    """The shipped macros and those of *own_folder*; raises CatalogError when it is no folder."""
-    found = list(shipped())
+    """The shipped macros and those of *own_folder*, which win by name.
+
+    Raises CatalogError when it is no folder.
+    """
+    found = {macro.name: macro for macro in shipped()}
     if own_folder:
         path = Path(own_folder).expanduser()
         if not path.is_dir():
             raise CatalogError(f'udf_folder "{own_folder}" is no folder')
-        found += macros(path)
-    return found
+        found |= {macro.name: macro for macro in macros(path)}
+    return list(found.values())
 
 
 def _temporary(statement: str) -> str:

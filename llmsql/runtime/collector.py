@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmsql.errors import GenerationError
 from llmsql.runtime.answers import MISSING, Answers
@@ -21,9 +22,19 @@ if TYPE_CHECKING:
 
 MAX_NOTED = 262_144
 FIRST_BUDGET = 16
-UNTAGGED = -1
 
 _tokens = itertools.count(1)
+
+
+class Site(NamedTuple):
+    """A place in a statement where a model is called, as its tag says: when it comes, and which."""
+
+    rank: int = -1
+    number: int = -1
+
+
+UNTAGGED = Site()
+"""Any call that the rewriting did not see: in a view, in a macro."""
 
 
 class Mode(Enum):
@@ -87,7 +98,7 @@ class Collector:
         answers: Answers,
         keys: list[Hashable],
         values: list[Any],
-        rank: int,
+        site: Site,
     ) -> list[Any]:
         """Note what is MISSING in *values* and return them with NULL in its place."""
         failures = self.failed.get(answers)
@@ -96,24 +107,27 @@ class Collector:
                 None if v is MISSING and k in failures else v
                 for k, v in zip(keys, values, strict=True)
             ]
-        if self.mode is Mode.LIMIT and rank <= self.limit.where_rank:
-            return self._unknown_limited(deployment, answers, keys, values, rank)
+        if self.mode is Mode.LIMIT and site.rank <= self.limit.where_rank:
+            return self._unknown_limited(deployment, answers, keys, values, site)
         missing = [k for k, v in zip(keys, values, strict=True) if v is MISSING]
         if missing and self.mode is not Mode.MUTE:
-            self._note(deployment, answers, missing, rank)
+            self._note(deployment, answers, missing, site.rank)
         return [None if v is MISSING else v for v in values]
 
     def lowest(self) -> dict[tuple[Deployment, Answers], dict[Hashable, None]]:
         """What was noted at the lowest rank, and everything untagged."""
         ranks = sorted(self.noted)
-        tagged = [rank for rank in ranks if rank != UNTAGGED]
-        chosen = [UNTAGGED] * (UNTAGGED in self.noted) + tagged[:1]
-        return self._merged(chosen)
+        tagged = [rank for rank in ranks if rank != UNTAGGED.rank]
+        untagged = [rank for rank in ranks if rank == UNTAGGED.rank]
+        return self._merged(untagged + tagged[:1])
 
-    def at(self, *, where: bool) -> dict[tuple[Deployment, Answers], dict[Hashable, None]]:
-        """What was noted in WHERE, or behind it, at the lowest rank there."""
-        ranks = sorted(r for r in self.noted if (r <= self.limit.where_rank) is where)
-        return self._merged(ranks[:1])
+    def in_where(self) -> dict[tuple[Deployment, Answers], dict[Hashable, None]]:
+        """What a pass that ends with a LIMIT noted in WHERE."""
+        return self._merged(rank for rank in self.noted if rank <= self.limit.where_rank)
+
+    def behind_where(self) -> dict[tuple[Deployment, Answers], dict[Hashable, None]]:
+        """What it noted behind WHERE, at the lowest rank there."""
+        return self._merged(sorted(r for r in self.noted if r > self.limit.where_rank)[:1])
 
     def fail(self, answers: Answers, key: Hashable, error: GenerationError) -> None:
         """Record that *key* failed; raises the error where the statement wants that."""
@@ -151,41 +165,49 @@ class Collector:
         answers: Answers,
         keys: list[Hashable],
         values: list[Any],
-        rank: int,
+        site: Site,
     ) -> list[Any]:
-        first = next((i for i, value in enumerate(values) if value is MISSING), len(values))
+        """Note few, and let nothing through from this site's first unknown row on."""
         missing = [k for k, v in zip(keys, values, strict=True) if v is MISSING]
         with self._lock:
-            if self.limit.is_poisoned:
+            budget = self.limit
+            first = next((i for i, value in enumerate(values) if value is MISSING), len(values))
+            if site in budget.poisoned:
                 first = 0
             if missing:
-                self.limit.is_poisoned = self.has_met_unknown = True
-                group = self.noted.setdefault(rank, {}).setdefault((deployment, answers), {})
+                budget.poisoned.add(site)
+                self.has_met_unknown = True
+                group = self.noted.setdefault(site.rank, {}).setdefault((deployment, answers), {})
                 for key in missing:
-                    if self.limit.left <= 0:
+                    if budget.spent[site] >= budget.allowed:
                         break
                     if key not in group:
                         group[key] = None
-                        self.limit.left -= 1
+                        budget.spent[site] += 1
         return [value if i < first else None for i, value in enumerate(values)]
 
 
 @dataclass
 class _Budget:
-    """How many unknown inputs a statement that ends with a LIMIT may note: in all 16, then 32, …"""
+    """How many unknown inputs each call in WHERE may note, in all: 16, then 32, 64, …
+
+    A row passes WHERE only when every call in it was evaluated and known. So from the first unknown
+    row of any one call on, NULL from that call is enough to let none through.
+    """
 
     where_rank: int = -2
-    total: int = FIRST_BUDGET // 2
-    spent: int = 0
-    left: int = 0
-    is_poisoned: bool = False
+    total: int = 0
+    allowed: int = 0
+    is_hopeless: bool = False
+    poisoned: set[Site] = field(default_factory=set)
+    spent: Counter[Site] = field(default_factory=Counter)
 
     def begin(self) -> None:
-        self.is_poisoned = False
+        """Start a pass: every call may let rows through again, until it meets an unknown one."""
+        self.poisoned.clear()
+        self.spent.clear()
 
     def double(self) -> None:
-        """Allow twice as many in all as before."""
-        self.spent = self.total if self.spent else 0
-        self.total *= 2
-        self.left = self.total - self.spent
-        self.spent = self.total
+        """Allow twice as many in all as before, of which the next pass may note the rest."""
+        before, self.total = self.total, max(FIRST_BUDGET, 2 * self.total)
+        self.allowed = self.total - before

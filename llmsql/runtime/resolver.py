@@ -100,14 +100,16 @@ class Resolver:
             error = self._pass(plan.limited_text, len(self.columns) + 1, Mode.LIMIT)
             if error is not None:
                 self._give_up(error)
+            if budget.is_hopeless:
+                return self._settle(plan.text, plan.sites + 2)
             if not self.collector.has_met_unknown:
-                return
-            behind = self.collector.at(where=False)
+                return None
+            behind = self.collector.behind_where()
             if self._rows() == plan.limit:
                 if not behind:
-                    return
+                    return None
                 self._compute(behind)
-            elif where := self.collector.at(where=True):
+            elif where := self.collector.in_where():
                 self._compute(where)
                 budget.double()
             else:

@@ -21,7 +21,7 @@ import duckdb
 from llmsql.errors import warn
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.engine import Engine, SqlFunction
-from llmsql.runtime.reach import Catalog, Reach, explore
+from llmsql.runtime.reach import Catalog, explore
 from llmsql.runtime.resolver import Resolver, Unsettled
 from llmsql.syntax import tree, write
 from llmsql.syntax.ranks import TAG, VARIABLE
@@ -56,6 +56,7 @@ class Session:
         self.on_error: str | None = None
         self.max_noted: int | None = None
         self.once: set[str] = set()
+        self.macros: frozenset[str] = frozenset()  # of the library: they reach models
         self.collector: Collector | None = None
         self._version = -1
         self._is_streaming = False
@@ -77,7 +78,7 @@ class Session:
         names = _identifiers(sql)
         if names & self.engine.model_names:
             return True
-        if not any(True for _ in self.engine.deployments):
+        if not names & self.macros and not any(True for _ in self.engine.deployments):
             return False
         try:
             catalog = Catalog(self.con, sql, self.engine.model_names)
@@ -236,15 +237,13 @@ class Session:
         statement = tree.parse(sql)
         if statement is None:
             raise Unsettled
-        reach = self._reach(sql, statement, scope)
-        found = plan(sql, self.engine.model_names, reach.costly) if reach.is_repeatable else None
+        models = self.engine.model_names
+        catalog = Catalog(self.con, sql, models)
+        reach = explore(statement, catalog, self.once, scope.variables())
+        found = plan(sql, models, reach.costly, catalog.trees) if reach.is_repeatable else None
         if found is None:
             raise Unsettled
         return found
-
-    def _reach(self, sql: str, statement: tree.Node, scope: Scope) -> Reach:
-        catalog = Catalog(self.con, sql, self.engine.model_names)
-        return explore(statement, catalog, self.once, scope.variables())
 
     def _exists(self, found: write.Write) -> bool:
         """True when CREATE TABLE AS finds its table there, and so will not run its SELECT."""

@@ -55,11 +55,12 @@ class Ranks:
         return self.by_text[self._keys[id(call)]]
 
     def tag(self) -> None:
-        """Write each call's rank into its arguments, in place."""
+        """Write each call's rank, and which call it is, into its arguments, in place."""
+        numbers = {key: number for number, key in enumerate(self.by_text)}
         for call in self.calls:
-            rank = self.of(call)
+            rank, number = self.of(call), numbers[self._keys[id(call)]]
             sample = tree.expression("system.main.tagged()")
-            tag = f"{{'{TAG}': getvariable('{VARIABLE}'), 'rank': {rank}}}"
+            tag = f"{{'{TAG}': getvariable('{VARIABLE}'), 'rank': {rank}, 'site': {number}}}"
             tree.add_argument(call, tree.expression(tag))
             tree.qualify(call, sample)
 

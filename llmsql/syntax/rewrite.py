@@ -7,10 +7,12 @@ bytes. Never needed for a right answer: where the result does not bind, the orig
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from llmsql.syntax import guards, late, shape, tree
+from llmsql.syntax import guards, late, tree
 from llmsql.syntax.ranks import Ranks, is_call
+from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
 
 ROW_NUMBER = "row_number() OVER () AS llmsql_row_number"
@@ -36,11 +38,16 @@ class Plan:
     where_rank: int = -1
 
 
-def plan(sql: str, models: frozenset[str], costly: frozenset[str]) -> Plan | None:
+def plan(
+    sql: str,
+    models: frozenset[str],
+    costly: frozenset[str],
+    definitions: Callable[[str], list[Node]] = lambda name: [],
+) -> Plan | None:
     """Plan the query *sql*; None where it does not parse as one.
 
     *models* are the functions that call models, *costly* those, the macros and the views that reach
-    them: names in lower case.
+    them: names in lower case. *definitions* gives the parsed bodies of a macro.
     """
     statement = tree.parse(sql)
     if statement is None:
@@ -56,18 +63,20 @@ def plan(sql: str, models: frozenset[str], costly: frozenset[str]) -> Plan | Non
             node.get("type") == "BASE_TABLE" and node["table_name"].lower() in costly
         )
 
-    limit = shape.limit(query, calls, costs)
-    never_raises = shape.never_raises(query, calls, costs)
+    shape = Shape(calls, costs, definitions)
+    limit, never_raises = shape.limit(query), shape.never_raises(query)
     late.postpone(query, calls, costs)
     names = [_Name(select) for select in _selects(query)]
     guards.guard(query, costs)
     ranks = Ranks(query, models)
     where_rank = ranks.highest(query.get("where_clause"))
-    is_changed = not ranks.are_all_equal or tree.text_key(statement) != original
+    # A LIMIT's passes must tell calls apart, also from those of WHERE that macros hide.
+    is_tagged = not ranks.are_all_equal or (limit is not None and len(ranks) > 0)
+    is_changed = is_tagged or tree.text_key(statement) != original
     if is_changed:
         for name in names:
             name.keep(costs)
-    if not ranks.are_all_equal:
+    if is_tagged:
         ranks.tag()
     text = tree.show(statement) if is_changed else sql
     found = Plan(
@@ -75,7 +84,7 @@ def plan(sql: str, models: frozenset[str], costly: frozenset[str]) -> Plan | Non
         statement=copy.deepcopy(statement) if is_changed else None,
         sites=len(ranks),
         never_raises=never_raises,
-        is_tagged=not ranks.are_all_equal,
+        is_tagged=is_tagged,
     )
     if limit is None:
         return found

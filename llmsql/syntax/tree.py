@@ -204,6 +204,15 @@ def constant(node: Node | None) -> Any:
     return node["value"].get("value")
 
 
+def is_null(node: Node | None) -> bool:
+    """True for the literal NULL."""
+    if not node or node.get("class") != "CONSTANT":
+        return False
+    if "literal" in node:
+        return bool(node["literal"].get("kind") == "NULL_LITERAL")
+    return bool(node["value"].get("is_null"))
+
+
 def _unplaced(item: Any) -> Any:
     if isinstance(item, dict):
         return {
