@@ -6,8 +6,11 @@ that calls models is run is the session's; everything else is DuckDB's own API.
 
 from __future__ import annotations
 
+import re
+import secrets
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -42,6 +45,8 @@ FETCHES = frozenset(
         "tf",
     ]
 )
+OWN_ROWS = f"llmsql_rows_{secrets.token_hex(8)}"  # a name that no table has
+_LOSSY = re.compile(r"\b(BIT|U?HUGEINT|TIME WITH TIME ZONE|BIGNUM|VARIANT)\b")
 FORGETS_SHADOWS = frozenset({"rollback", "abort"})
 
 
@@ -69,9 +74,12 @@ class Connection:
         self.settings = settings or Settings.from_environment()
         self._con = con
         self._session = Session(con, engine)
+        self._session.on_error = self.settings.on_error
+        self._cursors: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._release = weakref.finalize(self, _released, engine, con, self._session)
+        self._release.atexit = False  # the engine ends with the interpreter
         self._lock = threading.RLock()
         self._is_closed = False
-        self._has_own_rows = False
         engine.children.add(self)
         self._session.macros = library.install(con, self.settings.udf_folder)
 
@@ -102,8 +110,8 @@ class Connection:
             pieces = list(script.split(query))
             if any(self._needs_us(piece) for piece in pieces):
                 self._execute(query, params, scope)
-                return self._relation()
-            self._session.finish()
+                return self._relation(alias)
+            self._session.clear()
             options = {"alias": alias, "params": params} if params is not None else {"alias": alias}
             return scope.call(partial(self._con.sql, query, **options))
 
@@ -117,7 +125,7 @@ class Connection:
                 for values in parameters:
                     self._execute(query, values, scope)
             else:
-                self._session.finish()
+                self._session.clear()
                 scope.call(partial(self._con.executemany, query, parameters))
         return self
 
@@ -129,7 +137,9 @@ class Connection:
         """Return another connection to the same database, with the same models."""
         with self._entered():
             self.engine.users += 1
-            return Connection(self.engine, self._con.cursor(), self.settings)
+            cursor = Connection(self.engine, self._con.cursor(), self.settings)
+            self._cursors.add(cursor)
+            return cursor
 
     duplicate = cursor
 
@@ -171,31 +181,39 @@ class Connection:
 
     def keep(self, rows: Rows, name: str) -> None:
         """Keep *rows* as the temporary table *name*."""
-        scope = Scope(locals={"llmsql_rows": rows.table()})
-        text = f'CREATE OR REPLACE TEMP TABLE "{name}" AS FROM llmsql_rows'
+        scope = Scope(locals={OWN_ROWS: rows.table()})
+        quoted = name.replace('"', '""')
+        text = f'CREATE OR REPLACE TEMP TABLE "{quoted}" AS FROM {OWN_ROWS}'
         scope.call(partial(self._con.execute, text))
 
     def interrupt(self) -> None:
-        """Stop the running statement, from another thread; what it computed is kept."""
-        collector = self._session.collector
-        if collector is not None:
-            collector.cancelled.set()
+        """Stop the running statement, from another thread; what it computed is kept.
+
+        It raises `duckdb.InterruptException` there.
+        """
+        self._session.collector.cancelled.set()
         self._con.interrupt()
 
     def close(self) -> None:
-        """Close the connection; the last one of a database unloads its models."""
+        """Close the connection and its cursors; the last of a database unloads its models."""
         if self._is_closed:
             return
+        for cursor in list(self._cursors):
+            cursor.close()
         with self._lock:
-            self._session.finish()
-            self.close_native()
+            self._is_closed = True
             self.engine.children.discard(self)
-            self.engine.release()
+            self._release()
 
-    def close_native(self) -> None:
-        """Close the DuckDB connection alone; the engine is going away."""
+    def close_native(self, seconds: float) -> bool:
+        """Close the DuckDB connection as its engine goes; False when it is busy for so long."""
+        if not self._lock.acquire(timeout=seconds):
+            return False
         self._is_closed = True
+        self._release.detach()
+        self._session.close()
         self._con.close()
+        return True
 
     @property
     def description(self) -> Any:
@@ -225,13 +243,12 @@ class Connection:
         return attribute
 
     def _execute(self, query: str, parameters: Any, scope: Scope) -> None:
-        self._has_own_rows = False
         pieces = list(script.split(query))
         if len(pieces) == 1 and not pieces[0].is_ours:
             self._session.execute(pieces[0].text, parameters, scope)
             return
         if not any(self._needs_us(piece) for piece in pieces):
-            self._session.finish()
+            self._session.clear()
             self._session.sync()
             arguments = (query,) if parameters is None else (query, parameters)
             scope.call(partial(self._con.execute, *arguments))
@@ -239,7 +256,7 @@ class Connection:
         for index, piece in enumerate(pieces):
             given = parameters if index == len(pieces) - 1 else None
             if piece.is_ours:
-                self._session.finish()
+                self._session.clear()
                 self._show(parse(piece.text).run(self))
             else:
                 self._session.execute(piece.text, given, scope)
@@ -249,22 +266,29 @@ class Connection:
 
     def _show(self, rows: Rows) -> None:
         """Make *rows* the pending result."""
-        scope = Scope(locals={"llmsql_rows": rows.table()})
-        scope.call(partial(self._con.execute, "SELECT * FROM llmsql_rows"))
-        self._has_own_rows = True
+        scope = Scope(locals={OWN_ROWS: rows.table()})
+        scope.call(partial(self._con.execute, f"SELECT * FROM {OWN_ROWS}"))
+        self._session.rows_are_ours = True
 
     def _drop_own_rows(self) -> None:
         """Drop what a statement of ours returned: DuckDB 2.0 waits until it is fetched."""
-        if self._has_own_rows and hasattr(self._con, "abort"):
+        if self._session.rows_are_ours and hasattr(self._con, "abort"):
             self._con.abort()
-        self._has_own_rows = False
+        self._session.rows_are_ours = False
 
-    def _relation(self) -> Any:
-        """A relation over the pending result, typed as it is."""
-        if self._con.description is None:
+    def _relation(self, alias: str) -> Any:
+        """A relation over the pending result, typed as it is; None where there are no rows."""
+        query = self._session.result_query
+        if query is None and (self._con.description is None or not self._session.gives_rows):
             return None
+        if query is not None and hasattr(duckdb.DuckDBPyRelation, "materialize"):
+            self._con.abort()  # the pending result: the relation takes its place
+            relation = self._con.sql(query).materialize()
+            return relation.set_alias(alias) if alias else relation
         types = [str(column[1]) for column in self._con.description]
         names = [column[0] for column in self._con.description]
+        if query is not None and _LOSSY.search(" ".join(types)):
+            return self._con.sql(self._session.kept_result())
         rows = self._guarded(partial(pending_table, self._con))()
         held = rows.rename_columns([f"c{index}" for index in range(len(names))])
         items = ", ".join(
@@ -272,7 +296,8 @@ class Connection:
             for index, (name, kind) in enumerate(zip(names, types, strict=True))
         )
         relation = self._con.from_arrow(held)
-        return relation.project(items) if items else relation
+        relation = relation.project(items) if items else relation
+        return relation.set_alias(alias) if alias else relation
 
     def _guarded(self, fetch: Callable[..., Any]) -> Callable[..., Any]:
         """*fetch*, raising what a model function raised while rows were streamed."""
@@ -284,8 +309,7 @@ class Connection:
                 except duckdb.Error as error:
                     original = self._session.raised(error)
                     raise (error if original is error else original) from error.__cause__
-                if self._session.collector is not None:
-                    self._session.warn(self._session.collector)
+                self._session.warn(self._session.collector)
                 return self if result is self._con else result
 
         return guarded
@@ -299,6 +323,13 @@ class Connection:
         if self._is_closed:
             raise ClosedError("the connection is closed\n  llmsql.connect() opens another")
         return self
+
+
+def _released(engine: Engine, con: Any, session: Session) -> None:
+    """Close what a connection held, when it is closed or nobody has it any more."""
+    session.close()
+    con.close()
+    engine.release()
 
 
 def _scope(namespace: Mapping[str, Any] | None, frame: Any) -> Scope:

@@ -32,12 +32,16 @@ class Sampling:
     system: str | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
+        if not 0 <= self.temperature < float("inf"):
             raise OptionError(f"temperature must be 0 or more, not {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise OptionError(f"top_p must be above 0 and at most 1, not {self.top_p}")
         if self.max_tokens < 1:
             raise OptionError(f"max_tokens must be 1 or more, not {self.max_tokens}")
+        if self.seed is not None and not -(2**63) <= self.seed < 2**63:
+            raise OptionError(f"seed must fit into 64 bits, which {self.seed} does not")
+        if "" in self.stop:
+            raise OptionError("stop must not be an empty text")
 
     @property
     def is_deterministic(self) -> bool:
@@ -119,7 +123,7 @@ def read_options(
         elif value is not None:
             try:
                 values[name] = coerce(value, hints[name])
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 wanted = type_name(hints[name])
                 shown = repr(value) if fields[name].repr else "what was given"  # perhaps a secret
                 wrong.append(f'option "{prefix}{key}" of {owner} takes {wanted}, not {shown}')
@@ -169,9 +173,12 @@ def _boolean(value: Any) -> bool:
 
 
 def _integer(value: Any) -> int:
-    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+    if isinstance(value, bool):
         raise ValueError(value)
-    return int(value)
+    number = int(value)
+    if not isinstance(value, str) and number != value:
+        raise ValueError(value)
+    return number
 
 
 def _number(value: Any) -> float:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from llmsql.backends import base
-from llmsql.errors import BackendError, GenerationError
+from llmsql.errors import BackendError, GenerationError, OptionError
 from llmsql.types import Completion, Kind, ModelSpec, Prompt, Usage
 
 FIXED_TEXT = "This is a fixed answer.\n<<<WARNING>>>\nNo model was asked.\n<<</WARNING>>>"
@@ -32,6 +32,12 @@ class Options:
     fail_on: str | None = None
     break_on: str | None = None
     fail_to_load: bool = False
+
+    def __post_init__(self) -> None:
+        if self.delay < 0:
+            raise OptionError(f"delay must be 0 or more, not {self.delay}")
+        if not 1 <= self.dimension <= 65_536:
+            raise OptionError(f"dimension must be 1 to 65536, not {self.dimension}")
 
 
 class Backend(base.Backend):

@@ -81,7 +81,7 @@ class ModelFunction(ABC):
                 site = Site(tag["rank"], tag["site"]) if "rank" in tag else UNTAGGED
                 return collector, site, columns[:-1]
             columns = columns[:-1]
-        return Collector(), UNTAGGED, columns
+        return Collector(is_detached=True), UNTAGGED, columns
 
     def _values(self, arguments: Sequence[Column], collector: Collector, site: Site) -> list[Any]:
         if len(arguments) not in map(len, self.signatures):
@@ -147,14 +147,16 @@ class ModelFunction(ABC):
     ) -> list[Any]:
         known = answers.known
         try:
-            return [known[key] for key in keys]
+            if collector.mode is not Mode.LIMIT:  # which lets known rows through only up to a point
+                return [known[key] for key in keys]
         except KeyError:
-            values = [known.get(key, MISSING) for key in keys]
+            pass
+        values = [known.get(key, MISSING) for key in keys]
         if collector.mode is not Mode.SPOT:
             return collector.unknown(deployment, answers, keys, values, site)
         missing = {k for k, v in zip(keys, values, strict=True) if v is MISSING}
         scheduler.resolve(deployment, answers, list(missing), collector)
-        if collector.token not in self.engine.collectors:  # nobody else would say it
+        if collector.is_detached:  # nobody else would say it
             for error in collector.failures(answers).values():
                 log.warning("a call of %s failed: %s", deployment.name, error)
         return [known.get(key) for key in keys]

@@ -62,7 +62,7 @@ def looks_like_options(column: Column) -> bool:
 def _mapping(row: Any) -> Mapping[str, Any] | None:
     if row is None or isinstance(row, dict):
         return row
-    if isinstance(row, list):  # a MAP
+    if isinstance(row, list) and all(isinstance(pair, tuple) for pair in row):  # a MAP
         return dict(row)
     if isinstance(row, str):
         try:

@@ -1,12 +1,11 @@
 """What one statement knows of its model calls: its mode, what it could not answer, its counts.
 
-A collector belongs to a token that `Connection` puts into a session variable; the functions find it
-by that token and ask it what to do with inputs that nobody has computed yet.
+A session has one at a time, under the token that it puts into a session variable; the functions
+find it by that token and ask it what to do with inputs that nobody has computed yet.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import Counter
 from collections.abc import Hashable, Iterable
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 MAX_NOTED = 262_144
 FIRST_BUDGET = 16
-
-_tokens = itertools.count(1)
 
 
 class Site(NamedTuple):
@@ -59,8 +56,11 @@ class Counts:
 class Collector:
     """The state of one running statement."""
 
-    def __init__(self, *, on_error: str = "null", max_noted: int = MAX_NOTED) -> None:
-        self.token = next(_tokens)
+    def __init__(
+        self, *, on_error: str = "null", max_noted: int = MAX_NOTED, is_detached: bool = False
+    ) -> None:
+        self.is_detached = is_detached  # no session's: of a client that we know nothing of
+        self.is_signalled = False
         self.mode = Mode.SPOT
         self.on_error = on_error
         self.max_noted = max_noted

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from llmsql.backends.base import Backend, Model
 from llmsql.errors import BackendError, CatalogError, suggestion
 from llmsql.runtime.answers import Answers
+from llmsql.runtime.worker import Worker
 from llmsql.types import Kind, ModelSpec
 
 MAX_ANSWERS = 4_000_000
@@ -38,7 +38,7 @@ class Deployment:
         self.model = model
         self.seconds = seconds
         self.turn = threading.RLock()  # held while inputs are computed, so that none is twice
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"llmsql-{spec.name}")
+        self.thread = Worker(f"llmsql-{spec.name}")
         self.is_retired = False
         self._answers: dict[Any, Answers] = {}
         self._samplings: dict[str, Any] = {}
@@ -72,11 +72,8 @@ class Deployment:
             if self.is_retired:
                 return
             self.is_retired = True
-            try:
-                self.thread.submit(self.model.unload)
-            except RuntimeError:  # the interpreter is going down, and its threads are gone
-                self.model.unload()
-            self.thread.shutdown(wait=False)
+            self.thread.submit(self.model.unload)
+            self.thread.stop()
 
 
 class Deployments:

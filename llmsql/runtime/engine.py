@@ -18,13 +18,17 @@ import duckdb
 from llmsql.runtime.collector import Collector
 from llmsql.runtime.deployments import Deployments
 
-NATIVE_PREFIX = "system.main."
+CLOSING_SECONDS = 2.0
+_PROCESS = os.getpid()
 
 
 class SqlFunction(Protocol):
     """What the engine registers: an Arrow callable, its name, its arguments and its type."""
 
     name: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
 
     @property
     def signatures(self) -> tuple[tuple[str, ...], ...]: ...
@@ -47,6 +51,8 @@ class Engine:
         self.root = duckdb.connect(database, read_only=read_only, config=dict(config))
         self.deployments = Deployments()
         self.functions: dict[str, SqlFunction] = {}
+        self._serving: dict[str, str] = {}  # function → the name it is registered under now
+        self._natives: dict[str, dict[str, str]] = {}  # function → return type → registered name
         self.primitives: frozenset[str] = frozenset()
         self.collectors: dict[int, Collector] = {}
         self.version = 0
@@ -69,6 +75,8 @@ class Engine:
         key = _key(database)
         with cls._class_lock:
             engine = cls._by_database.get(key) if key else None
+            if engine is not None:  # DuckDB says whether it can be opened this way as well
+                duckdb.connect(database, read_only=read_only, config=dict(config)).close()
             if engine is None:
                 engine = cls(database, read_only=read_only, config=config)
                 for function in primitives(engine):
@@ -89,39 +97,48 @@ class Engine:
         self.close()
 
     def define(self, function: SqlFunction) -> None:
-        """Register *function*, in place of an earlier one of ours by that name."""
+        """Serve *function* under its name.
+
+        DuckDB crashes when a function goes while some plan still calls it, so none is ever removed:
+        one that returns another type than before is registered under another name, which the
+        connections' macros call.
+        """
         with self._lock:
-            key = function.name.lower()
-            old = self.functions.get(key)
-            if old is not None:
-                self.root.remove_function(old.name)
-            try:
-                self._register(function)
-            except Exception:
-                if old is not None:
-                    self._register(old)
-                raise
+            key, kind = function.name.lower(), function.return_type
+            natives = self._natives.setdefault(key, {})
+            if kind not in natives:
+                native = function.name if not natives else f"{function.name}__{len(natives) + 1}"
+                self._register(native, function, kind)
+                natives[kind] = native
             self.functions[key] = function
+            self._serving[key] = natives[kind]
             self.version += 1
 
+    def native_name(self, function: SqlFunction) -> str:
+        """The name that *function* is registered under."""
+        return self._serving[function.name.lower()]
+
     def drop(self, name: str) -> None:
-        """Unregister the function *name*."""
+        """Serve the function *name* no longer."""
         with self._lock:
-            function = self.functions.pop(name.lower())
-            self.root.remove_function(function.name)
+            self.functions.pop(name.lower())
             self.version += 1
 
     def close(self) -> None:
-        """Unload every model, unregister every function, close the root connection."""
-        for child in list(self.children):
-            child.close_native()
+        """Stop what runs, unload every model, unregister every function, close the connections."""
+        for collector in list(self.collectors.values()):
+            collector.cancelled.set()
+        closed = [child.close_native(CLOSING_SECONDS) for child in list(self.children)]
+        for deployment in self.deployments:
+            self.deployments.take(deployment.name).retire()
         with self._lock:
-            for deployment in self.deployments:
-                self.deployments.take(deployment.name).unload()
-            for function in self.functions.values():
-                self.root.remove_function(function.name)
             self.functions.clear()
-            self.root.close()
+            if all(closed):  # else a plan still calls them
+                for natives in self._natives.values():
+                    for native in natives.values():
+                        self.root.remove_function(native)
+                self._natives.clear()
+                self.root.close()
         Engine._alive.discard(self)
 
     @property
@@ -129,12 +146,12 @@ class Engine:
         """The names of the functions that call models, in lower case."""
         return frozenset(self.functions)
 
-    def _register(self, function: SqlFunction) -> None:
+    def _register(self, native: str, function: SqlFunction, return_type: str) -> None:
         self.root.create_function(
-            function.name,
+            native,
             function,
             None,
-            function.return_type,
+            return_type,
             type="arrow",
             null_handling="special",
             side_effects=False,
@@ -151,5 +168,6 @@ def _key(database: str) -> str | None:
 @atexit.register
 def _close_all() -> None:
     """DuckDB 2.0 prints a page about leaks at exit if a function is still registered then."""
-    for engine in list(Engine._alive):
-        engine.close()
+    if os.getpid() == _PROCESS:  # a forked child has copies of locks and of nobody's threads
+        for engine in list(Engine._alive):
+            engine.close()

@@ -27,8 +27,7 @@ FILE_READERS = frozenset(
      "read_ndjson", "read_ndjson_auto", "read_json_objects", "read_text", "read_blob"}
 )  # fmt: skip
 PURE_TABLES = frozenset(
-    {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree", "pragma_table_info",
-     "duckdb_tables", "duckdb_columns", "duckdb_views", "duckdb_functions", "duckdb_settings"}
+    {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
 )  # fmt: skip
 ORDER_FREE = frozenset(
     {"count", "count_star", "count_if", "min", "max", "bool_and", "bool_or", "bit_and", "bit_or",

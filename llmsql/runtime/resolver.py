@@ -7,18 +7,20 @@ runs the original statement, which is always right: its functions resolve on the
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import duckdb
 
+from llmsql.errors import LlmsqlError
 from llmsql.runtime import scheduler
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.deployments import Retired
 from llmsql.syntax.rewrite import Plan
 
-RESULT = "llmsql_result"
+RESULT = f"llmsql_result_{secrets.token_hex(4)}"
 MAX_LIMIT_PASSES = 64
 
 
@@ -64,6 +66,8 @@ class Resolver:
     def settle(self, plan: Plan, sql: str) -> None:
         """Leave the rows of *sql*, planned as *plan*, in the temp table RESULT."""
         self.columns = self._describe(sql)
+        if plan.statement is not None:
+            self._describe(plan.text)
         if plan.limit is not None:
             self._settle_limit(plan)
         else:
@@ -123,9 +127,10 @@ class Resolver:
         try:
             self.execute(f"CREATE OR REPLACE TEMP TABLE {RESULT}({names}) AS {text}\n")
         except duckdb.Error as error:
-            if self.collector.error is not None:
-                raise self.collector.error from error
-            return error
+            original, self.collector.error = self.collector.error, None
+            if original is not None and not isinstance(original, LlmsqlError):
+                raise original from error
+            return error  # one of ours may be about a placeholder: the last run will tell
         return None
 
     def _describe(self, sql: str) -> list[tuple[str, str]]:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
+import duckdb
+
 from llmsql.errors import BackendError, GenerationError, LlmsqlError
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.collector import Collector
@@ -46,9 +48,10 @@ def _wait(deployment: Deployment, run: _Run, collector: Collector) -> None:
     try:
         while True:
             if collector.cancelled.is_set():
-                raise KeyboardInterrupt
+                raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
             try:
-                return future.result(timeout=POLL_SECONDS)
+                future.result(timeout=POLL_SECONDS)
+                return
             except TimeoutError:
                 if future.done():
                     raise
@@ -84,7 +87,9 @@ class _Run:
                 waiting += [left[middle:], left[:middle]]
                 continue
             self.lonely_failures += 1
-            if not self.has_succeeded and self.lonely_failures >= HOPELESS:
+            if not self.has_succeeded and self.lonely_failures == HOPELESS and waiting:
+                waiting.append(waiting.pop(0))  # the other end of the set may fare better
+            elif not self.has_succeeded and self.lonely_failures >= HOPELESS:
                 raise BackendError(f"the model fails on every row: {error}") from error
             self._store(left[0], _as_row_error(error))
 

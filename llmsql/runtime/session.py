@@ -6,26 +6,36 @@ the model functions pass it on, so that a function knows whose statement it is c
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import duckdb
 
-from llmsql.errors import warn
+from llmsql.errors import CatalogError, warn
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.engine import Engine, SqlFunction
 from llmsql.runtime.reach import Catalog, explore
-from llmsql.runtime.resolver import Resolver, Unsettled
+from llmsql.runtime.resolver import RESULT, Resolver, Unsettled
 from llmsql.syntax import tree, write
-from llmsql.syntax.ranks import TAG, VARIABLE
+from llmsql.syntax.ranks import TAG, TAGGED, VARIABLE
 from llmsql.syntax.rewrite import Plan, plan
+
+_PREPARE = re.compile(r"\s*prepare\s+(\w+)(?:\s*\([^)]*\))?\s+as\s+(.*)", re.I | re.S)
+_EXECUTE = re.compile(r"\s*execute\s+(\w+)", re.I)
+_REPLACES = re.compile(r"\bor\s+replace\b|\bdo\s+update\b", re.I)
+_MACRO = re.compile(
+    r"\s*create\s+(?:or\s+replace\s+)?(?:temp\w*\s+)?(?:macro|function)\s+"
+    r'(?:if\s+not\s+exists\s+)?(?:[\w"]+\.)*"?(\w+)', re.I,
+)  # fmt: skip
+_tokens = itertools.count(1)
 
 WRITES = frozenset({"INSERT", "CREATE", "COPY", "UPDATE", "DELETE"})
 KEEPS_VALUES = frozenset({"UPDATE", "MERGE_INTO", "MERGE"})  # a NULL would destroy one
@@ -57,14 +67,20 @@ class Session:
         self.max_noted: int | None = None
         self.once: set[str] = set()
         self.macros: frozenset[str] = frozenset()  # of the library: they reach models
-        self.collector: Collector | None = None
+        self.token = next(_tokens)
+        self.collector = self._collect(Collector())
+        self.rows_are_ours = False
+        self.gives_rows = True
+        self.result_query: str | None = None
+        self._prepared: dict[str, str] = {}
         self._version = -1
         self._is_streaming = False
+        self._has_result = False
         self._shadows: set[str] = set()
 
     def execute(self, sql: str, parameters: Any, scope: Scope) -> None:
         """Run one DuckDB statement; its result is then pending on the connection."""
-        self.finish()
+        self.clear()
         self.sync()
         if not self.calls_models(sql):
             self._native(sql, parameters, scope)
@@ -90,15 +106,18 @@ class Session:
         """Make this connection's shadows those of the functions that exist now."""
         if self._version == self.engine.version:
             return
-        functions = list(self.engine.functions.values())
+        wanted: dict[str, str] = {}
+        for function in list(self.engine.functions.values()):
+            wanted |= _shadows(function, self.engine.native_name(function))
         try:
-            for name in self._shadows - {function.name for function in functions}:
+            self.con.execute(f"SET VARIABLE {VARIABLE} = {self.token}")
+            for name in self._shadows - wanted.keys():
                 self.con.execute(f'DROP MACRO IF EXISTS temp.main."{name}"')
-            for function in functions:
-                self.con.execute(_shadow(function))
+            for text in wanted.values():
+                self.con.execute(text)
         except duckdb.Error:  # an aborted transaction: its rollback brings us back here
             return
-        self._shadows = {function.name for function in functions}
+        self._shadows = set(wanted)
         self._version = self.engine.version
 
     def forget_shadows(self) -> None:
@@ -118,16 +137,27 @@ class Session:
         return bool(ids[0] == ids[1])
 
     def finish(self, *, is_failed: bool = False) -> None:
-        """End the statement before: say what it has to say unless it failed, forget its token."""
-        collector, self.collector = self.collector, None
-        if collector is None:
-            return
-        self.engine.collectors.pop(collector.token, None)
-        if not self.engine.collectors:
-            for deployment in self.engine.deployments:
-                deployment.shrink()
+        """End the running statement: say what it has to say, unless it failed."""
+        collector = self.collector
+        self._collect(Collector(on_error=self.on_error or "null"))
+        for deployment in self.engine.deployments:
+            deployment.shrink()
         if not is_failed:
             self.warn(collector)
+
+    def clear(self) -> None:
+        """Forget the statement before, its rows too: another one begins."""
+        self.finish()
+        self.rows_are_ours, self.gives_rows, self.result_query = False, True, None
+        if self._has_result:
+            self._has_result = False
+            with suppress(duckdb.Error):  # an aborted transaction takes them along
+                self.con.execute(f"DROP TABLE IF EXISTS temp.main.{RESULT}")
+
+    def close(self) -> None:
+        """End the last statement, and answer no function any more."""
+        self.engine.collectors.pop(self.token, None)
+        self.warn(self.collector)
 
     def warn(self, collector: Collector) -> None:
         """Warn, once, of rows that failed and of answers that were cut."""
@@ -145,12 +175,15 @@ class Session:
 
     def raised(self, error: duckdb.Error) -> BaseException:
         """The exception that a model function raised, if that is why DuckDB raised *error*."""
-        original = self.collector.error if self.collector else None
-        return original if original is not None else error
+        if self.collector.is_signalled:
+            return KeyboardInterrupt()
+        original = self.collector.error
+        return original if original is not None and str(original) in str(error) else error
 
     def _run(self, sql: str, parameters: Any, scope: Scope) -> None:
         kind = _kind(sql)
-        collector = self._begin(kind)
+        self._refuse_shadowing(kind, sql)
+        collector = self._begin(kind, sql)
         try:
             with _interruptible(collector):
                 if kind == "EXPLAIN" and not re.match(r"\s*explain\s+\(?analyze", sql, re.I):
@@ -173,17 +206,35 @@ class Session:
         if not self._is_streaming:
             self.finish()
 
-    def _begin(self, kind: str) -> Collector:
-        collector = Collector(
-            on_error=self.on_error or ("raise" if kind in KEEPS_VALUES else "null")
-        )
+    def _begin(self, kind: str, sql: str) -> Collector:
+        collector = Collector(on_error=self.on_error or self._default_on_error(kind, sql))
         if self.max_noted:
             collector.max_noted = self.max_noted
-        self.engine.collectors[collector.token] = collector
-        self.collector = collector
         self._is_streaming = False
-        self.con.execute(f"SET VARIABLE {VARIABLE} = {collector.token}")
+        return self._collect(collector)
+
+    def _collect(self, collector: Collector) -> Collector:
+        """Let *collector* be who the functions called from this connection ask."""
+        self.collector = self.engine.collectors[self.token] = collector
         return collector
+
+    def _refuse_shadowing(self, kind: str, sql: str) -> None:
+        """Refuse a macro that would never be reached, as a model has its name."""
+        match = _MACRO.match(sql) if kind == "CREATE" else None
+        if match and match[1].lower() in self.engine.functions:
+            raise CatalogError(
+                f'"{match[1]}" is the function of a model\n'
+                f"  choose another name, or !llm model remove {match[1]}"
+            )
+
+    def _default_on_error(self, kind: str, sql: str) -> str:
+        """'raise' where the NULL of a failed row would destroy a value."""
+        if kind == "PREPARE" and (match := _PREPARE.match(sql)):
+            self._prepared[match[1].lower()] = self._default_on_error(_kind(match[2]), match[2])
+        if kind == "EXECUTE" and (match := _EXECUTE.match(sql)):
+            return self._prepared.get(match[1].lower(), "null")
+        replaces = kind == "INSERT" and _REPLACES.search(sql)
+        return "raise" if kind in KEEPS_VALUES or replaces else "null"
 
     def _resolve(
         self, kind: str, sql: str, parameters: Any, scope: Scope, collector: Collector
@@ -207,9 +258,26 @@ class Session:
         in_transaction = self.in_transaction()
         if in_transaction and not found.never_raises:
             raise Unsettled
+        keeps_order = self._keeps_order()
         with resolver.transaction(is_own=not in_transaction):
-            resolver.settle(found, sql)
-        self.con.execute(resolver.result_query())
+            resolver.settle(found if keeps_order else replace(found, limit=None), sql)
+        self._has_result = True
+        if not keeps_order:  # rows came into the table in any order: with all known, ask once more
+            raise Unsettled
+        self.result_query = resolver.result_query()
+        self.con.execute(self.result_query)
+
+    def kept_result(self) -> str:
+        """Keep the last result until the connection closes; returns the query over it."""
+        assert self.result_query, "there is a result"
+        kept = f"{RESULT}_{next(_tokens)}"
+        self.con.execute(f"ALTER TABLE temp.main.{RESULT} RENAME TO {kept}")
+        self._has_result = False
+        return self.result_query.replace(RESULT, kept)
+
+    def _keeps_order(self) -> bool:
+        row = self.con.execute("SELECT current_setting('preserve_insertion_order')").fetchall()
+        return bool(row[0][0])
 
     def _write(self, sql: str, scope: Scope, resolver: Resolver) -> None:
         found = write.read(sql)
@@ -222,25 +290,33 @@ class Session:
         statement = sql
         if planned.statement is not None and found.part != "none":
             statement = found.rebuilt(planned.statement)
+        returns_rows = re.search(r"\breturning\b", sql, re.IGNORECASE)
+        self._has_result = True
         with resolver.transaction(is_own=not in_transaction):
             resolver.bind(statement)
             resolver.settle(planned, found.query)
             resolver.collector.begin(Mode.SPOT)
+            if not returns_rows:
+                resolver.execute(statement)
+                count = (self.con.fetchall() or [(0,)])[0][0]
+        if returns_rows:  # they must outlive the transaction, in DuckDB's own types
             resolver.execute(statement)
-            rows = pending_table(self.con)
-        Scope(locals={"llmsql_rows": rows}).call(
-            partial(self.con.execute, "SELECT * FROM llmsql_rows")
-        )
+        else:
+            self.con.execute(f"SELECT {int(count)}::BIGINT AS Count")
+            self.rows_are_ours, self.gives_rows = True, False
 
     def _plan(self, sql: str, scope: Scope) -> Plan:
         """Plan the query *sql*; raises Unsettled where it may be read only once."""
-        statement = tree.parse(sql)
-        if statement is None:
-            raise Unsettled
         models = self.engine.model_names
-        catalog = Catalog(self.con, sql, models)
-        reach = explore(statement, catalog, self.once, scope.variables())
-        found = plan(sql, models, reach.costly, catalog.trees) if reach.is_repeatable else None
+        try:
+            statement = tree.parse(sql)
+            if statement is None:
+                raise Unsettled
+            catalog = Catalog(self.con, sql, models)
+            reach = explore(statement, catalog, self.once, scope.variables())
+            found = plan(sql, models, reach.costly, catalog.trees) if reach.is_repeatable else None
+        except RecursionError:  # an expression of hundreds of levels
+            raise Unsettled from None
         if found is None:
             raise Unsettled
         return found
@@ -283,14 +359,24 @@ def _identifiers(sql: str) -> set[str]:
     return {word.lower() for word in re.findall(r"\w+", sql)}
 
 
-def _shadow(function: SqlFunction) -> str:
-    """The temporary macro that adds the statement's token to the arguments of *function*."""
-    overloads = []
+def _shadows(function: SqlFunction, native: str) -> dict[str, str]:
+    """The temporary macros that add the statement's token to the arguments of *function*.
+
+    One shadows the function; the other takes rank and site as well, for calls that were rewritten.
+    """
+    plain, tagged = [], []
     for signature in function.signatures:
         names = ", ".join(f'"{name}"' for name in signature)
-        tag = f"{{'{TAG}': getvariable('{VARIABLE}')}}"
-        overloads.append(f'({names}) AS system.main."{function.name}"({names}, {tag})')
-    return f'CREATE OR REPLACE TEMP MACRO "{function.name}"' + ", ".join(overloads)
+        given = ", ".join(
+            f'"{name}"::VARCHAR' if name in function.inputs else f'"{name}"' for name in signature
+        )
+        call = f"system.main.\"{native}\"({given}, {{'{TAG}': getvariable('{VARIABLE}')"
+        plain.append(f"({names}) AS {call}}})")
+        tagged.append(f"(rank, site, {names}) AS {call}, 'rank': rank, 'site': site}})")
+    return {
+        name: f'CREATE OR REPLACE TEMP MACRO "{name}"' + ", ".join(overloads)
+        for name, overloads in ((function.name, plain), (TAGGED + function.name.lower(), tagged))
+    }
 
 
 @contextmanager
@@ -302,6 +388,7 @@ def _interruptible(collector: Collector) -> Iterator[None]:
         return
 
     def handler(number: int, frame: Any) -> None:
+        collector.is_signalled = True
         collector.cancelled.set()
         signal.default_int_handler(number, frame)
 

@@ -51,13 +51,24 @@ def parse(text: str) -> Statement:
 
 
 def _message(text: str, given: list[grammar.Token], index: int, expected: list[str]) -> str:
-    found = f'"{given[index].text}"' if index < len(given) else "the end of the statement"
+    found = _found(given, index)
     offset = given[index].start if index < len(given) else len(text)
     wanted = " or ".join([", ".join(expected[:-1]), expected[-1]]) if expected[1:] else expected[0]
     lines = [f"{grammar.position(text, offset)}: expected {wanted}, found {found}"]
     starts = [cls.syntax for cls in classes() if _is_near(cls, given, index)]
     lines += [f"  {syntax}" for syntax in (starts or [cls.syntax for cls in classes()])]
     return "\n".join(lines)
+
+
+def _found(given: list[grammar.Token], index: int) -> str:
+    """What stands where something else should; never a value, which may be a secret."""
+    if index >= len(given):
+        return "the end of the statement"
+    if given[index].kind in ("string", "block"):
+        return "a quoted value"
+    if index and given[index - 1].text == "=":
+        return "a value without quotes"
+    return f'"{given[index].text}"'
 
 
 def _is_near(cls: type[Statement], given: list[grammar.Token], index: int) -> bool:

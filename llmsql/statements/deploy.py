@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +16,7 @@ from llmsql.runtime.deployments import Deployment
 from llmsql.statements.base import Rows, Statement
 from llmsql.statements.model import COLUMNS, row
 from llmsql.syntax import tree
-from llmsql.types import KINDS, Kind, ModelSpec, coerce, read_options
+from llmsql.types import KINDS, Kind, ModelSpec, read_options
 
 if TYPE_CHECKING:
     from llmsql.config import Settings
@@ -91,6 +93,9 @@ class Request:
     def read(cls, pairs: Mapping[str, str], path: str, settings: Settings) -> Request:
         """Sort and check *pairs*; raises StatementError or OptionError for what cannot be."""
         own, rest = _sorted(pairs)
+        for key in ("num_gpus", "maxConcurrency", "workerMaxConcurrency"):
+            if key in own:
+                settings = settings.changed(key, own[key])
         action = own.get("action") or ("infer" if "udfName" in own else "")
         if action.lower() != "infer":
             raise StatementError(
@@ -102,7 +107,7 @@ class Request:
             raise StatementError(
                 "a model needs a name\n  RUN command AS LLM WHERE action='infer' AND udfName='…' …"
             )
-        if _typed(own, "reconnect", bool, False):
+        if own.get("reconnect", "false").lower() != "false":
             raise OptionError("reconnect='true' needs a deployment that the database remembers")
         kind = own.get("kind", "").lower()
         if kind and kind not in KINDS:
@@ -116,9 +121,9 @@ class Request:
             source=own.get("localModelDir") or path,
             kind=kind or None,
             backend=own.get("infer_backend", settings.infer_backend or "") or None,
-            gpus=_typed(own, "num_gpus", float, settings.num_gpus),
-            replicas=_typed(own, "maxConcurrency", int, settings.maxConcurrency),
-            concurrency=_typed(own, "workerMaxConcurrency", int, settings.workerMaxConcurrency),
+            gpus=settings.num_gpus,
+            replicas=settings.maxConcurrency,
+            concurrency=settings.workerMaxConcurrency,
             options={k: v for k, v in rest.items() if k not in defaults},
             defaults={k.split(".", 1)[1]: v for k, v in defaults.items()},
         )
@@ -193,10 +198,12 @@ class Request:
         try:
             return read_options(backend.options, given, owner=owner)
         except OptionError as error:
-            near = [k for k in given if suggestion(k, OWN_KEYS)]
+            known = {option.name for option in dataclasses.fields(backend.options)}
+            near = {k: difflib.get_close_matches(k, OWN_KEYS, 1, 0.8) for k in given.keys() - known}
             hints = [
-                f'\n  the statement itself has the key "{_nearest(k)}": is that what you mean?'
-                for k in near
+                f'\n  the statement itself has the key "{found[0]}": is that what you mean?'
+                for found in near.values()
+                if found
             ]
             raise OptionError(str(error) + "".join(hints)) from None
 
@@ -223,20 +230,6 @@ def _sorted(pairs: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         else:
             rest[key] = value
     return own, rest
-
-
-def _typed(own: Mapping[str, str], key: str, wanted: type, default: Any) -> Any:
-    if key not in own:
-        return default
-    try:
-        return coerce(own[key], wanted)
-    except ValueError:
-        names = {int: "an integer", float: "a number", bool: "true or false"}
-        raise OptionError(f'the key "{key}" takes {names[wanted]}, not "{own[key]}"') from None
-
-
-def _nearest(key: str) -> str:
-    return suggestion(key, OWN_KEYS).split('"')[1]
 
 
 def _best(kind: Kind, own_kind: Kind | None) -> Backend:

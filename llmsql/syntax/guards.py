@@ -65,37 +65,14 @@ def _guard_select(select: Node, is_costly: Test) -> None:
 
 
 def _guard_having(select: Node, is_costly: Test) -> None:
-    """Guard HAVING; one that only reads group keys and has nothing cheap moves to WHERE."""
+    """Put the model's part of HAVING behind the cheap part.
+
+    One that only reads group keys is left to DuckDB, which may filter by it before grouping: we
+    must not move it to WHERE, as under a collation the rows of a group differ.
+    """
     parts = conjuncts(select.get("having"))
-    if not any(is_inside(part, is_costly) for part in parts):
-        return
-    if all(is_inside(part, is_costly) and _reads_only_keys(part, select) for part in parts):
-        select["where_clause"] = conjunction([*conjuncts(select["where_clause"]), *parts])
-        select["having"] = None
-    else:
+    if any(is_inside(part, is_costly) for part in parts):
         select["having"] = conjunction(_guarded(parts, (), is_costly))
-
-
-def _reads_only_keys(part: Node, select: Node) -> bool:
-    """True when *part* of HAVING means the same before the grouping."""
-    keys = {tree.text_key(key) for key in select["group_expressions"]}
-    aliases = {item.get("alias") for item in select["select_list"]}
-    if len(select["group_sets"]) != 1 or len(select["group_sets"][0]) != len(keys):
-        return False
-
-    def reads(node: Node) -> bool:
-        if tree.text_key(node) in keys:
-            return True
-        if node.get("class") in ("SUBQUERY", "WINDOW", "STAR"):
-            return False
-        if tree.is_function(node) and tree.function_name(node) in tree.aggregates():
-            return False
-        if node.get("class") == "COLUMN_REF":
-            return False
-        return all(reads(inner) for inner in tree.inner(node))
-
-    names = {reference["column_names"][-1] for reference in tree.column_references(part)}
-    return reads(part) and not names & aliases
 
 
 def _guarded(

@@ -30,20 +30,55 @@ def _fits(select: Node, is_call: Test, is_costly: Test) -> bool:
         return False
     if select["group_expressions"] or select["having"] or select["qualify"] or select["sample"]:
         return False
+    if select.get("aggregate_handling") != "STANDARD_HANDLING":  # GROUP BY ALL
+        return False
     items = select["select_list"]
     costly = [item for item in items if is_inside(item, is_costly)]
-    names = {item.get("alias") for item in costly}
-    orders = next(m for m in select["modifiers"] if m["type"] == "ORDER_MODIFIER")["orders"]
-    keys = [order["expression"] for order in orders]
-    return bool(costly) and all(
-        (
-            not any(is_inside(item, _is_not_scalar) for item in items),
-            all(is_inside(item, is_call) for item in costly),
-            not any(is_inside(key, is_costly) or key.get("class") == "CONSTANT" for key in keys),
-            not any(
-                r["column_names"][-1] in names for k in keys for r in tree.column_references(k)
-            ),
+    names = {item["alias"].lower() for item in items if item.get("alias")}
+    reads_aliases = any(
+        reference["column_names"][0].lower() in names
+        for part in (select["where_clause"], items)
+        for reference in tree.column_references(part)
+        if len(reference["column_names"]) == 1
+    )
+    return (
+        bool(costly)
+        and not reads_aliases
+        and all(
+            (
+                not any(is_inside(item, _is_not_scalar) for item in items),
+                all(is_inside(item, is_call) for item in costly),
+                all(_is_plain_key(key, items, is_costly) for key in _keys(select)),
+            )
         )
+    )
+
+
+def _keys(select: Node) -> list[Node]:
+    orders = next(m for m in select["modifiers"] if m["type"] == "ORDER_MODIFIER")["orders"]
+    return [order["expression"] for order in orders]
+
+
+def _is_plain_key(key: Node, items: list[Node], is_costly: Test) -> bool:
+    """True for a key that the rows alone decide: no position, no model, no alias inside."""
+    if key.get("class") in ("CONSTANT", "STAR") or is_inside(key, is_costly):
+        return False
+    if is_inside(key, _is_not_scalar):
+        return False
+    named = [item for item in items if _is_named(item, key)]
+    if named:
+        return len(named) == 1 and not is_inside(named[0], is_costly)
+    names = {item["alias"].lower() for item in items if item.get("alias")}
+    return not any(r["column_names"][0].lower() in names for r in tree.column_references(key))
+
+
+def _is_named(item: Node, key: Node) -> bool:
+    """True when *key* is just the alias of *item*."""
+    return (
+        key.get("class") == "COLUMN_REF"
+        and len(key["column_names"]) == 1
+        and bool(item.get("alias"))
+        and key["column_names"][0].lower() == item["alias"].lower()
     )
 
 
@@ -61,11 +96,17 @@ def _postpone(select: Node, is_call: Test) -> None:
 
     def column(expression: Node) -> Node:
         """Compute *expression* among the chosen rows; returns the reference to it."""
-        name = expression.get("alias") or f"c{len(inner_items)}"
+        name = f"{ROWS}_{len(inner_items)}"
         reference = tree.expression(f"{ROWS}.{name}")
         inner_items.append({**expression, "alias": name})
         return reference
 
+    for modifier in select["modifiers"]:
+        for order in modifier.get("orders", ()):  # an alias is out of sight among the rows
+            for item in select["select_list"]:
+                if _is_named(item, order["expression"]):
+                    order["expression"] = {**copy.deepcopy(item), "alias": ""}
+                    break
     outer_items = []
     for item in select["select_list"]:
         if not is_inside(item, is_call):

@@ -15,6 +15,7 @@ from llmsql.syntax.tree import Node
 
 VARIABLE = "llmsql_statement"
 TAG = "llmsql"
+TAGGED = "llmsql_tagged_"
 CLAUSES = ("cte_map", "from_table", "where_clause", "group_expressions", "having")
 
 
@@ -59,10 +60,8 @@ class Ranks:
         numbers = {key: number for number, key in enumerate(self.by_text)}
         for call in self.calls:
             rank, number = self.of(call), numbers[self._keys[id(call)]]
-            sample = tree.expression("system.main.tagged()")
-            tag = f"{{'{TAG}': getvariable('{VARIABLE}'), 'rank': {rank}, 'site': {number}}}"
-            tree.add_argument(call, tree.expression(tag))
-            tree.qualify(call, sample)
+            tree.rename(call, TAGGED + tree.function_name(call))
+            tree.put_first(call, [tree.expression(str(rank)), tree.expression(str(number))])
 
     def _visit(self, item: Any, base: int) -> int:
         """Rank the calls inside *item* from *base* on; returns the first rank after them."""

@@ -145,12 +145,12 @@ def arguments(node: Node) -> list[Node]:
     return list(node.get("children", ()))
 
 
-def add_argument(node: Node, argument: Node) -> None:
-    """Append *argument* to a function call."""
+def put_first(node: Node, given: list[Node]) -> None:
+    """Put arguments before those of a function call."""
     if "arguments" in node:
-        node["arguments"].append({"name": "", "expression": argument})
+        node["arguments"] = [{"name": "", "expression": e} for e in given] + node["arguments"]
     else:
-        node["children"].append(argument)
+        node["children"] = given + node["children"]
 
 
 def set_argument(node: Node, index: int, argument: Node) -> None:
@@ -161,17 +161,13 @@ def set_argument(node: Node, index: int, argument: Node) -> None:
         node["children"][index] = argument
 
 
-def qualify(node: Node, sample: Node) -> None:
-    """Give a function call the catalog and schema that *sample* has."""
+def rename(node: Node, name: str) -> None:
+    """Let a function call be one of *name*, in no particular schema."""
+    node["function_name"] = name
     for key in ("schema", "catalog"):
-        if key in sample:
-            node[key] = sample[key]
-    if "qualified_name" in sample:
-        path = sample["qualified_name"]["path"]
-        node["qualified_name"] = {
-            **sample["qualified_name"],
-            "path": [*path[:-1], node["function_name"]],
-        }
+        node[key] = ""
+    if "qualified_name" in node:
+        node["qualified_name"] = {**node["qualified_name"], "path": [name]}
 
 
 def text_key(node: Node) -> str:

@@ -56,17 +56,17 @@ RUN command ass llm WHERE udfName='m';
 -- error: line 1, column 13: expected AS, found "ass"
 
 RUN command AS LLM WHERE udfName=m;
--- error: line 1, column 34: expected a quoted value, as in udfName = '…', found "m"
+-- error: line 1, column 34: expected a quoted value, as in udfName = '…', found a value without quotes
 
 RUN command AS LLM WHERE num_gpus=1;
--- error: line 1, column 35: expected a quoted value, as in num_gpus = '…', found "1"
+-- error: line 1, column 35: expected a quoted value, as in num_gpus = '…', found a value without quotes
 
 RUN command AS LLM WHERE;
 -- error: line 1, column 25: expected a key, found the end of the statement
 
 RUN command AS LLM
   WHERE udfName 'm';
--- error: line 2, column 17: expected =, found "'m'"
+-- error: line 2, column 17: expected =, found a quoted value
 
 RUN command AS LLM WHERE udfName='m' AND UDFNAME='n';
 -- error: the key "UDFNAME" is given twice
@@ -82,3 +82,9 @@ RUN command AS LLM.`x WHERE udfName='m';
 
 RUN command;
 -- error: line 1, column 12: expected AS, found the end of the statement
+
+RUN command AS LLM WHERE saas.api_key=sk-SECRET;
+-- error: line 1, column 39: expected a quoted value, as in saas.api_key = '…', found a value without quotes
+
+RUN command AS LLM WHERE saas.api_key='x' 'sk-SECRET';
+-- error: line 1, column 43: expected the end of the statement, found a quoted value

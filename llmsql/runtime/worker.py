@@ -1,0 +1,41 @@
+"""One thread that runs what it is given, in order, and never keeps the interpreter from ending."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any
+
+Task = tuple[Future[Any], Callable[[], Any]]
+
+
+class Worker:
+    """A daemon thread with a queue; it starts with its first task and ends with `stop`."""
+
+    def __init__(self, name: str) -> None:
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
+        """Run *work* after what was submitted before; returns its future."""
+        if not self._thread.ident:
+            self._thread.start()
+        future: Future[Any] = Future()
+        self._tasks.put((future, work))
+        return future
+
+    def stop(self) -> None:
+        """End the thread after what was submitted."""
+        if self._thread.ident:
+            self._tasks.put(None)
+
+    def _run(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            future, work = task
+            try:
+                future.set_result(work())
+            except BaseException as error:  # whoever waits for the future gets it
+                future.set_exception(error)
+            del task, future, work
