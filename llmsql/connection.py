@@ -20,7 +20,7 @@ import duckdb
 from llmsql.config import Settings
 from llmsql.errors import CatalogError, ClosedError
 from llmsql.functions import library, primitives
-from llmsql.runtime.engine import Engine
+from llmsql.runtime.engine import Engine, reaper
 from llmsql.runtime.session import Scope, Session, pending_table
 from llmsql.statements import Rows, parse
 from llmsql.syntax import script
@@ -76,8 +76,9 @@ class Connection:
         self._session = Session(con, engine)
         self._session.on_error = self.settings.on_error
         self._cursors: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self._release = weakref.finalize(self, _released, engine, con, self._session)
-        self._release.atexit = False  # the engine ends with the interpreter
+        reaper.start()
+        self._forgotten = weakref.finalize(self, _reap, engine, con, self._session)
+        self._forgotten.atexit = False  # the engine ends with the interpreter
         self._lock = threading.RLock()
         self._is_closed = False
         engine.children.add(self)
@@ -203,14 +204,15 @@ class Connection:
         with self._lock:
             self._is_closed = True
             self.engine.children.discard(self)
-            self._release()
+            self._forgotten.detach()
+            _release(self.engine, self._con, self._session)
 
     def close_native(self, seconds: float) -> bool:
         """Close the DuckDB connection as its engine goes; False when it is busy for so long."""
         if not self._lock.acquire(timeout=seconds):
             return False
         self._is_closed = True
-        self._release.detach()
+        self._forgotten.detach()
         self._session.close()
         self._con.close()
         return True
@@ -325,8 +327,13 @@ class Connection:
         return self
 
 
-def _released(engine: Engine, con: Any, session: Session) -> None:
-    """Close what a connection held, when it is closed or nobody has it any more."""
+def _reap(engine: Engine, con: Any, session: Session) -> None:
+    """Let another thread release a forgotten connection: the collector may run anywhere."""
+    reaper.submit(partial(_release, engine, con, session))
+
+
+def _release(engine: Engine, con: Any, session: Session) -> None:
+    """Close what a connection held."""
     session.close()
     con.close()
     engine.release()

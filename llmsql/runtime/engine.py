@@ -11,14 +11,19 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import duckdb
 
 from llmsql.runtime.collector import Collector
 from llmsql.runtime.deployments import Deployments
+from llmsql.runtime.worker import Worker
 
 CLOSING_SECONDS = 2.0
+reaper = Worker("llmsql-reaper")
+"""Closes what was forgotten without being closed."""
+
 _PROCESS = os.getpid()
 
 
@@ -169,5 +174,7 @@ def _key(database: str) -> str | None:
 def _close_all() -> None:
     """DuckDB 2.0 prints a page about leaks at exit if a function is still registered then."""
     if os.getpid() == _PROCESS:  # a forked child has copies of locks and of nobody's threads
+        with suppress(TimeoutError):
+            reaper.submit(lambda: None).result(CLOSING_SECONDS)
         for engine in list(Engine._alive):
             engine.close()

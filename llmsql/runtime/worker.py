@@ -18,10 +18,14 @@ class Worker:
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def submit(self, work: Callable[[], Any]) -> Future[Any]:
-        """Run *work* after what was submitted before; returns its future."""
+    def start(self) -> None:
+        """Start the thread now."""
         if not self._thread.ident:
             self._thread.start()
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
+        """Run *work* after what was submitted before; returns its future."""
+        self.start()
         future: Future[Any] = Future()
         self._tasks.put((future, work))
         return future
