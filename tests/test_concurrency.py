@@ -154,3 +154,58 @@ def test_close_while_another_thread_asks(con: Any) -> None:
     con.close()
     thread.join(20)
     assert not thread.is_alive()
+
+
+CRASHES = {
+    "a model removed while its rows are streamed": """
+a = con.cursor()
+a.execute("SELECT chat('a' || (i % 10)) FROM range(500000) r(i) WHERE random() < 2").fetchone()
+con.execute("!llm model remove chat")
+try:
+    a.fetchall()
+except llmsql.CatalogError as error:
+    print(str(error).split(chr(10))[0])
+""",
+    "a model's kind replaced while others ask": """
+def work():
+    cursor = con.cursor()
+    for turn in range(30):
+        try:
+            cursor.execute(f"SELECT count(chat('{turn}' || i)) FROM range(3000) r(i)").fetchall()
+        except llmsql.Error:
+            pass
+threads = [threading.Thread(target=work) for _ in range(2)]
+[thread.start() for thread in threads]
+for kind in ["emb", "chat", "rerank"] * 3:
+    con.execute(DEPLOY + f" AND kind='{kind}'")
+[thread.join() for thread in threads]
+print('there is no model "chat"')
+""",
+}
+
+
+@pytest.mark.parametrize("program", CRASHES.values(), ids=CRASHES)
+def test_functions_outlive_what_calls_them(program: str) -> None:
+    """A plan that still calls a model which went gets an error, not a crash."""
+    head = (
+        "import llmsql, threading\n"
+        "DEPLOY = \"RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat'\"\n"
+        "con = llmsql.connect()\ncon.execute(DEPLOY)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", head + program], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, 'there is no model "chat"\n'), run.stderr
+
+
+def test_forgotten_connections_are_released(tmp_path: object) -> None:
+    """A connection that nobody has any more gives back its file, its model and its thread."""
+    program = (
+        "import llmsql, gc, time, threading\n"
+        f"for n in range(20):\n    con = llmsql.connect('{tmp_path}/' + str(n) + '.duckdb')\n"
+        "    con.execute(\"RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='m'\")\n"
+        "    con.execute(\"SELECT m('x')\").fetchall()\n    con.cursor()\n    del con\n"
+        "gc.collect()\ntime.sleep(0.5)\n"
+        "from llmsql.runtime.engine import Engine\n"
+        "print(len(Engine._alive), threading.active_count() < 5)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("0 True\n", "")

@@ -401,3 +401,78 @@ def test_rows_nobody_fetched_are_in_nobodys_way(con: Any) -> None:
     con.create_function("twice", lambda x: x * 2, ["INTEGER"], "INTEGER")
     con.remove_function("twice")
     assert con.execute("SELECT chat(x) FROM given").fetchall() == [("a",)]
+
+
+def test_a_file_opened_another_way_is_refused(tmp_path: Path) -> None:
+    """Opening a file again with other settings is DuckDB's error, not silently the same."""
+    path = str(tmp_path / "x.duckdb")
+    con = llmsql.connect(path)
+    with pytest.raises(duckdb.ConnectionException):
+        llmsql.connect(path, read_only=True)
+    con.close()
+
+
+def test_on_error_comes_from_the_environment_and_goes_to_cursors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """LLMSQL_ON_ERROR counts from the start, and a cursor inherits what was set up."""
+    monkeypatch.setenv("LLMSQL_ON_ERROR", "raise")
+    con = llmsql.connect()
+    con.execute(DEPLOY.format("chat", "chat") + " AND fail_on='bad'")
+    for each in (con, con.cursor()):
+        with pytest.raises(llmsql.GenerationError):
+            each.execute("SELECT chat('bad')")
+    con.close()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO kept VALUES ('k', chat('bad')) ON CONFLICT DO UPDATE SET y = excluded.y",
+        "INSERT OR REPLACE INTO kept VALUES ('k', chat('bad'))",
+        "EXECUTE change",
+    ],
+)
+def test_no_failing_row_destroys_a_value(con: Any, sql: str) -> None:
+    """Whatever writes over a value raises where it would write the NULL of a failed row."""
+    con.execute(DEPLOY.format("chat", "chat") + " AND fail_on='bad'")
+    con.execute("CREATE TABLE kept(x VARCHAR PRIMARY KEY, y VARCHAR)")
+    con.execute("INSERT INTO kept VALUES ('k', 'bad')")
+    con.execute("PREPARE change AS UPDATE kept SET y = chat(y)")
+    with pytest.raises(llmsql.GenerationError):
+        con.execute(sql)
+    assert con.execute("FROM kept").fetchall() == [("k", "bad")]
+
+
+def test_order_survives_without_insertion_order(con: Any) -> None:
+    """ORDER BY holds when DuckDB is told not to keep the order of insertion."""
+    con.execute(DEPLOY.format("chat", "chat"))
+    con.execute("SET preserve_insertion_order = false")
+    rows = con.execute("SELECT i, chat('x') FROM range(400000) r(i) ORDER BY -i").fetchall()
+    assert [i for i, _ in rows[:3]] == [399999, 399998, 399997]
+    assert all(a[0] > b[0] for a, b in zip(rows, rows[1:], strict=False))
+
+
+def test_a_macro_in_a_models_name_is_refused(models: Any) -> None:
+    """A macro that the model's function would hide is an error, not a surprise."""
+    with pytest.raises(llmsql.CatalogError, match='^"chat" is the function of a model'):
+        models.execute("CREATE MACRO chat(x) AS 'mine'")
+
+
+def test_a_prompt_is_cast_in_the_connections_time_zone(models: Any) -> None:
+    """What a model sees is what x::VARCHAR gives on this connection."""
+    models.execute("SET TimeZone = 'America/New_York'")
+    for x in (
+        "'2020-01-01 10:00:00+00'::TIMESTAMPTZ",
+        "'0101'::BIT",
+        "row(1, 'x')",
+        "'12:00:00+02'::TIMETZ",
+        "340282366920938463463374607431768211455::UHUGEINT",
+    ):
+        assert models.execute(f"SELECT chat({x}) = {x}::VARCHAR").fetchall() == [(True,)], x
+
+
+def test_the_last_result_is_nobodys_table(models: Any) -> None:
+    """A model query leaves nothing in the catalog for the next statement to see."""
+    models.execute("SELECT chat(s) FROM t").fetchall()
+    assert models.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("t",)]

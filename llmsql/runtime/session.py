@@ -94,6 +94,8 @@ class Session:
         names = _identifiers(sql)
         if names & self.engine.model_names:
             return True
+        if (match := _EXECUTE.match(sql)) and match[1].lower() in self._prepared:
+            return True
         if not names & self.macros and not any(True for _ in self.engine.deployments):
             return False
         try:

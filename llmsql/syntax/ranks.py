@@ -15,6 +15,7 @@ from llmsql.syntax.tree import Node
 
 VARIABLE = "llmsql_statement"
 TAG = "llmsql"
+APART = 1000
 TAGGED = "llmsql_tagged_"
 CLAUSES = ("cte_map", "from_table", "where_clause", "group_expressions", "having")
 
@@ -55,11 +56,16 @@ class Ranks:
         """The rank of a call of this statement."""
         return self.by_text[self._keys[id(call)]]
 
-    def tag(self) -> None:
-        """Write each call's rank, and which call it is, into its arguments, in place."""
+    def tag(self, apart: Any = ()) -> None:
+        """Write each call's rank, and which call it is, into its arguments, in place.
+
+        Calls inside *apart* are told from calls of the same text elsewhere, and come after them.
+        """
         numbers = {key: number for number, key in enumerate(self.by_text)}
+        behind = {id(node) for node in tree.nodes(apart)}
         for call in self.calls:
-            rank, number = self.of(call), numbers[self._keys[id(call)]]
+            offset = APART if id(call) in behind else 0
+            rank, number = self.of(call) + offset, numbers[self._keys[id(call)]] + offset
             tree.rename(call, TAGGED + tree.function_name(call))
             tree.put_first(call, [tree.expression(str(rank)), tree.expression(str(number))])
 

@@ -77,7 +77,7 @@ def plan(
         for name in names:
             name.keep(costs)
     if is_tagged:
-        ranks.tag()
+        ranks.tag(apart=query["select_list"] if limit is not None else ())
     text = tree.show(statement) if is_changed else sql
     found = Plan(
         text=text,
