@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from llmsql.backends.base import Backend, Model
@@ -66,14 +66,24 @@ class Deployment:
         """Unload the model once whoever it works for has his answers; does not wait for that."""
         threading.Thread(target=self.unload, name=f"llmsql-unload-{self.name}", daemon=True).start()
 
-    def unload(self) -> None:
-        """Wait for the turn of whoever is being answered, then unload the model."""
-        with self.turn:
+    def unload(self, seconds: float | None = None) -> None:
+        """Wait for the turn of whoever is being answered, then unload the model.
+
+        With *seconds*, returns after so long at the latest.
+        """
+        if not self.turn.acquire(timeout=-1 if seconds is None else seconds):
+            return
+        try:
             if self.is_retired:
                 return
             self.is_retired = True
-            self.thread.submit(self.model.unload)
+            unloaded = self.thread.submit(self.model.unload)
             self.thread.stop()
+        finally:
+            self.turn.release()
+        with suppress(TimeoutError):
+            unloaded.result(seconds)
+            self.thread.join(seconds)
 
 
 class Deployments:

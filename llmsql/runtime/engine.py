@@ -21,6 +21,7 @@ from llmsql.runtime.deployments import Deployments
 from llmsql.runtime.worker import Worker
 
 CLOSING_SECONDS = 2.0
+UNLOADING_SECONDS = 10.0  # a thread inside torch when the interpreter ends takes the process along
 reaper = Worker("llmsql-reaper")
 """Closes what was forgotten without being closed."""
 
@@ -135,7 +136,7 @@ class Engine:
             collector.cancelled.set()
         closed = [child.close_native(CLOSING_SECONDS) for child in list(self.children)]
         for deployment in self.deployments:
-            self.deployments.take(deployment.name).retire()
+            self.deployments.take(deployment.name).unload(UNLOADING_SECONDS)
         with self._lock:
             self.functions.clear()
             if all(closed):  # else a plan still calls them

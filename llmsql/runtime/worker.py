@@ -35,6 +35,11 @@ class Worker:
         if self._thread.ident:
             self._tasks.put(None)
 
+    def join(self, seconds: float | None) -> None:
+        """Wait for the thread to end, so many seconds at most."""
+        if self._thread.ident and self._thread is not threading.current_thread():
+            self._thread.join(seconds)
+
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
             future, work = task

@@ -539,7 +539,7 @@ except BackendError as error:
 
 def test_a_batch_larger_than_memory_is_halved(tmp_path: Path) -> None:
     """Where a batch does not fit, half of it is tried, and every row is answered as if alone."""
-    path = tiny(tmp_path, config("LlamaConfig", vocab_size=200_000, tie_word_embeddings=True))
+    path = tiny(tmp_path, config("LlamaConfig", vocab_size=400_000, tie_word_embeddings=True))
     code = """
 model = engine.load(spec)
 prompts = [Prompt(str(i) * (i % 5 + 1), Sampling(max_tokens=5)) for i in range(64)]
