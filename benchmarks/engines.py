@@ -39,7 +39,7 @@ def _chat(con: Any) -> Line:
         list(deployment.model.generate([Prompt(p, sampling) for p in prompts]))
 
     sql, engine, library = best(
-        3, through_sql, direct, lambda: _library_generate(deployment, prompts)
+        2, through_sql, direct, lambda: _library_generate(deployment, prompts)
     )
     return Line(
         f"SmolLM2 chat, {PROMPTS} distinct prompts of {TOKENS} tokens in {3 * PROMPTS} rows:"
