@@ -321,7 +321,7 @@ class Session:
             raise Unsettled from None
         if found is None:
             raise Unsettled
-        return found
+        return replace(found, sites=max(found.sites, reach.sites))
 
     def _exists(self, found: write.Write) -> bool:
         """True when CREATE TABLE AS finds its table there, and so will not run its SELECT."""
