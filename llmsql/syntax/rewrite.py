@@ -54,15 +54,7 @@ def plan(
         return None
     query = tree.body(statement)
     original = tree.text_key(statement)
-
-    def calls(node: Node) -> bool:
-        return is_call(node, models)
-
-    def costs(node: Node) -> bool:
-        return is_call(node, costly) or (
-            node.get("type") == "BASE_TABLE" and node["table_name"].lower() in costly
-        )
-
+    calls, costs = _tests(models, costly)
     shape = Shape(calls, costs, definitions)
     limit, never_raises = shape.limit(query), shape.never_raises(query)
     late.postpone(query, calls, costs)
@@ -90,6 +82,20 @@ def plan(
         return found
     query["select_list"].append(tree.expression(ROW_NUMBER))
     return replace(found, limit=limit, limited_text=tree.show(statement), where_rank=where_rank)
+
+
+def _tests(models: frozenset[str], costly: frozenset[str]) -> tuple[guards.Test, guards.Test]:
+    """What tells a model's call, and what tells anything that reaches a model."""
+
+    def calls(node: Node) -> bool:
+        return is_call(node, models)
+
+    def costs(node: Node) -> bool:
+        return is_call(node, costly) or (
+            node.get("type") == "BASE_TABLE" and node["table_name"].lower() in costly
+        )
+
+    return calls, costs
 
 
 def _selects(query: Node) -> list[Node]:
