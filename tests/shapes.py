@@ -19,8 +19,6 @@ class Shape:
     parameters: tuple[object, ...] | None = None
 
 
-YES = "crc(s) % 3 = 0"
-
 SHAPES = [
     Shape("duplicates", "SELECT m(s) FROM t", "SELECT count(DISTINCT s) FROM t"),
     Shape("nulls", "SELECT m(NULL), count(m(s)) FROM t WHERE s IS NULL", "SELECT 0"),
@@ -30,6 +28,14 @@ SHAPES = [
           "SELECT count(DISTINCT s) FROM t WHERE k = 3"),
     Shape("model AND model", "SELECT i FROM t WHERE m(s) = 'true' AND g(s) = '1'",
           "SELECT (SELECT count(DISTINCT s) FROM t) + (SELECT count(DISTINCT s) FROM t WHERE yes(s))"),
+    Shape("a constant model predicate first",
+          "SELECT i FROM t WHERE m(s) = 'true' AND COALESCE(m('c'), 'x') = 'x'", "SELECT 1"),
+    Shape("cheap in an OR", "SELECT i FROM t WHERE (NOT flag AND k = 1) OR (m(s) = 'true' AND NOT flag)",
+          "SELECT count(DISTINCT s) FROM t WHERE NOT flag AND k <> 1"),
+    Shape("the same call later and earlier",
+          "SELECT COALESCE(g(s), m(s)) FROM t WHERE k = 1 OR m(s) = 'true'",
+          "SELECT (SELECT count(DISTINCT s) FROM t WHERE k <> 1)"
+          " + (SELECT count(DISTINCT s) FROM t WHERE k = 1 OR yes(s))"),
     Shape("join then filter",
           "SELECT t.i FROM t JOIN u ON t.i = u.id WHERE u.n = 3 AND m(t.s) = 'true'",
           "SELECT count(DISTINCT t.s) FROM t JOIN u ON t.i = u.id WHERE u.n = 3"),

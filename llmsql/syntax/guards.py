@@ -20,6 +20,8 @@ Test = Callable[[Node], bool]
 def guard(root: Node, is_costly: Test) -> None:
     """Rewrite, in place, every conjunction of *root* that mixes costly calls with anything else."""
     for node in list(tree.nodes(root)):
+        if node.get("class") == "CONJUNCTION":
+            node["children"].sort(key=_reads_columns)  # DuckDB folds the others before it filters
         if node.get("type") == "SELECT_NODE":
             _guard_select(node, is_costly)
     _guard_elsewhere(root, is_costly)
@@ -80,8 +82,11 @@ def _guarded(
 ) -> list[Node]:
     """*parts* of a condition where NULL means no, the costly ones behind the cheap and *also*.
 
-    Among the costly, those of fewer calls come first, else the order is as written.
+    Among the costly, those that read no column come first, then those of fewer calls, else the
+    order is as written.
     """
+    for part in parts:
+        _guard_alternatives(part, is_costly)
     cheap = [part for part in parts if not is_inside(part, is_costly)]
     costly: list[Node] = []
     kept: list[Node] = []
@@ -92,13 +97,23 @@ def _guarded(
     conditions = [*cheap, *also]
     if not costly or len(costly) + len(conditions) < 2:
         return list(parts)
-    costly.sort(key=lambda part: sum(map(is_costly, tree.nodes(part))))
+    costly.sort(key=lambda part: (_reads_columns(part), sum(map(is_costly, tree.nodes(part)))))
     nested = _boolean(costly[-1])
     for part in reversed(costly[:-1]):
         nested = _when(_boolean(part), nested)
     if conditions:
         nested = _when(copy.deepcopy(conjunction(conditions)), nested)
     return [*cheap, *kept, nested]
+
+
+def _guard_alternatives(part: Node, is_costly: Test) -> None:
+    """Guard the conjunctions in an OR whose NULL means no: there it is theirs too."""
+    if part.get("type") != "CONJUNCTION_OR":
+        return
+    for index, child in enumerate(part["children"]):
+        _guard_alternatives(child, is_costly)
+        if child.get("type") == "CONJUNCTION_AND" and is_inside(child, is_costly):
+            part["children"][index] = conjunction(_guarded(conjuncts(child), (), is_costly))
 
 
 def _guard_elsewhere(root: Node, is_costly: Test) -> None:
@@ -113,7 +128,7 @@ def _guard_elsewhere(root: Node, is_costly: Test) -> None:
             not costly
             or len(costly) + len(cheap) != len(children)
             or not cheap
-            or _is_guard(costly)
+            or (node["type"] == "CONJUNCTION_AND" and _is_guard(costly))
         ):
             continue
         kind = "AND" if node["type"] == "CONJUNCTION_AND" else "OR"
@@ -154,6 +169,10 @@ def _boolean(node: Node) -> Node:
     cast = tree.expression("CAST(m AS BOOLEAN)")
     cast["child"] = node
     return cast
+
+
+def _reads_columns(node: Node) -> bool:
+    return any(tree.column_references(node))
 
 
 def _has_subquery(node: Node) -> bool:

@@ -3,7 +3,7 @@
 A call nested in another's argument comes before it, WHERE before the SELECT list, an earlier
 argument of AND, OR, CASE and COALESCE before a later one. Calls that wait for nothing share a
 rank. Each call is tagged with its rank as one more argument; the same text gets the same tag, so
-that GROUP BY and ORDER BY still find it.
+that GROUP BY and ORDER BY still find it, except in WHERE and ON, where neither looks.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ class Ranks:
 
     def __init__(self, root: Node, models: frozenset[str]) -> None:
         self.models = models
-        self.by_text: dict[str, int] = {}
+        self.by_text: dict[tuple[str, bool], int] = {}
         self.calls = [node for node in tree.nodes(root) if is_call(node, models)]
-        self._keys = {id(node): tree.text_key(node) for node in self.calls}
+        filters = _filters(root)
+        self._keys = {id(node): (tree.text_key(node), id(node) in filters) for node in self.calls}
         self._visit(root, 0)
 
     def __len__(self) -> int:
@@ -86,6 +87,18 @@ class Ranks:
         key = self._keys[id(item)]
         self.by_text[key] = min(after, self.by_text.get(key, after))
         return after + 1
+
+
+def _filters(root: Node) -> set[int]:
+    """What stands in a WHERE or ON, but not in the SELECT list of a subquery there."""
+    found: set[int] = set()
+    for node in tree.nodes(root):  # an outer node comes before those inside it
+        if node.get("type") == "SELECT_NODE":
+            found -= {id(inner) for inner in tree.nodes(node)}
+            found |= {id(inner) for inner in tree.nodes(node["where_clause"])}
+        elif node.get("type") == "JOIN":
+            found |= {id(inner) for inner in tree.nodes(node["condition"])}
+    return found
 
 
 def _steps(node: Node) -> list[Any] | None:
