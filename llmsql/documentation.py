@@ -17,7 +17,7 @@ from llmsql import backends, types
 from llmsql.backends.base import Backend
 from llmsql.functions import library
 from llmsql.statements import backends as backend_statements
-from llmsql.statements import classes, deploy
+from llmsql.statements import choice, classes
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,8 +31,8 @@ def statements() -> str:
 def keys() -> str:
     """The keys of RUN command AS LLM."""
     rows = []
-    for key, about in deploy.OWN_KEYS.items():
-        others = [other for other, own in deploy.OTHER_SPELLINGS.items() if own == key]
+    for key, about in choice.OWN_KEYS.items():
+        others = [other for other, own in choice.OTHER_SPELLINGS.items() if own == key]
         rows.append((_names([key, *others]), about))
     return _table(("key", "meaning"), rows)
 
