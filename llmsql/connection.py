@@ -18,12 +18,14 @@ from typing import Any
 import duckdb
 
 from llmsql.config import Settings
+from llmsql.dialect import Dialect, is_unreadable
 from llmsql.errors import CatalogError, ClosedError
 from llmsql.functions import library, primitives
 from llmsql.runtime.engine import Engine, reaper
 from llmsql.runtime.session import Scope, Session, pending_table
-from llmsql.statements import Rows, parse
-from llmsql.syntax import script
+from llmsql.statements import Rows
+from llmsql.syntax import quote, script, spark
+from llmsql.syntax.variables import Variables
 
 FETCHES = frozenset(
     [
@@ -72,8 +74,10 @@ class Connection:
     def __init__(self, engine: Engine, con: Any, settings: Settings | None = None) -> None:
         self.engine = engine
         self.settings = settings or Settings.from_environment()
+        self.variables = Variables()
         self._con = con
         self._session = Session(con, engine)
+        self._dialect = Dialect(self, self._session, self.variables)
         self._session.on_error = self.settings.on_error
         self._cursors: weakref.WeakSet[Connection] = weakref.WeakSet()
         reaper.start()
@@ -108,13 +112,18 @@ class Connection:
         """
         scope = _scope(namespace, sys._getframe(1))
         with self._entered():
-            pieces = list(script.split(query))
-            if any(self._needs_us(piece) for piece in pieces):
+            if any(self._needs_us(piece) for piece in self._dialect.pieces(query)):
                 self._execute(query, params, scope)
                 return self._relation(alias)
             self._session.clear()
             options = {"alias": alias, "params": params} if params is not None else {"alias": alias}
-            return scope.call(partial(self._con.sql, query, **options))
+            try:
+                return scope.call(partial(self._con.sql, query, **options))
+            except duckdb.Error as error:
+                if not is_unreadable(error) or not spark.is_likely(query):
+                    raise
+                self._execute(query, params, scope)
+                return self._relation(alias)
 
     query = sql
 
@@ -132,13 +141,14 @@ class Connection:
 
     def statements(self, query: str) -> Iterator[script.Piece]:
         """Yield the statements of a script, each with the line it starts on."""
-        return script.split(query)
+        return self._dialect.pieces(query)
 
     def cursor(self) -> Connection:
         """Return another connection to the same database, with the same models."""
         with self._entered():
             self.engine.users += 1
             cursor = Connection(self.engine, self._con.cursor(), self.settings)
+            cursor.variables.update(self.variables)
             self._cursors.add(cursor)
             return cursor
 
@@ -183,9 +193,17 @@ class Connection:
     def keep(self, rows: Rows, name: str) -> None:
         """Keep *rows* as the temporary table *name*."""
         scope = Scope(locals={OWN_ROWS: rows.table()})
-        quoted = name.replace('"', '""')
-        text = f'CREATE OR REPLACE TEMP TABLE "{quoted}" AS FROM {OWN_ROWS}'
+        text = f"CREATE OR REPLACE TEMP TABLE {quote.identifier(name)} AS FROM {OWN_ROWS}"
         scope.call(partial(self._con.execute, text))
+
+    def keep_query(self, query: str, name: str) -> None:
+        """Keep the rows of *query*, which may call models, as the temporary table *name*."""
+        self.run(f"CREATE OR REPLACE TEMP TABLE {quote.identifier(name)} AS {query}")
+
+    def run(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run DuckDB's statement *sql*, which may call models, and return its rows."""
+        self._session.execute(sql, None, Scope())
+        return self._con.fetchall() if self._con.description else []
 
     def interrupt(self) -> None:
         """Stop the running statement, from another thread; what it computed is kept.
@@ -245,11 +263,8 @@ class Connection:
         return attribute
 
     def _execute(self, query: str, parameters: Any, scope: Scope) -> None:
-        pieces = list(script.split(query))
-        if len(pieces) == 1 and not pieces[0].is_ours:
-            self._session.execute(pieces[0].text, parameters, scope)
-            return
-        if not any(self._needs_us(piece) for piece in pieces):
+        pieces = list(self._dialect.pieces(query))
+        if len(pieces) != 1 and not any(self._is_readable_by_us(piece) for piece in pieces):
             self._session.clear()
             self._session.sync()
             arguments = (query,) if parameters is None else (query, parameters)
@@ -257,14 +272,19 @@ class Connection:
             return
         for index, piece in enumerate(pieces):
             given = parameters if index == len(pieces) - 1 else None
-            if piece.is_ours:
-                self._session.clear()
-                self._show(parse(piece.text).run(self))
-            else:
-                self._session.execute(piece.text, given, scope)
+            rows = self._dialect.run(piece, given, scope)
+            if rows is not None:
+                self._show(rows)
+
+    def _is_readable_by_us(self, piece: script.Piece) -> bool:
+        return self._needs_us(piece) or spark.is_likely(piece.text)
 
     def _needs_us(self, piece: script.Piece) -> bool:
-        return piece.is_ours or self._session.calls_models(piece.text) or _ends_shadows(piece.text)
+        return (
+            self._dialect.concerns(piece)
+            or self._session.calls_models(piece.text)
+            or _ends_shadows(piece.text)
+        )
 
     def _show(self, rows: Rows) -> None:
         """Make *rows* the pending result."""

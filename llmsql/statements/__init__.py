@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from llmsql.errors import StatementError
 from llmsql.statements.base import Rows, Statement
@@ -31,8 +33,11 @@ def classes() -> tuple[type[Statement], ...]:
     return tuple(sorted(set(found), key=lambda cls: cls.syntax.replace("<", "~")))
 
 
-def parse(text: str) -> Statement:
-    """Return the statement *text* is; raises StatementError saying where it stops being one."""
+def parse(text: str, expand: Callable[[str], str] = str) -> Statement:
+    """Return the statement *text* is; raises StatementError saying where it stops being one.
+
+    *expand* is given every value of it, as `${name}` may stand there.
+    """
     given = grammar.tokens(text)
     best: grammar.Mismatch | None = None
     expected: list[str] = []
@@ -45,9 +50,18 @@ def parse(text: str) -> Statement:
             if mismatch.index == best.index and mismatch.expected not in expected:
                 expected.append(mismatch.expected)
             continue
-        return cls.make(values)
+        return cls.make(_expanded(values, expand) if cls.expands else values)
     assert best is not None, "some statement exists"
     raise StatementError(_message(text, given, best.index, expected))
+
+
+def _expanded(values: Any, expand: Callable[[str], str]) -> Any:
+    """*values* with *expand* done to every text; keys stay as they are."""
+    if isinstance(values, dict):
+        return {key: _expanded(value, expand) for key, value in values.items()}
+    if isinstance(values, tuple):
+        return tuple(map(expand, values))
+    return expand(values)
 
 
 def _message(text: str, given: list[grammar.Token], index: int, expected: list[str]) -> str:

@@ -39,6 +39,11 @@ class Statement(ABC):
     """A statement of llmsql. A subclass is a frozen dataclass whose fields are the placeholders."""
 
     syntax: ClassVar[str]
+    expands: ClassVar[bool] = True
+    """Whether `${name}` in its values is replaced before it is made."""
+
+    is_byzer: ClassVar[bool] = False
+    """Whether only Byzer's scripts have it: what follows is then read as theirs."""
 
     @classmethod
     @cache

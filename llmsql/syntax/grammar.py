@@ -2,7 +2,7 @@
 
 A pattern is words, `<placeholders>` and `[optional parts]`: "!llm model remove <name>". A
 placeholder takes one word or one quoted value; `<pairs>` takes `key = 'value' [AND key = 'value']
-…`.
+…`, where WHERE may be left out; `<columns>` takes words with commas between them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,17 @@ from typing import Any
 
 from llmsql.errors import StatementError
 
-ALIASES = {"!byzerllm": "!llm"}
+ALIASES = {
+    "!byzerllm": "!llm",
+    "options": "where",
+    "train": "run",
+    "predict": "run",
+    "into": "as",
+}
+"""Words that mean another one, wherever that stands in a pattern."""
+
 PAIRS = "pairs"
+COLUMNS = "columns"
 
 _TOKEN = re.compile(
     r"""
@@ -25,7 +34,7 @@ _TOKEN = re.compile(
     | (?P<string>'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*")
     | (?P<back>`[^`]*`)
     | (?P<command>!\w+)
-    | (?P<word>(?:[\w./~<>]|-(?!-))*(?:[\w/~<>]|-(?!-)))
+    | (?P<word>(?:\$\{[^{}]*\}|[\w./~<>]|-(?!-))*(?:\$\{[^{}]*\}|[\w/~<>]|-(?!-)))
     | (?P<unclosed>['"`])
     | (?P<symbol>.)
     """,
@@ -51,6 +60,9 @@ class Part:
     kind: str
     text: str = ""
     parts: tuple[Part, ...] = ()
+
+
+_WHERE = Part("literal", "WHERE")
 
 
 class Mismatch(Exception):
@@ -125,19 +137,31 @@ def _match(
 ) -> int:
     for part in parts:
         if part.kind == "optional":
-            first = part.parts[0]
-            if index < len(given) and _fits(first, given[index]):
+            if index < len(given) and _begins(part.parts[0], given, index):
                 index = _match(part.parts, given, index, values)
+            continue
+        if part == _WHERE and _is_pair(given, index):
             continue
         if index >= len(given) or not _fits(part, given[index]):
             raise Mismatch(index, _expected(part))
         if part.text == PAIRS and part.kind == "placeholder":
             values[PAIRS], index = _pairs(given, index)
             continue
+        if part.text == COLUMNS and part.kind == "placeholder":
+            values[COLUMNS], index = _listed(given, index)
+            continue
         if part.kind != "literal":
             values[part.text] = given[index].value
         index += 1
     return index
+
+
+def _begins(first: Part, given: Sequence[Token], index: int) -> bool:
+    return _fits(first, given[index]) or (first == _WHERE and _is_pair(given, index))
+
+
+def _is_pair(given: Sequence[Token], index: int) -> bool:
+    return index + 1 < len(given) and given[index + 1].text == "="
 
 
 def _fits(part: Part, token: Token) -> bool:
@@ -147,6 +171,16 @@ def _fits(part: Part, token: Token) -> bool:
     if part.kind == "back":
         return token.kind in ("back", "string")
     return token.kind in ("word", "string", "block", "back")
+
+
+def _listed(given: Sequence[Token], index: int) -> tuple[tuple[str, ...], int]:
+    """Read words with commas between them from *index* on."""
+    found = [given[index].value]
+    index += 1
+    while index + 1 < len(given) and given[index].text == ",":
+        found.append(given[index + 1].value)
+        index += 2
+    return tuple(name.strip() for item in found for name in item.split(",")), index
 
 
 def _pairs(given: Sequence[Token], index: int) -> tuple[dict[str, str], int]:
@@ -188,11 +222,15 @@ def _shown(part: Part, values: Mapping[str, Any]) -> str:
     if part.kind == "optional":
         held = [p.text for p in part.parts if p.kind != "literal"]
         return (
-            show(part.parts, values) if all(values.get(name) is not None for name in held) else ""
+            show(part.parts, values)
+            if all(values.get(name) not in (None, {}, ()) for name in held)
+            else ""
         )
     value = values[part.text]
     if part.kind == "back":
         return f"`{value}`"
+    if part.text == COLUMNS:
+        return ", ".join(value)
     if part.text == PAIRS:
         return " AND ".join(f"{_key(key)} = {quote(text)}" for key, text in value.items())
     return value if re.fullmatch(r"[^\W\d]\w*", value) else quote(value)

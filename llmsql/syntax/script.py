@@ -10,9 +10,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-OUR_WORDS = frozenset({"RUN"})  # no statement of DuckDB starts with one of these
+from llmsql.syntax import tree
+
+OUR_WORDS = frozenset({"RUN", "TRAIN", "PREDICT", "SAVE"})  # no statement of DuckDB starts so
 
 _WORD = re.compile(r"\w+")
+_LOAD = re.compile(r"load\s+\w+\s*\.\s*[`'\"]", re.IGNORECASE)  # DuckDB's names an extension
+_SET = re.compile(
+    r"""set\s+(?P<name>[\w.]+)\s*=\s*(?=['"`])(?P<where>('(?:[^']|'')*'|"[^"]*")\s*where\b)?""",
+    re.IGNORECASE,
+)
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 _SPACE_OR_COMMENT = re.compile(r"\s+|--[^\n]*")
 _DUCKDB_TOKEN = re.compile(
@@ -72,6 +79,45 @@ def is_complete(text: str) -> bool:
     return all(piece.is_closed for piece in split(text))
 
 
+def uncommented(text: str) -> str:
+    """*text* from its first character that is neither blank nor in a comment."""
+    return text[_skip_blank(text, 0) :]
+
+
+def stretches(sql: str) -> Iterator[tuple[str, str]]:
+    """Yield DuckDB's *sql* in stretches, each with what it is.
+
+    That is "code", "comment", or the mark that opens a quoted text: "'", "e'", '"', "$tag$".
+    """
+    position = start = 0
+    while position < len(sql):
+        mark, end = _stretch(sql, position)
+        if mark != "code":
+            if start < position:
+                yield "code", sql[start:position]
+            yield mark, sql[position:end]
+            start = end
+        position = end
+    if start < len(sql):
+        yield "code", sql[start:]
+
+
+def _stretch(sql: str, position: int) -> tuple[str, int]:
+    if sql.startswith("--", position):
+        end = sql.find("\n", position)
+        return "comment", len(sql) if end < 0 else end
+    if sql.startswith("/*", position):
+        return "comment", _comment_end(sql, position)
+    match = _DUCKDB_TOKEN.match(sql, position)
+    assert match, "the last alternative matches anything"
+    if match.lastgroup == "dollar":
+        closing = sql.find(match[0], match.end())
+        return match[0], len(sql) if closing < 0 else closing + len(match[0])
+    if match.lastgroup in ("quoted", "escaped"):
+        return match[0][: 2 if match.lastgroup == "escaped" else 1].lower(), match.end()
+    return "code", match.end()
+
+
 def _skip_blank(text: str, position: int) -> int:
     """The position of the first character that is neither blank nor in a comment."""
     while position < len(text):
@@ -97,8 +143,11 @@ def _comment_end(text: str, start: int) -> int:
 def _is_ours(text: str, first: int) -> bool:
     if text[first] == "!":
         return True
+    if setting := _SET.match(text, first):
+        is_setting = setting["name"].lower() in tree.settings()
+        return not is_setting or setting["where"] is not None
     word = _WORD.match(text, first)
-    return word is not None and word[0].upper() in OUR_WORDS
+    return bool(word and word[0].upper() in OUR_WORDS) or _LOAD.match(text, first) is not None
 
 
 def _end(text: str, position: int, is_ours: bool) -> tuple[int, int]:

@@ -84,6 +84,14 @@ def reserved() -> frozenset[str]:
         return frozenset(word for (word,) in rows.fetchall())
 
 
+@cache
+def settings() -> frozenset[str]:
+    """The names of DuckDB's settings, those of extensions that are not loaded left out."""
+    with _lock:
+        rows = _parser().execute("SELECT lower(name) FROM duckdb_settings()").fetchall()
+        return frozenset(name for (name,) in rows)
+
+
 def _names(condition: str) -> frozenset[str]:
     with _lock:
         rows = _parser().execute(

@@ -38,7 +38,7 @@
 -- error: line 1, column 6: expected backends, help, library, model or setup, found "modle"
 
 !nothing;
--- error: line 1, column 1: expected !llm or RUN, found "!nothing"
+-- error: line 1, column 1: expected !llm, !python, LOAD, RUN, SAVE or SET, found "!nothing"
 
 run command as LLM.`` where action="infer" and udfName="m";
 RUN command AS LLM.`` WHERE action = 'infer' AND udfName = 'm';
@@ -88,3 +88,36 @@ RUN command AS LLM WHERE saas.api_key=sk-SECRET;
 
 RUN command AS LLM WHERE saas.api_key='x' 'sk-SECRET';
 -- error: line 1, column 43: expected the end of the statement, found a quoted value
+
+load json.`/tmp/upload/dummy_data.jsonl` where
+inferSchema="true"
+as sft_data;
+LOAD json.`/tmp/upload/dummy_data.jsonl` WHERE inferSchema = 'true' AS sft_data;
+
+load text.`/a/*` options wholetext='true' as t;
+LOAD text.`/a/*` WHERE wholetext = 'true' AS t;
+
+load parquet.`/a` as t;
+LOAD parquet.`/a` AS t;
+
+load parquet.`/a`;
+-- error: line 1, column 18: expected AS, found the end of the statement
+
+run newTrainData as TableRepartition.`` where partitionNum="12" and partitionCols="file"
+as finalTrainData;
+RUN newTrainData AS TableRepartition.`` WHERE partitionNum = '12' AND partitionCols = 'file' AS finalTrainData;
+
+train t as TableRepartition partitionNum="2" into u;
+RUN t AS TableRepartition WHERE partitionNum = '2' AS u;
+
+save overwrite q1 as parquet.`/tmp/q1` partitionBy k, l;
+SAVE overwrite q1 AS parquet.`/tmp/q1` PARTITIONBY k, l;
+
+save q1 as csv.`/tmp/q1.csv` where header="true";
+SAVE q1 AS csv.`/tmp/q1.csv` WHERE header = 'true';
+
+set greeting='''say "it's"; and more''' where scope="session";
+SET greeting = 'say "it\'s"; and more' WHERE scope = 'session';
+
+set greeting='''never ends;
+-- error: line 1, column 14: the quote ''' is not closed

@@ -1,0 +1,94 @@
+"""`SET name = '''…'''`: variables for `${name}`. Spec D03, D04.
+
+What DuckDB knows as a setting stays DuckDB's.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import duckdb
+
+from llmsql.errors import OptionError, StatementError, suggestion
+from llmsql.statements.base import Rows, Statement
+from llmsql.syntax import quote
+
+if TYPE_CHECKING:
+    from llmsql.connection import Connection
+
+TYPES = ("literal", "sql", "shell", "conf", "defaultParam")
+KEYS = ("type", "scope", "mode", "visibility")
+ALLOW_SHELL = "LLMSQL_ALLOW_SHELL"
+
+
+@dataclass(frozen=True)
+class Set(Statement):
+    """Define a variable: a text, or with type = 'sql' the first cell of a query."""
+
+    syntax: ClassVar[str] = "SET <name> = <value> [WHERE <pairs>]"
+    is_byzer: ClassVar[bool] = True
+    expands: ClassVar[bool] = False  # a value may refer to what is defined later
+    name: str
+    value: str
+    pairs: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, connection: Connection) -> Rows:
+        """Define the variable, for this connection; returns its name."""
+        kind = self._type()
+        if kind == "conf" or (not self.pairs and self._is_setting(connection)):
+            self._configure(connection)
+        elif kind != "defaultParam" or self.name not in connection.variables:
+            connection.variables.define(self.name, self._defined(kind, connection))
+        return Rows(("variable text",), [(self.name,)])
+
+    def _type(self) -> str:
+        given = {key.lower(): value for key, value in self.pairs.items()}
+        for key in given:
+            if key not in KEYS:
+                raise OptionError(
+                    f'SET has no key "{key}"{suggestion(key, KEYS)}\n  keys: {", ".join(KEYS)}'
+                )
+        kind = given.get("type", "literal")
+        by_folded = {name.lower(): name for name in TYPES}
+        if kind.lower() not in by_folded:
+            raise OptionError(
+                f'SET has no type "{kind}"{suggestion(kind, TYPES)}\n  types: {", ".join(TYPES)}'
+            )
+        return by_folded[kind.lower()]
+
+    def _is_setting(self, connection: Connection) -> bool:
+        """True when DuckDB takes it: extensions that are not loaded yet have settings too."""
+        try:
+            connection.run(f"SET {self.name} = {quote.literal(self.value)}")
+        except duckdb.Error:
+            return False
+        return True
+
+    def _configure(self, connection: Connection) -> None:
+        value = connection.variables.expand(self.value)
+        connection.run(f"SET {self.name} = {quote.literal(value)}")
+
+    def _defined(self, kind: str, connection: Connection) -> str:
+        if kind == "sql":
+            rows = connection.run(connection.variables.expand(self.value))
+            return "" if not rows or rows[0][0] is None else str(rows[0][0])
+        if kind == "shell":
+            return _shell(connection.variables.expand(self.value))
+        return self.value
+
+
+def _shell(command: str) -> str:
+    """What *command* prints; refused unless whoever runs the process allowed it."""
+    if os.environ.get(ALLOW_SHELL, "").lower() not in ("1", "true"):
+        raise StatementError(
+            "type = 'shell' would run a program on this machine, which is not allowed here\n"
+            f"  {ALLOW_SHELL}=true in the environment allows it"
+        )
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StatementError(f"the command ended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout.strip()

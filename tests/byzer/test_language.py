@@ -1,0 +1,515 @@
+"""The language of Byzer's scripts: spec D01 to D12."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import llmsql
+from llmsql.errors import CatalogError, LlmsqlError, OptionError, StatementError
+from llmsql.syntax import spark
+
+
+@pytest.fixture
+def con() -> Iterator[llmsql.Connection]:
+    with llmsql.connect() as made:
+        yield made
+
+
+@pytest.fixture
+def chat(con: llmsql.Connection) -> llmsql.Connection:
+    con.execute("RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat'")
+    return con
+
+
+def rows(con: llmsql.Connection, script: str) -> list[tuple[object, ...]]:
+    return con.execute(script).fetchall()
+
+
+def test_D01_keywords_in_any_case_and_a_leading_and(con: llmsql.Connection) -> None:
+    """Lower case, a leading AND, comments between clauses, both quotes: it deploys."""
+    [row] = rows(
+        con,
+        'run command as LLM.`` where\nand pretrainedModelType="debug"\n-- 指定模型\n'
+        "and udfName='chat'\nand `modelTable`=\"command\";",
+    )
+    assert row[0] == "chat"
+
+
+def test_D01_where_may_be_options_or_nothing(con: llmsql.Connection) -> None:
+    """WHERE has a synonym, and may be left out."""
+    rows(con, 'run command as LLM options pretrainedModelType="debug" and udfName="a"')
+    rows(con, 'run command as LLM.`` pretrainedModelType="debug" and udfName="b"')
+    assert rows(con, "!llm model exists b") == [(True,)]
+
+
+def test_D01_a_bare_value_is_an_error(con: llmsql.Connection) -> None:
+    """A value has quotes."""
+    with pytest.raises(StatementError, match="a value without quotes"):
+        con.execute("run command as LLM where udfName=chat")
+
+
+def test_D02_a_setting_by_the_old_command(con: llmsql.Connection) -> None:
+    """`!byzerllm` is `!llm`."""
+    assert ("num_gpus", "4") in rows(con, '!byzerllm setup "num_gpus=4";')
+
+
+def test_D02_a_macro_takes_words(con: llmsql.Connection, tmp_path: Path) -> None:
+    """The document's own macro persists a table and reads it back."""
+    found = rows(
+        con,
+        f"set persist_table='''save overwrite {{0}} as parquet.`{tmp_path}/{{0}}`; "
+        f"load parquet.`{tmp_path}/{{0}}` as {{0}}''' where scope=\"session\";\n"
+        "create table q1 as select 42 as a;\n!persist_table q1;\nselect * from temp.q1",
+    )
+    assert found == [(42,)]
+
+
+def test_D02_a_macro_takes_all_words_at_once(con: llmsql.Connection) -> None:
+    """`{:all}` is the JSON list of the words."""
+    found = rows(con, "set show='''select '{:all}' as a''';\n!show x \"y z\";")
+    assert found == [('["x", "y z"]',)]
+
+
+def test_D02_a_macro_that_calls_itself(con: llmsql.Connection) -> None:
+    """It is stopped, by name."""
+    with pytest.raises(StatementError, match='the command "!loop" calls itself'):
+        con.execute("set loop='''!loop {0}'''; !loop a")
+
+
+def test_D02_an_unknown_command(con: llmsql.Connection) -> None:
+    """The nearest is suggested."""
+    with pytest.raises(StatementError, match='there is no command "!lm"; did you mean "!llm"'):
+        con.execute("!lm model list")
+
+
+def test_D03_a_block_goes_into_a_value(con: llmsql.Connection) -> None:
+    """`'''${x}'''` takes a value of many lines with quotes of its own."""
+    con.execute("set cfg='''{\n \"a\": 'b;c'\n}''';")
+    con.execute("set name='''chat'''")
+    con.execute("run command as LLM where pretrainedModelType='debug' and udfName='''${name}'''")
+    assert con.variables.expand("${cfg}") == "{\n \"a\": 'b;c'\n}"
+    assert rows(con, "!llm model exists chat") == [(True,)]
+
+
+def test_D03_a_variable_may_come_later(con: llmsql.Connection) -> None:
+    """A value refers to what is defined after it."""
+    assert rows(con, "set a='''${b}!'''; set b='''hello'''; select '${a}'") == [("hello!",)]
+
+
+def test_D03_a_variable_that_contains_itself(con: llmsql.Connection) -> None:
+    """It is an error where it is used."""
+    with pytest.raises(StatementError, match='the variable "a" contains itself'):
+        con.execute("set a='''x ${b}'''; set b='''${a}'''; select '${a}'")
+
+
+def test_D03_type_sql_takes_the_first_cell(con: llmsql.Connection) -> None:
+    """A query's first cell, or an empty text where it has no row."""
+    con.execute("set n='''select 40 + 2, 1''' where type=\"sql\"")
+    con.execute("set none='''select 1 where false''' where type=\"sql\"")
+    assert rows(con, "select ${n}, '${none}'") == [(42, "")]
+
+
+def test_D03_type_default_keeps_what_is_set(con: llmsql.Connection) -> None:
+    """defaultParam defines only what is not defined."""
+    con.execute("set a='one'; set a='two' where type='defaultParam'")
+    con.execute("set b='three' where type='defaultParam'")
+    assert rows(con, "select '${a}', '${b}'") == [("one", "three")]
+
+
+def test_D03_type_conf_sets_duckdb(con: llmsql.Connection) -> None:
+    """conf is the engine's setting."""
+    con.execute("set default_null_order='nulls_first' where type='conf'")
+    assert rows(con, "select current_setting('default_null_order')") == [("NULLS_FIRST",)]
+
+
+def test_D03_type_shell_is_refused(con: llmsql.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script cannot run programs, unless the process was started so."""
+    with pytest.raises(StatementError, match="not allowed here"):
+        con.execute("set a='''echo hi''' where type='shell'")
+    monkeypatch.setenv("LLMSQL_ALLOW_SHELL", "true")
+    assert rows(con, "set a='''echo hi''' where type='shell'; select '${a}'") == [("hi",)]
+
+
+def test_D03_what_duckdb_knows_is_duckdbs(con: llmsql.Connection) -> None:
+    """`SET threads='1'` configures DuckDB, as it always did."""
+    con.execute("SET threads='1'")
+    assert rows(con, "select current_setting('threads')") == [(1,)]
+    assert "threads" not in con.variables
+
+
+def test_D03_wrong_key_and_type(con: llmsql.Connection) -> None:
+    """Each names what there is."""
+    with pytest.raises(OptionError, match='no key "tpye"; did you mean "type"'):
+        con.execute("set a='b' where tpye='sql'")
+    with pytest.raises(OptionError, match='no type "sqll"; did you mean "sql"'):
+        con.execute("set a='b' where type='sqll'")
+
+
+def test_D04_everywhere_in_ours(con: llmsql.Connection, tmp_path: Path) -> None:
+    """Values, paths and table names take variables."""
+    (tmp_path / "a.csv").write_text("1,x\n")
+    con.execute(f"set dir='{tmp_path}'; set t='data'; load csv.`${{dir}}/a.csv` as ${{t}};")
+    assert rows(con, "select * from ${t}") == [("1", "x")]
+
+
+def test_D04_undefined_is_an_error_in_ours(con: llmsql.Connection) -> None:
+    """The message has the nearest name and those that are defined."""
+    with pytest.raises(StatementError, match='no variable "pth"; did you mean "path"'):
+        con.execute("set path='x'; load csv.`${pth}` as t")
+
+
+def test_D04_undefined_is_left_alone_in_duckdbs(con: llmsql.Connection) -> None:
+    """DuckDB's text keeps what nobody defined."""
+    assert rows(con, "set a='b'; select '${nobody} ${a}'") == [("${nobody} b",)]
+
+
+@pytest.mark.parametrize(
+    ("value", "sql"),
+    [
+        ("it's", "select '${x}'"),
+        ("it's", "select E'${x}'"),
+        ("back\\\\slash", "select E'${x}'"),
+        ('say "it"', 'select "${x}" from (select 1 as "say ""it""")'),
+        ("a'; drop table kept; --", "select '${x}'"),
+    ],
+)
+def test_D04_a_value_cannot_break_out(con: llmsql.Connection, value: str, sql: str) -> None:
+    """Quotes of a value are doubled inside a quoted text."""
+    con.execute("create table kept as select 1")
+    con.variables.define("x", value.replace("\\\\", "\\"))
+    found = rows(con, sql)
+    assert found in ([(value.replace("\\\\", "\\"),)], [(1,)])
+    assert rows(con, "from kept") == [(1,)]
+
+
+def test_D04_a_value_is_one_statement(con: llmsql.Connection) -> None:
+    """Outside quotes a value is SQL, but never a second statement."""
+    con.execute("create table kept as select 1; set x='''1; drop table kept'''")
+    with pytest.raises(StatementError, match='the value of "x" holds a semicolon'):
+        con.execute("select ${x}")
+    assert rows(con, "from kept") == [(1,)]
+
+
+def test_D04_comments_stay(con: llmsql.Connection) -> None:
+    """A variable in a comment is no variable."""
+    assert rows(con, "set a='''1 */ +'''; select 1 /* ${a} */") == [(1,)]
+
+
+def test_D04_predefined_dates(con: llmsql.Connection) -> None:
+    """today and its like are days."""
+    con.execute("set a='x'")
+    today = datetime.date.today()
+    found = rows(con, "select '${today}', '${yesterday}', '${tomorrow}'")
+    days = [(today + datetime.timedelta(days=n)).isoformat() for n in (0, -1, 1)]
+    assert found == [tuple(days)]
+
+
+def test_D04_the_environment(con: llmsql.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`${env:NAME}` keeps a key out of a script."""
+    monkeypatch.setenv("MODEL_NAME", "chat")
+    con.execute(
+        "run command as LLM where pretrainedModelType='debug' and udfName='${env:MODEL_NAME}'"
+    )
+    assert rows(con, "!llm model exists chat") == [(True,)]
+    with pytest.raises(StatementError, match='no environment variable "NO_SUCH_THING"'):
+        con.execute("load csv.`${env:NO_SUCH_THING}` as t")
+
+
+def test_D06_json(con: llmsql.Connection, tmp_path: Path) -> None:
+    """The document's load of JSON lines."""
+    (tmp_path / "d.jsonl").write_text('{"a": 1, "b": "x"}\n{"a": 2, "b": "y"}\n')
+    con.execute(f'load json.`{tmp_path}/d.jsonl` where\ninferSchema="true"\nas sft_data;')
+    assert rows(con, "select a, b from sft_data order by a") == [(1, "x"), (2, "y")]
+
+
+def test_D07_whole_texts(con: llmsql.Connection, tmp_path: Path) -> None:
+    """One row a file, columns file and value; then the document's SELECT names a table."""
+    (tmp_path / "a").write_text("one\ntwo\n")
+    (tmp_path / "b").write_text("three")
+    con.execute(f'load text.`file://{tmp_path}/*`\nwhere wholetext="true" as trainData;')
+    assert [c[0] for c in con.execute("from trainData").description] == ["file", "value"]
+    con.execute("select value as text,file from trainData  as newTrainData;")
+    found = rows(con, "select text from newTrainData order by file")
+    assert found == [("one\ntwo\n",), ("three",)]
+
+
+def test_D07_lines(con: llmsql.Connection, tmp_path: Path) -> None:
+    """One row a line, whatever ends it; several paths have commas between them."""
+    (tmp_path / "a").write_bytes(b"one\r\ntwo\r\n")
+    (tmp_path / "b").write_bytes(b"\nthree")
+    con.execute(f"load text.`{tmp_path}/a,{tmp_path}/b` as t")
+    assert rows(con, "select value from t") == [("one",), ("two",), ("",), ("three",)]
+
+
+def test_D07_a_text_that_is_not_utf8(con: llmsql.Connection, tmp_path: Path) -> None:
+    """The message has the path."""
+    (tmp_path / "latin").write_bytes(b"caf\xe9\n")
+    with pytest.raises(CatalogError, match="latin"):
+        con.execute(f"load text.`{tmp_path}/latin` as t")
+
+
+def test_D08_csv_is_text_without_header(con: llmsql.Connection, tmp_path: Path) -> None:
+    """Spark's defaults: no header, columns _c0, _c1, all texts."""
+    (tmp_path / "a.csv").write_text("1,x\n2,y\n")
+    assert rows(con, f"load csv.`{tmp_path}/a.csv` as t; select _c0, _c1 from t") == [
+        ("1", "x"),
+        ("2", "y"),
+    ]
+
+
+def test_D08_csv_with_header_and_types(con: llmsql.Connection, tmp_path: Path) -> None:
+    """Spark's option names are DuckDB's in the end."""
+    (tmp_path / "a.csv").write_text("a;b\n1;x\n")
+    options = "header='true' and inferSchema='true' and delimiter=';'"
+    assert rows(con, f"load csv.`{tmp_path}/a.csv` where {options} as t; from t") == [(1, "x")]
+
+
+def test_D08_json_from_a_variable(con: llmsql.Connection) -> None:
+    """jsonStr reads the lines of a variable."""
+    con.execute("set data='''{\"a\": 1}\n{\"a\": 5}'''; load jsonStr.`data` as t")
+    assert rows(con, "select sum(a)::INT from t") == [(6,)]
+
+
+def test_D08_binary_files(con: llmsql.Connection, tmp_path: Path) -> None:
+    """A file's bytes, for base64()."""
+    (tmp_path / "a.bin").write_bytes(b"\x00\xff")
+    con.execute(f"load binaryFile.`{tmp_path}/a.bin` as t")
+    assert rows(con, "select base64(content), length from t") == [("AP8=", 2)]
+
+
+def test_D08_a_missing_path(con: llmsql.Connection) -> None:
+    """It is named, and an earlier table of that name stays."""
+    con.execute("create temp table t as select 1 as a")
+    with pytest.raises(CatalogError, match='there is no file "/no/such/file"'):
+        con.execute("load parquet.`/no/such/file` as t")
+    assert rows(con, "from t") == [(1,)]
+
+
+def test_D08_a_broken_file_leaves_the_table(con: llmsql.Connection, tmp_path: Path) -> None:
+    """What cannot be read changes nothing."""
+    (tmp_path / "a.parquet").write_text("no parquet at all")
+    con.execute("create temp table t as select 1 as a")
+    with pytest.raises(CatalogError, match="load of .* failed"):
+        con.execute(f"load parquet.`{tmp_path}/a.parquet` as t")
+    assert rows(con, "from t") == [(1,)]
+
+
+def test_D08_unknown_format_and_option(con: llmsql.Connection, tmp_path: Path) -> None:
+    """Each names what there is."""
+    (tmp_path / "a.csv").write_text("1\n")
+    with pytest.raises(StatementError, match='no format "cvs" to load; did you mean "csv"'):
+        con.execute("load cvs.`a` as t")
+    with pytest.raises(OptionError, match='no option "heder"; did you mean "header"'):
+        con.execute(f"load csv.`{tmp_path}/a.csv` where heder='true' as t")
+
+
+@pytest.mark.parametrize("format", ["parquet", "json", "csv"])
+def test_D08_save_and_load(con: llmsql.Connection, tmp_path: Path, format: str) -> None:
+    """A folder of parts goes out and comes back; append adds to it, overwrite replaces it."""
+    con.execute("create table t as select 'x' as _c0")
+    path = tmp_path / "out"
+    con.execute(f"save t as {format}.`{path}`")
+    con.execute(f"save append t as {format}.`{path}`")
+    assert rows(con, f"load {format}.`{path}` as u; from u") == [("x",), ("x",)]
+    con.execute(f"save overwrite t as {format}.`{path}`")
+    assert rows(con, f"load {format}.`{path}` as u; from u") == [("x",)]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_D08_save_by_partition(con: llmsql.Connection, tmp_path: Path) -> None:
+    """partitionBy makes folders, which come back as a column."""
+    con.execute("create table t as select i, i % 2 as k from range(4) r(i)")
+    con.execute(f"save overwrite t as parquet.`{tmp_path}/p` partitionBy k")
+    assert {p.name for p in (tmp_path / "p").iterdir()} == {"k=0", "k=1"}
+    found = rows(
+        con, f"load parquet.`{tmp_path}/p` as u; select k, sum(i)::INT from u group by k order by k"
+    )
+    assert found == [(0, 2), (1, 4)]
+
+
+def test_D08_save_modes_refuse(con: llmsql.Connection, tmp_path: Path) -> None:
+    """errorIfExists is the default, ignore writes nothing, an unknown one is named."""
+    con.execute("create table t as select 1 as a")
+    con.execute(f"save t as csv.`{tmp_path}/a.csv`")
+    with pytest.raises(CatalogError, match="exists"):
+        con.execute(f"save t as csv.`{tmp_path}/a.csv`")
+    assert rows(con, f"save ignore t as csv.`{tmp_path}/a.csv`")[0][1] == 0
+    with pytest.raises(StatementError, match='no mode "overwrit"; did you mean "overwrite"'):
+        con.execute(f"save overwrit t as csv.`{tmp_path}/a.csv`")
+
+
+def test_D08_a_failed_save_leaves_the_files(con: llmsql.Connection, tmp_path: Path) -> None:
+    """Overwriting with a table that is not there keeps what was written."""
+    con.execute(f"create table t as select 1 as a; save t as csv.`{tmp_path}/a.csv`")
+    with pytest.raises(duckdb.Error):
+        con.execute(f"save overwrite nothing as csv.`{tmp_path}/a.csv`")
+    assert (tmp_path / "a.csv").read_text() == "1\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_D09_a_select_makes_a_table(chat: llmsql.Connection) -> None:
+    """`as q as q1` keeps the answers: reading them again asks nothing."""
+    assert rows(chat, "select chat('a' || i) as q from range(2) r(i) as q1;") == [("a0",), ("a1",)]
+    model = chat.engine.deployments.get("chat").model
+    model.generate = None
+    assert rows(chat, "select q from q1 order by q") == [("a0",), ("a1",)]
+
+
+def test_D09_spark_words_are_read(con: llmsql.Connection) -> None:
+    """Double-quoted texts, map, array, explode and from_json mean what they mean there."""
+    found = rows(
+        con,
+        'select map("a", 1, "b", "x") as m, explode(array(1, 2)) as e,'
+        " from_json('[1.5, 2]', 'array<double>') as d as t;",
+    )
+    assert found == [({"a": "1", "b": "x"}, 1, [1.5, 2.0]), ({"a": "1", "b": "x"}, 2, [1.5, 2.0])]
+
+
+def test_D09_duckdbs_reading_wins(con: llmsql.Connection) -> None:
+    """What DuckDB can bind is DuckDB's: a quoted name stays a name."""
+    assert rows(con, 'select "a" as b from (select 1 as "a") as b2 as t') == [(1,)]
+
+
+def test_D09_a_misspelt_name_is_no_text(con: llmsql.Connection) -> None:
+    """Without anything of Spark's a quoted name that is not there is an error."""
+    with pytest.raises(duckdb.BinderException, match='"nmae" not found'):
+        con.execute('select "nmae" from (select 1 as "name")')
+
+
+def test_D09_a_table_alias_is_duckdbs_before_any_byzer(con: llmsql.Connection) -> None:
+    """`FROM a AS t` makes no table in a script that has nothing of Byzer's."""
+    con.execute("create table a as select 1 as x; select x from a as t")
+    with pytest.raises(duckdb.CatalogException):
+        con.execute("from temp.t")
+    con.execute("set v='x'; select x from a as t")
+    assert rows(con, "from temp.t") == [(1,)]
+
+
+def test_D09_an_alias_that_is_used_is_an_alias(con: llmsql.Connection) -> None:
+    """Where a column says `t.`, t is the table's alias."""
+    con.execute("set v='x'; create table a as select 1 as x; select t.x from a as t")
+    with pytest.raises(duckdb.CatalogException):
+        con.execute("from temp.t")
+
+
+def test_D09_duckdbs_error_for_duckdbs_text(con: llmsql.Connection) -> None:
+    """A SELECT that nobody can read keeps DuckDB's message about it."""
+    with pytest.raises(duckdb.ParserException, match='at or near "from"'):
+        con.execute("select from from as t")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("select `a b` from t", 'SELECT "a b" FROM t'),
+        ("select collect_list(x) from t", "SELECT ARRAY_AGG(x) FILTER(WHERE x IS NOT NULL) FROM t"),
+        ("select map('a', x, 'b', 1) from t",
+         "SELECT MAP(['a', 'b'], [CAST(x AS TEXT), CAST(1 AS TEXT)]) FROM t"),
+        ("select map('a', 1, 'b', 2)", "SELECT MAP(['a', 'b'], [1, 2])"),
+        ("select array(1, 'a')", "SELECT [CAST(1 AS TEXT), 'a']"),
+        ("select from_json(x, 'a INT, b STRING') from t",
+         "SELECT CAST(CAST(x AS JSON) AS STRUCT(a INT, b TEXT)) FROM t"),
+        ("select chat(array(to_json(map('instruction', x)))) as q from t",
+         "SELECT chat([CAST(TO_JSON(MAP(['instruction'], [x])) AS TEXT)]) AS q FROM t"),
+        ("select e from t lateral view explode(l) v as e",
+         "SELECT e FROM t CROSS JOIN UNNEST(l) AS v(e)"),
+    ],
+)  # fmt: skip
+def test_D09_translation(theirs: str, ours: str) -> None:
+    """Spark's SQL in DuckDB's words."""
+    assert spark.translate(theirs) == ours
+
+
+def test_D10_partitions_by_hash(con: llmsql.Connection) -> None:
+    """Rows of one key share a partition, numbered below partitionNum."""
+    con.execute("create table t as select i % 5 as k from range(50) r(i)")
+    [row] = rows(
+        con, 'run t as TableRepartition.`` where partitionNum="3" and partitionCols="k" as u;'
+    )
+    assert row == ("u", 3)
+    [(keys, parts)] = rows(con, "select count(distinct (k, __part)), max(__part) from u")
+    assert keys == 5
+    assert parts < 3
+
+
+def test_D10_partitions_in_turn_and_in_ranges(con: llmsql.Connection) -> None:
+    """Without columns rows are dealt out; a range keeps order; no shuffle keeps neighbours."""
+    con.execute("create table t as select i from range(6) r(i)")
+
+    def parts(where: str) -> list[object]:
+        con.execute(f"run t as TableRepartition where {where} as u")
+        return [p for (p,) in rows(con, "select __part from u order by i")]
+
+    assert parts("partitionNum='3'") == [0, 1, 2, 0, 1, 2]
+    assert parts("partitionNum='3' and partitionType='range' and partitionCols='i'") == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+    ]
+    assert parts("partitionNum='3' and shuffle='false'") == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("partitionNum='x'", 'partitionNum takes a whole number from 1 on, and is not "x"'),
+        ("partitionNum='0'", 'partitionNum takes a whole number from 1 on, and is not "0"'),
+        ("partitionCols='i'", "partitionNum takes a whole number from 1 on, and is missing"),
+        ("partitionNum='2' and partitionType='range'", "needs partitionCols"),
+        ("partitionNum='2' and partitonCols='i'", 'did you mean "partitionCols"'),
+    ],
+)
+def test_D10_wrong_partitions(con: llmsql.Connection, where: str, message: str) -> None:
+    """Each says what is wrong."""
+    con.execute("create table t as select 1 as i")
+    with pytest.raises(OptionError, match=message):
+        con.execute(f"run t as TableRepartition where {where} as u")
+
+
+def test_D11_the_older_command_for_settings(con: llmsql.Connection) -> None:
+    """`!python conf` is `!llm setup`."""
+    assert ("num_gpus", "0.4") in rows(con, '!python conf "num_gpus=0.4";')
+
+
+def test_D12_a_chat_cell(chat: llmsql.Connection) -> None:
+    """Free text under a form is asked of the model, and the answer kept."""
+    cell = "--%chat\n--%model=chat\n--%output=q1\n\nSay 'it'; please\nnow"
+    assert rows(chat, cell) == [("Say 'it'; please\nnow",)]
+    assert len(rows(chat, "select llm_response_predict(q) from q1")) == 1
+
+
+def test_D12_a_chat_cell_goes_on(con: llmsql.Connection) -> None:
+    """With an input the conversation goes on, on the model that is named."""
+    con.execute("RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='other'")
+    con.execute("--%chat\n--%model=other\n--%output=q1\nfirst")
+    con.execute("--%chat\n--%model=other\n--%input=q1\n--%output=q2\nsecond")
+    [(history,)] = rows(con, "select json_array_length(q::JSON, 'history') from q2")
+    assert history == 4
+
+
+def test_D12_a_chat_cell_as_html(chat: llmsql.Connection) -> None:
+    """format=html escapes the answer."""
+    assert rows(chat, "--%chat\n--%format=html\na < b") == [("<pre>a &lt; b</pre>",)]
+
+
+def test_D12_what_a_chat_cell_lacks(chat: llmsql.Connection) -> None:
+    """An unknown field, and no text, are errors."""
+    with pytest.raises(StatementError, match='no field "modle"; did you mean "model"'):
+        chat.execute("--%chat\n--%modle=chat\nhi")
+    with pytest.raises(StatementError, match="needs text below its fields"):
+        chat.execute("--%chat\n--%model=chat\n")
+
+
+def test_a_script_that_stops_keeps_what_it_did(con: llmsql.Connection) -> None:
+    """Finished statements stay, the rest has not happened."""
+    with pytest.raises(LlmsqlError):
+        con.execute("create table a as select 1; load csv.`/nope` as b; create table c as select 1")
+    assert rows(con, "select table_name from duckdb_tables()") == [("a",)]
