@@ -34,14 +34,14 @@ check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m cogapp -P --check README.md udfs/README.md docs/statements.md
+	$(BIN)/python -m cogapp -P --check README.md udfs/README.md docs/statements.md docs/coming-from-byzer-llm.md
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 docs: $(VENV)/dev
-	$(BIN)/python -m cogapp -P -r README.md udfs/README.md docs/statements.md
+	$(BIN)/python -m cogapp -P -r README.md udfs/README.md docs/statements.md docs/coming-from-byzer-llm.md
 
 bench: $(VENV)/models
 	$(BIN)/python -m benchmarks

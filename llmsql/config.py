@@ -1,4 +1,4 @@
-"""Settings of a connection: the environment first, `!llm setup` on top. Spec C01 and C07.
+"""Settings of a connection: the environment first, `!llm setup` on top. Spec C01 to C07.
 
 One frozen value; a change makes another. Keys are those of Byzer-LLM, in both spellings.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from llmsql.errors import OptionError, suggestion
 from llmsql.types import coerce, type_name
@@ -28,10 +30,35 @@ WITHOUT_EFFECT = frozenset(
 )  # fmt: skip
 """Plumbing of Ray and Spark: accepted and kept, so that scripts run, and said to do nothing."""
 
+ABOUT = {
+    "num_gpus": "GPUs for each replica, a part of one too; 0 for a remote model",
+    "maxConcurrency": "replicas of a model",
+    "workerMaxConcurrency": "requests in flight for each replica",
+    "infer_backend": "the backend that is preferred where it can run the model",
+    "on_error": "what a row that failed becomes: null, or raise an error",
+    "udf_folder": "a folder of your own SQL functions",
+    "runIn": "driver or executor: training runs in the executor",
+}
+"""What the settings mean that mean something here."""
+
+RESOURCE = "resource."
+"""What begins the name of a resource of Ray's, as in `resource.master`: kept as well."""
+
+ELSEWHERE = frozenset(
+    {"rayAddress", "pythonExec", "dataMode", "runIn", "num_gpus", "standalone", "maxConcurrency",
+     "infer_backend", "masterMaxConcurrency", "workerMaxConcurrency", "owner", "schema"}
+)  # fmt: skip
+"""What `setup single` puts back in Byzer-LLM; here it puts back the others too, and says so."""
+
 
 @dataclass(frozen=True)
 class Settings:
-    """What a connection deploys and runs with."""
+    """
+    What a connection deploys and runs with, by Byzer-LLM's names.
+
+    A worker takes 16 requests at a time, where Byzer-LLM's takes one: a remote model asked one
+    thing at a time would make every statement as slow as all its answers together.
+    """
 
     num_gpus: float = 1
     num_cpus: int | None = None
@@ -42,7 +69,7 @@ class Settings:
     on_error: str | None = None
     udf_folder: str | None = None
     timeout: int = 10
-    load_balance: str = "lru"
+    load_balance: Literal["lru", "round_robin"] = "lru"
     rayAddress: str = "127.0.0.1:10001"
     pythonExec: str = "python"
     dataMode: str = "model"
@@ -50,6 +77,7 @@ class Settings:
     standalone: bool = False
     schema: str = "file"
     owner: str = ""
+    resources: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -68,6 +96,8 @@ class Settings:
         type.
         """
         field = self.field(key)
+        if field.startswith(RESOURCE):
+            return self._with_resource(field.removeprefix(RESOURCE), value)
         wanted = _TYPES[field]
         try:
             typed = coerce(value, wanted)
@@ -83,26 +113,36 @@ class Settings:
 
     def rows(self) -> list[tuple[str, str]]:
         """Every key with its value as text."""
-        return [(name, _shown(getattr(self, name))) for name in _TYPES]
+        own = [(name, _shown(getattr(self, name))) for name in _TYPES]
+        return own + [(RESOURCE + name, _shown(quantity)) for name, quantity in self.resources]
+
+    def _with_resource(self, name: str, value: str) -> Settings:
+        try:
+            quantity = float(value)
+        except ValueError:
+            raise OptionError(f'setting "{RESOURCE}{name}" takes a number, not "{value}"') from None
+        kept = {**dict(self.resources), name: quantity}
+        return dataclasses.replace(self, resources=tuple(kept.items()))
 
     @staticmethod
     def field(key: str) -> str:
         """The setting that *key* means, in any letter case and either spelling."""
+        if key.lower().startswith(RESOURCE) and key[len(RESOURCE) :]:
+            return RESOURCE + key[len(RESOURCE) :]
         by_folded = {name.lower(): name for name in _TYPES}
         folded = ALIASES.get(key.lower(), key.lower())
         if folded not in by_folded:
-            known = [*_TYPES, *ALIASES]
+            known = [*_TYPES, *ALIASES, f"{RESOURCE}<name>"]
             raise OptionError(
                 f'there is no setting "{key}"{suggestion(key, known)}\n'
-                f"  settings: {', '.join(_TYPES)}"
+                f"  settings: {', '.join(_TYPES)}, {RESOURCE}<name>"
             )
         return by_folded[folded]
 
 
 def _types() -> Mapping[str, object]:
-    import typing
-
-    return typing.get_type_hints(Settings)
+    hints = typing.get_type_hints(Settings)
+    return {name: hint for name, hint in hints.items() if name != "resources"}
 
 
 _TYPES = _types()

@@ -181,6 +181,11 @@ class Connection:
         if self._session.in_transaction():
             raise CatalogError(f"cannot {what} inside a transaction\n  COMMIT or ROLLBACK first")
 
+    def refuse_without_files(self, what: str) -> None:
+        """Raise CatalogError where DuckDB is told to leave the machine's files alone."""
+        if not self.run("SELECT current_setting('enable_external_access')")[0][0]:
+            raise CatalogError(f"cannot {what}: the setting enable_external_access is off")
+
     def has_macro(self, name: str) -> bool:
         """True when the database has a macro of that name which is not ours."""
         rows = self._con.execute(

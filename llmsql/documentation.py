@@ -6,6 +6,7 @@ check` compares. Nothing here depends on the machine or on what is installed.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import subprocess
@@ -13,11 +14,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from llmsql import backends, types
+from llmsql import backends, config, types
 from llmsql.backends.base import Backend
-from llmsql.functions import library
+from llmsql.functions import library, wishes
+from llmsql.sources import families
 from llmsql.statements import backends as backend_statements
-from llmsql.statements import choice, classes
+from llmsql.statements import classes
+from llmsql.statements import keys as run_keys
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,10 +34,23 @@ def statements() -> str:
 def keys() -> str:
     """The keys of RUN command AS LLM."""
     rows = []
-    for key, about in choice.OWN_KEYS.items():
-        others = [other for other, own in choice.OTHER_SPELLINGS.items() if own == key]
+    for key, about in run_keys.OWN.items():
+        others = [other for other, own in run_keys.OTHER_SPELLINGS.items() if own == key]
         rows.append((_names([key, *others]), about))
     return _table(("key", "meaning"), rows)
+
+
+def model_types() -> str:
+    """The types of local models, and those that name a backend."""
+    by_kind: dict[str, list[str]] = {}
+    for name, family in families.FAMILIES.items():
+        kind = family.kind or (family.purpose and "not supported yet") or "what its files say"
+        by_kind.setdefault(kind, []).append(families.PREFIX + name)
+    rows = [(_names(types_), kind) for kind, types_ in by_kind.items()]
+    for name in backends.names():
+        if found := backends.get(name).model_types:
+            rows.append((_names(found), f"backend {_code(name)}"))
+    return _table(("pretrainedModelType", "the model is for"), rows)
 
 
 def backend_list() -> str:
@@ -58,15 +74,40 @@ def backend_options() -> str:
     return "\n\n".join(f"### `{name}`\n\n{_about(backends.get(name))}" for name in backends.names())
 
 
-def functions() -> str:
-    """The library's functions, by topic."""
+def functions(topic: str = "", folder: str = "") -> str:
+    """The library's functions, by topic, or those of one; *folder* is where the topics are."""
     macros = sorted(library.shipped(), key=lambda macro: (macro.path.parent.name, macro.name))
     rows = []
     for macro in macros:
-        topic = macro.path.parent.name
-        link = f"[{_code(macro.name)}]({topic}/{macro.path.name})"
-        rows.append((link, _code(_on_one_line(macro.signature)), macro.comment))
+        of = macro.path.parent.name
+        link = f"[{_code(macro.name)}]({folder}{of}/{macro.path.name})"
+        if of == (topic or of):
+            rows.append((link, _code(_on_one_line(macro.signature)), macro.comment))
     return _table(("function", "call", "meaning"), rows)
+
+
+def settings() -> str:
+    """Every setting of `!llm setup`, with its other spellings."""
+    default = config.Settings()
+    rows = []
+    for name, value in default.rows():
+        others = [other for other, own in config.ALIASES.items() if own == name.lower()]
+        about = config.ABOUT.get(name, "Ray's or Spark's: kept, and has no effect here")
+        rows.append((_names([name, *others]), _code(value) if value else "", about))
+    rows.append((_code(f"{config.RESOURCE}<name>"), "", "a resource of Ray's: kept, as above"))
+    return _table(("setting", "default", "meaning"), rows)
+
+
+def request_keys() -> str:
+    """The keys of a request, and the other names of options."""
+    rows = [(_code(key), about) for key, about in wishes.ABOUT.items()]
+    by_option: dict[str, list[str]] = {}
+    for other, ours in wishes.SPELLINGS.items():
+        by_option.setdefault(ours, []).append(other)
+    for sampled in dataclasses.fields(types.Sampling):
+        others = by_option.get(sampled.name, [])
+        rows.append((_names([sampled.name, *others]), "an option of sampling"))
+    return _table(("key", "meaning"), rows)
 
 
 def command_help() -> str:

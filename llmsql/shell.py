@@ -16,7 +16,7 @@ import llmsql
 from llmsql.console import Console
 from llmsql.errors import suggestion
 from llmsql.render import FORMATS
-from llmsql.syntax import script
+from llmsql.syntax import cell, script
 
 PROMPT = "llmsql> "
 CONTINUED = "   ...> "
@@ -52,7 +52,7 @@ class Shell:
                 self._command(line)
                 return
             self._pending += line + "\n"
-            if not script.is_complete(self._pending):
+            if cell.is_open(self._pending) or not script.is_complete(self._pending):
                 return
             text, self._pending = self._pending, ""
             self.console.run(text)

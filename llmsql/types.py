@@ -50,11 +50,34 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What stands before each turn where a model has no chat template; may be empty."""
+
+    user: str = ""
+    assistant: str = ""
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
-    """One thing a chat model is asked."""
+    """One thing a chat model is asked, with what was said before, oldest first.
+
+    *timeout* is how many seconds the answer may take, for a backend that can stop waiting.
+    """
 
     text: str
     sampling: Sampling
+    history: tuple[Message, ...] = ()
+    roles: Roles | None = None
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +91,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer of a chat model; *finish_reason* is "length" where max_tokens cut it."""
+    """One answer of a chat model; *finish_reason* is "length" where max_tokens cut it.
+
+    *seconds* passed until it was there, *first_token_seconds* until it began, and *prob* is the sum
+    of its tokens' log-probabilities: each where the backend can tell.
+    """
 
     text: str
     finish_reason: Literal["stop", "length"] = "stop"
     usage: Usage = Usage()
+    seconds: float | None = field(default=None, compare=False)
+    first_token_seconds: float | None = field(default=None, compare=False)
+    prob: float | None = None
 
 
 @dataclass(frozen=True)

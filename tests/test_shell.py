@@ -97,6 +97,17 @@ def test_session(terminal: Terminal) -> None:
     assert seen.endswith("llmsql> ")
 
 
+def test_a_chat_cell_ends_with_a_blank_line(terminal: Terminal) -> None:
+    """
+    Free text has no semicolon: a blank line sends it, and the answer comes.
+    """
+    terminal.type(DEPLOY)
+    assert terminal.type("--%chat").endswith("   ...> ")
+    assert terminal.type("--%model=chat").endswith("   ...> ")
+    assert terminal.type("what; is this").endswith("   ...> ")
+    assert "what; is this" in terminal.type("")
+
+
 def test_errors_do_not_end_it(terminal: Terminal) -> None:
     """
     After an error, of DuckDB or of ours, the prompt comes back, and what was made is still there.

@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from llmsql.errors import BackendError, GenerationError
-from llmsql.types import Completion, Kind, ModelSpec, Prompt, Sampling
+from llmsql.types import Completion, Kind, Message, ModelSpec, Prompt, Sampling
 
 Answered = Iterator[tuple[int, Completion | GenerationError]]
 Embedded = Iterator[tuple[int, np.ndarray | GenerationError]]
 Scored = Iterator[tuple[int, float | GenerationError]]
+
+
+META: Mapping[str, Any] = {
+    "max_model_len": -1,
+    "architectures": (),
+    "support_stream": False,
+    "support_chat_template": False,
+}
+"""What a model says of itself where it says nothing: -1 tokens are as many as one likes."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,18 @@ class Model:
         """Yield the relevance of the passage to the query of each pair, higher is better."""
         raise BackendError("this model does not score passages")
 
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text, as the model's tokenizer numbers them."""
+        raise BackendError("this model does not show its tokens")
+
+    def apply_chat_template(self, messages: Sequence[Message]) -> str:
+        """Return *messages* as the model reads them, up to where its answer begins."""
+        raise BackendError("this model has no chat template of its own")
+
+    def meta(self) -> Mapping[str, Any]:
+        """Return what the model tells of itself, for `META` and beyond it."""
+        return {}
+
     def unload(self) -> None:
         """Free memory, processes and connections. Called once, also after an error."""
 
@@ -64,6 +85,7 @@ class Backend(ABC):
     options: ClassVar[type[Any]] = NoOptions
     sampling: ClassVar[type[Sampling]] = Sampling
     kinds: ClassVar[tuple[Kind, ...]] = ("chat",)
+    file_kinds: ClassVar[tuple[Kind, ...]] = ()  # what it loads, where it makes more of it
     model_types: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from llmsql.backends import base
 from llmsql.errors import BackendError, GenerationError, OptionError
-from llmsql.types import Completion, Kind, ModelSpec, Prompt, Usage
+from llmsql.types import Completion, Kind, Message, ModelSpec, Prompt, Usage
 
 FIXED_TEXT = "This is a fixed answer.\n<<<WARNING>>>\nNo model was asked.\n<<</WARNING>>>"
 
@@ -69,7 +70,7 @@ class Model(base.Model):
         self.dimension = options.dimension if kind == "emb" else None
 
     def generate(self, prompts: Sequence[Prompt]) -> base.Answered:
-        """Yield each prompt back, cut to max_tokens words."""
+        """Yield each prompt back behind all that was said before, cut to max_tokens words."""
         return self._each(prompts, lambda prompt: prompt.text, self._answer)
 
     def embed(self, texts: Sequence[str]) -> base.Embedded:
@@ -79,6 +80,19 @@ class Model(base.Model):
     def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
         """Yield the share of the query's words that the passage has."""
         return self._each(pairs, " ".join, _overlap)
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return a number for each word, the same for the same word."""
+        return [[zlib.crc32(word.encode()) % 50_000 for word in text.split()] for text in texts]
+
+    def apply_chat_template(self, messages: Sequence[Message]) -> str:
+        """Return a line for each turn."""
+        turns = [f"{message.role}: {message.content}\n" for message in messages]
+        return "".join([*turns, "assistant: "])
+
+    def meta(self) -> Mapping[str, Any]:
+        """Return what an echo has to say."""
+        return {"architectures": ["Echo"], "support_chat_template": True}
 
     def _each(
         self, items: Sequence[Item], text: Callable[[Item], str], answer: Callable[[Item], Any]
@@ -94,11 +108,14 @@ class Model(base.Model):
                 yield index, answer(item)
 
     def _answer(self, prompt: Prompt) -> Completion:
-        text = FIXED_TEXT if self.is_fixed else prompt.text
+        said = [*(message.content for message in prompt.history), prompt.text]
+        text = FIXED_TEXT if self.is_fixed else "".join(said)
         for stop in prompt.sampling.stop:
             text = text.split(stop, 1)[0]
         words = text.split(" ")
-        usage = Usage(input_tokens=len(prompt.text.split()), output_tokens=len(words))
+        usage = Usage(
+            input_tokens=sum(len(part.split()) for part in said), output_tokens=len(words)
+        )
         if len(words) > prompt.sampling.max_tokens:
             return Completion(" ".join(words[: prompt.sampling.max_tokens]), "length", usage)
         return Completion(text, "stop", usage)

@@ -10,7 +10,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from llmsql.errors import CatalogError, OptionError
 from llmsql.functions import columns as read
@@ -27,11 +27,22 @@ log = logging.getLogger("llmsql")
 Keys = list[Hashable]
 
 
+class Group(NamedTuple):
+    """Rows of a chunk that are asked alike: of whom, and where their answers are kept."""
+
+    deployment: Deployment
+    answers: Answers
+    rows: Sequence[int]
+
+
 class ModelFunction(ABC):
-    """A primitive (`llm_generate`), or the function of one deployed model (*model* given)."""
+    """A primitive (`llm_generate`), or the function of one deployed model (*model* given).
+
+    *kind* is None for one that asks models of every kind.
+    """
 
     name: str
-    kind: ClassVar[Kind]
+    kind: ClassVar[Kind | None]
     inputs: ClassVar[tuple[str, ...]]
     takes_options: ClassVar[bool] = False
 
@@ -46,6 +57,11 @@ class ModelFunction(ABC):
         """The arguments it takes: the inputs, perhaps options, perhaps a model's name."""
         extras = ("options",) * self.takes_options + ("model",) * (self.model is None)
         return tuple((*self.inputs, *extras[:count]) for count in range(len(extras) + 1))
+
+    @property
+    def takes_requests(self) -> bool:
+        """True where a list of JSON requests may stand for the input: a model's, of one input."""
+        return self.model is not None and len(self.inputs) == 1
 
     @property
     @abstractmethod
@@ -89,15 +105,42 @@ class ModelFunction(ABC):
             raise OptionError(f"{takes} is what there is, not {len(arguments)} arguments")
         count = len(self.inputs)
         keys = self.keys(arguments[:count])
-        options, models = self._extras(arguments[count:])
+        groups = self._groups(keys, arguments[count:], collector)
+        if len(groups) == 1:
+            group = groups[0]
+            return self._answer(group.deployment, group.answers, keys, collector, site)
+        if collector.mode is Mode.LIMIT:  # which row comes first is lost here
+            collector.limit.is_hopeless = True
+            return [None] * len(keys)
+        values: list[Any] = [None] * len(keys)
+        for group in groups:
+            some = [keys[row] for row in group.rows]
+            answered = self._answer(group.deployment, group.answers, some, collector, site)
+            for row, value in zip(group.rows, answered, strict=True):
+                values[row] = value
+        return values
+
+    def _groups(self, keys: Keys, extras: Sequence[Column], collector: Collector) -> list[Group]:
+        """Who is asked in which rows: one group unless they differ in options or in model."""
+        options, models = self._extras(extras)
+        rows = range(len(keys))
         if (options is None or read.is_constant(options)) and (
             models is None or read.is_constant(models)
         ):
             deployment = self._deployment(read.first(models) if models is not None else None)
-            given = read.mappings(options)[0] if options is not None else None
-            answers = self._answers(deployment, given, collector)
-            return self._answer(deployment, answers, keys, collector, site)
-        return self._by_row(keys, options, models, collector, site)
+            said = read.mappings(options)[0] if options is not None else None
+            return [Group(deployment, self._answers(deployment, said, collector), rows)]
+        given = read.mappings(options) if options is not None else [None] * len(keys)
+        names = read.texts(models) if models is not None else [None] * len(keys)
+        alike: dict[tuple[str | None, str], list[int]] = {}
+        for row in rows:
+            alike.setdefault((names[row], repr(given[row])), []).append(row)
+        groups = []
+        for (name, _), members in alike.items():
+            deployment = self._deployment(name)
+            answers = self._answers(deployment, given[members[0]], collector)
+            groups.append(Group(deployment, answers, members))
+        return groups
 
     def _extras(self, extras: Sequence[Column]) -> tuple[Column | None, Column | None]:
         """Which of the arguments behind the inputs are options, and which the model's name."""
@@ -117,9 +160,9 @@ class ModelFunction(ABC):
         deployments = self.engine.deployments
         name = self.model or name
         if name is None:
-            return deployments.first(self.kind)
+            return deployments.first(self.kind or "chat")
         deployment = deployments.get(name)
-        if deployment.spec.kind != self.kind:
+        if self.kind not in (None, deployment.spec.kind):
             raise CatalogError(
                 f'model "{name}" is of kind {deployment.spec.kind}; {self.name}() wants {self.kind}'
             )
@@ -160,31 +203,3 @@ class ModelFunction(ABC):
             for error in collector.failures(answers).values():
                 log.warning("a call of %s failed: %s", deployment.name, error)
         return [known.get(key) for key in keys]
-
-    def _by_row(
-        self,
-        keys: Keys,
-        options: Column | None,
-        models: Column | None,
-        collector: Collector,
-        site: Site,
-    ) -> list[Any]:
-        """Answer a chunk whose rows differ in options or in model, group by group."""
-        if collector.mode is Mode.LIMIT:  # which row comes first is lost here
-            collector.limit.is_hopeless = True
-            return [None] * len(keys)
-        rows = len(keys)
-        given = read.mappings(options) if options is not None else [None] * rows
-        names = read.texts(models) if models is not None else [None] * rows
-        groups: dict[tuple[str | None, str], list[int]] = {}
-        for row in range(rows):
-            groups.setdefault((names[row], repr(given[row])), []).append(row)
-        values: list[Any] = [None] * rows
-        for (name, _), members in groups.items():
-            deployment = self._deployment(name)
-            answers = self._answers(deployment, given[members[0]], collector)
-            group = [keys[row] for row in members]
-            answered = self._answer(deployment, answers, group, collector, site)
-            for row, value in zip(members, answered, strict=True):
-                values[row] = value
-        return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -41,6 +41,22 @@ def texts(column: Column) -> list[str | None]:
             return [None] * len(column)
         column = _cast(column)
     return column.to_pylist()  # type: ignore[no-any-return]
+
+
+def has_requests(columns: Sequence[Column]) -> bool:
+    """True where the first of *columns* holds lists of requests, perhaps cast to text."""
+    if not columns:
+        return False
+    kind = columns[0].type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return True
+    return is_tag(columns[-1]) and bool((first(columns[-1]) or {}).get("requests"))
+
+
+def requests(column: Column) -> list[str | None]:
+    """The first request of each row's list."""
+    rows = (column if pa.types.is_list(column.type) else _cast(column, "VARCHAR[]")).to_pylist()
+    return [str(row[0]) if row and row[0] is not None else None for row in rows]
 
 
 def mappings(column: Column) -> list[Mapping[str, Any] | None]:
@@ -82,10 +98,10 @@ def _scratch() -> Any:
     return duckdb.connect(":memory:")
 
 
-def _cast(column: Column) -> Column:
+def _cast(column: Column, kind: str = "VARCHAR") -> Column:
     con = _scratch().cursor()
     try:
         con.register("given", pa.table({"value": column}))
-        return con.sql("SELECT value::VARCHAR AS value FROM given").to_arrow_table()["value"]
+        return con.sql(f"SELECT value::{kind} AS value FROM given").to_arrow_table()["value"]
     finally:
         con.close()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from llmsql.errors import OptionError
 from llmsql.functions import base
 from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
+
+_REQUESTS = re.compile(r"""\['?\{.*"(instruction|query)\\?":.*\}'?\]$""", re.DOTALL)
 
 
 class Function(base.ModelFunction):
@@ -30,8 +34,15 @@ class Function(base.ModelFunction):
         return f"FLOAT[{self.dimension}]" if self.dimension else "FLOAT[]"
 
     def keys(self, inputs: Sequence[Column]) -> base.Keys:
-        """The texts."""
-        return read.texts(inputs[0])  # type: ignore[return-value]
+        """The texts; raises OptionError for a list of requests that DuckDB took for one."""
+        texts = read.texts(inputs[0])
+        if any(text and _REQUESTS.match(text) for text in texts):
+            raise OptionError(
+                f"{self.name}() got a list of requests where DuckDB cannot tell its type: "
+                "in an aggregate, or by an alias of the same SELECT\n"
+                f"  llm_request(…, '{self.name}') takes it everywhere"
+            )
+        return texts  # type: ignore[return-value]
 
     def array(self, values: list[Any]) -> Any:
         """The vectors."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from llmsql.functions import base
+from llmsql.functions import base, request
 from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
 
@@ -20,6 +20,12 @@ class Function(base.ModelFunction):
     inputs = ("prompt",)
     takes_options = True
     return_type = "VARCHAR"
+
+    def __call__(self, *columns: Column) -> Any:
+        """Answer one chunk; a list that is given to the function of a model holds requests."""
+        if self.model is not None and read.has_requests(columns):
+            return request.Function(self.engine, self.model)(*columns)
+        return super().__call__(*columns)
 
     def keys(self, inputs: Sequence[Column]) -> base.Keys:
         """The prompts."""

@@ -1,4 +1,4 @@
-"""Models loaded in this process, by name, and how long they stay.
+"""The deployed models of a process, by name, and how long they stay.
 
 Owns loading, replacing and unloading. What is asked of a model, and in what order, is the
 scheduler's.
@@ -6,15 +6,19 @@ scheduler's.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from llmsql.backends.base import Backend, Model
+from llmsql.catalog import secrets
 from llmsql.errors import BackendError, CatalogError, suggestion
 from llmsql.runtime.answers import Answers
+from llmsql.runtime.lazy import LazyModel
 from llmsql.runtime.worker import Worker
 from llmsql.types import Kind, ModelSpec
 
@@ -26,26 +30,60 @@ class Retired(Exception):
 
 
 class Deployment:
-    """One loaded model, its thread and its answers.
+    """One model, its thread and its answers.
 
     The model runs in the deployment's own thread, one call at a time, so that whoever waits for it
-    can be interrupted.
+    can be interrupted. *withheld* names the secret options that the database did not remember.
     """
 
-    def __init__(self, spec: ModelSpec, backend: Backend, model: Model, seconds: float) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        backend: Backend,
+        model: Model,
+        seconds: float = 0.0,
+        *,
+        withheld: Sequence[str] = (),
+    ) -> None:
         self.spec = spec
         self.backend = backend
         self.model = model
-        self.seconds = seconds
+        self.withheld = tuple(withheld)
+        self._seconds = seconds
         self.turn = threading.RLock()  # held while inputs are computed, so that none is twice
         self.thread = Worker(f"llmsql-{spec.name}")
         self.is_retired = False
+        self.answered = 0
+        self.failed = 0
         self._answers: dict[Any, Answers] = {}
         self._samplings: dict[str, Any] = {}
 
     @property
     def name(self) -> str:
         return self.spec.name
+
+    @property
+    def is_loaded(self) -> bool:
+        """False until the first call of a model that the database remembered."""
+        return self.seconds is not None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the model took to load; None until it is."""
+        return self.model.seconds if isinstance(self.model, LazyModel) else self._seconds
+
+    @property
+    def is_busy(self) -> bool:
+        """True while inputs are computed."""
+        if self.turn.acquire(blocking=False):
+            self.turn.release()
+            return False
+        return True
+
+    @property
+    def known(self) -> int:
+        """How many answers are kept."""
+        return sum(map(len, list(self._answers.values())))
 
     def answers(self, sampling: Any) -> Answers:
         """What is known under *sampling*, shared by all statements."""
@@ -140,13 +178,7 @@ class Deployments:
     def load(self, spec: ModelSpec, backend: Backend) -> Deployment:
         """Load the model of *spec*; nothing is replaced yet."""
         started = time.perf_counter()
-        try:
-            model = backend.load(spec)
-        except MemoryError as error:
-            raise BackendError(
-                f'no memory left to load model "{spec.name}"\n'
-                "  !llm model remove NAME unloads another; a smaller or quantized one may fit"
-            ) from error
+        model = load_model(spec, backend)
         return Deployment(spec, backend, model, time.perf_counter() - started)
 
     def put(self, deployment: Deployment) -> Deployment | None:
@@ -163,3 +195,29 @@ class Deployments:
         with self._lock:
             self._by_name.pop(name.lower(), None)
         return deployment
+
+
+def load_model(spec: ModelSpec, backend: Backend) -> Model:
+    """Load the model of *spec*; options that name an environment variable get its value now."""
+    try:
+        return backend.load(replace(spec, options=_in_force(spec.options, backend)))
+    except MemoryError as error:
+        raise BackendError(
+            f'no memory left to load model "{spec.name}"\n'
+            "  !llm model remove NAME unloads another; a smaller or quantized one may fit"
+        ) from error
+
+
+def _in_force(options: Any, backend: Backend) -> Any:
+    """*options* with the values of the environment variables that they name."""
+    values: dict[str, str] = {}
+    for option in fields(options) if is_dataclass(options) else ():
+        name = secrets.variable(getattr(options, option.name))
+        if name is not None and name not in os.environ:
+            raise BackendError(
+                f"{backend.option_prefix}{option.name} names the environment variable "
+                f'"{name}", which is not set\n  set it before starting, or write the value'
+            )
+        if name is not None:
+            values[option.name] = os.environ[name].strip()
+    return replace(options, **values) if values else options

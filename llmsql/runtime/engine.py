@@ -1,7 +1,8 @@
 """One database and what belongs to it: the root connection, the deployments, the SQL functions.
 
 A function is registered on the root connection, where every connection of the database sees it, and
-is kept alive as long as the database: DuckDB crashes when one goes with a cursor.
+is kept alive as long as the database: DuckDB crashes when one goes with a cursor. What the database
+remembers is offered when it is opened, and nothing is loaded for that.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ from typing import Any, Protocol
 
 import duckdb
 
+from llmsql.catalog import Catalog
+from llmsql.errors import CatalogError, StatementError, warn
+from llmsql.runtime import remembered
 from llmsql.runtime.collector import Collector
-from llmsql.runtime.deployments import Deployments
+from llmsql.runtime.deployments import Deployment, Deployments
 from llmsql.runtime.worker import Worker
+from llmsql.syntax import tree
 
 CLOSING_SECONDS = 2.0
 UNLOADING_SECONDS = 10.0  # a thread inside torch when the interpreter ends takes the process along
@@ -40,6 +45,9 @@ class SqlFunction(Protocol):
     def signatures(self) -> tuple[tuple[str, ...], ...]: ...
 
     @property
+    def takes_requests(self) -> bool: ...
+
+    @property
     def return_type(self) -> str: ...
 
     @property
@@ -55,6 +63,7 @@ class Engine:
 
     def __init__(self, database: str, *, read_only: bool, config: Mapping[str, Any]) -> None:
         self.root = duckdb.connect(database, read_only=read_only, config=dict(config))
+        self.catalog = Catalog(self.root)
         self.deployments = Deployments()
         self.functions: dict[str, SqlFunction] = {}
         self._serving: dict[str, str] = {}  # function → the name it is registered under now
@@ -78,7 +87,7 @@ class Engine:
         primitives: Callable[[Engine], list[SqlFunction]],
     ) -> Engine:
         """Return the engine of *database*, made with *primitives* if nobody has it open here."""
-        key = _key(database)
+        key, problems = _key(database), []
         with cls._class_lock:
             engine = cls._by_database.get(key) if key else None
             if engine is not None:  # DuckDB says whether it can be opened this way as well
@@ -88,10 +97,17 @@ class Engine:
                 for function in primitives(engine):
                     engine.define(function)
                 engine.primitives = frozenset(engine.functions)
+                problems = remembered.recall(engine)
                 if key:
                     cls._by_database[key] = engine
             engine.users += 1
-            return engine
+        try:
+            for problem in problems:
+                warn(problem)
+        except Warning:  # where warnings are errors
+            engine.release()
+            raise
+        return engine
 
     def release(self) -> None:
         """Give the engine back; the last user's call closes it."""
@@ -101,6 +117,38 @@ class Engine:
                 return
             Engine._by_database.pop(_key(self._database) or "", None)
         self.close()
+
+    def check_name(self, name: str) -> None:
+        """Refuse a name that cannot be called, or that is a function already."""
+        key = name.lower()
+        if not name.isidentifier() or key in tree.reserved():
+            raise StatementError(
+                f'udfName "{name}" cannot be the name of a SQL function\n'
+                "  use letters, digits and _, beginning with a letter, and no reserved word"
+            )
+        if key in self.primitives or key in tree.builtins():
+            raise StatementError(
+                f'udfName "{name}" would shadow the function {key}() of DuckDB or llmsql\n'
+                "  choose another name"
+            )
+
+    def serve(self, deployment: Deployment) -> None:
+        """Put *deployment* in the place of an earlier one, and its function with it."""
+        replaced = self.deployments.put(deployment)
+        function = self._function(deployment)
+        old = self.functions.get(deployment.name.lower())
+        try:
+            if type(old) is not type(function) or _returned(replaced) != _returned(deployment):
+                self.define(function)
+        except Exception:
+            if replaced is not None:
+                self.deployments.put(replaced)
+            else:
+                self.deployments.take(deployment.name)
+            deployment.retire()
+            raise
+        if replaced is not None:
+            replaced.retire()
 
     def define(self, function: SqlFunction) -> None:
         """Serve *function* under its name.
@@ -152,6 +200,14 @@ class Engine:
         """The names of the functions that call models, in lower case."""
         return frozenset(self.functions)
 
+    def _function(self, deployment: Deployment) -> SqlFunction:
+        """A function like the primitive that calls models of this kind, for *deployment* alone."""
+        for name in sorted(self.primitives):
+            primitive: Any = self.functions[name]
+            if getattr(primitive, "kind", None) == deployment.spec.kind:
+                return type(primitive)(self, deployment.name)  # type: ignore[no-any-return]
+        raise CatalogError(f"no function calls models of kind {deployment.spec.kind}")
+
     def _register(self, native: str, function: SqlFunction, return_type: str) -> None:
         self.root.create_function(
             native,
@@ -169,6 +225,13 @@ def _key(database: str) -> str | None:
     if database in ("", ":memory:"):
         return None
     return database if database.startswith(":memory:") else os.path.realpath(database)
+
+
+def _returned(deployment: Deployment | None) -> tuple[object, ...]:
+    """What decides the type a deployment's function returns."""
+    if deployment is None:
+        return ()
+    return (deployment.spec.kind, deployment.model.dimension)
 
 
 @atexit.register

@@ -8,7 +8,9 @@ business.
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -22,6 +24,19 @@ from llmsql.types import Completion, Prompt
 POLL_SECONDS = 0.2
 HOPELESS = 8
 """So many rows that fail alone, with no answer among them, mean that every row would."""
+
+
+class Asking(ABC):
+    """How keys are asked where the kind of the deployment does not say it; stands for a sampling.
+
+    Equal ones share answers.
+    """
+
+    is_deterministic: bool
+
+    @abstractmethod
+    def ask(self, deployment: Deployment, keys: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Yield every index with its answer, or with its GenerationError, as a model does."""
 
 
 def resolve(
@@ -66,6 +81,7 @@ class _Run:
     def __init__(
         self, deployment: Deployment, answers: Answers, keys: list[Any], collector: Collector
     ) -> None:
+        self.deployment = deployment
         self.answers = answers
         self.keys = keys
         self.collector = collector
@@ -120,8 +136,10 @@ class _Run:
         counts = self.collector.counts
         counts.computed += 1
         if isinstance(result, GenerationError):
+            self.deployment.failed += 1
             self.collector.fail(self.answers, key, result)
             return
+        self.deployment.answered += 1
         self.has_succeeded = True
         if isinstance(result, Completion):
             counts.cut += result.finish_reason == "length"
@@ -131,6 +149,8 @@ class _Run:
 
 def _caller(deployment: Deployment, answers: Answers) -> Callable[[list[Any]], Iterator[Any]]:
     """How the model of *deployment* is asked, given keys."""
+    if isinstance(answers.sampling, Asking):
+        return partial(answers.sampling.ask, deployment)
     model = deployment.model
     if deployment.spec.kind == "chat":
         return lambda keys: model.generate([Prompt(key, answers.sampling) for key in keys])

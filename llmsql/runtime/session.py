@@ -21,11 +21,12 @@ import duckdb
 
 from llmsql.errors import CatalogError, warn
 from llmsql.runtime.collector import Collector, Mode
-from llmsql.runtime.engine import Engine, SqlFunction
+from llmsql.runtime.engine import Engine
 from llmsql.runtime.reach import Catalog, explore
 from llmsql.runtime.resolver import RESULT, Resolver, Unsettled
+from llmsql.runtime.shadows import shadows
 from llmsql.syntax import tree, write
-from llmsql.syntax.ranks import TAG, TAGGED, VARIABLE
+from llmsql.syntax.ranks import VARIABLE
 from llmsql.syntax.rewrite import Plan, plan
 
 _PREPARE = re.compile(r"\s*prepare\s+(\w+)(?:\s*\([^)]*\))?\s+as\s+(.*)", re.I | re.S)
@@ -110,7 +111,7 @@ class Session:
             return
         wanted: dict[str, str] = {}
         for function in list(self.engine.functions.values()):
-            wanted |= _shadows(function, self.engine.native_name(function))
+            wanted |= shadows(function, self.engine.native_name(function))
         try:
             self.con.execute(f"SET VARIABLE {VARIABLE} = {self.token}")
             for name in self._shadows - wanted.keys():
@@ -359,26 +360,6 @@ def _kind(sql: str) -> str:
 
 def _identifiers(sql: str) -> set[str]:
     return {word.lower() for word in re.findall(r"\w+", sql)}
-
-
-def _shadows(function: SqlFunction, native: str) -> dict[str, str]:
-    """The temporary macros that add the statement's token to the arguments of *function*.
-
-    One shadows the function; the other takes rank and site as well, for calls that were rewritten.
-    """
-    plain, tagged = [], []
-    for signature in function.signatures:
-        names = ", ".join(f'"{name}"' for name in signature)
-        given = ", ".join(
-            f'"{name}"::VARCHAR' if name in function.inputs else f'"{name}"' for name in signature
-        )
-        call = f"system.main.\"{native}\"({given}, {{'{TAG}': getvariable('{VARIABLE}')"
-        plain.append(f"({names}) AS {call}}})")
-        tagged.append(f"(rank, site, {names}) AS {call}, 'rank': rank, 'site': site}})")
-    return {
-        name: f'CREATE OR REPLACE TEMP MACRO "{name}"' + ", ".join(overloads)
-        for name, overloads in ((function.name, plain), (TAGGED + function.name.lower(), tagged))
-    }
 
 
 @contextmanager

@@ -44,9 +44,13 @@ def _kind(architecture: str, config: dict[str, Any]) -> Kind | None:
     if architecture.endswith("ForSequenceClassification"):
         # config.json counts labels by naming them, and names none where there are the usual two.
         return "rerank" if len(config.get("id2label") or "ab") == 1 else None
+    own_code = config.get("auto_map") or {}
+    if architecture.endswith("Model") and "AutoModelForCausalLM" in own_code:
+        return "chat"
     # A vision or speech encoder is a *Model too, but has no vocabulary.
     if architecture.endswith(("Model", "ForMaskedLM")) and "vocab_size" in config:
-        return None if config.get("is_encoder_decoder") else "emb"
+        writes = config.get("is_encoder_decoder") or "AutoModelForSeq2SeqLM" in own_code
+        return None if writes else "emb"
     return None
 
 

@@ -7,62 +7,56 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmsql import backends, sources
+from llmsql import generation, sources, templates
 from llmsql.backends.base import Backend
 from llmsql.errors import BackendError, OptionError, StatementError, suggestion, warn
+from llmsql.sources import families
+from llmsql.sources.families import Family
+from llmsql.statements import config_file, fitting, keys
+from llmsql.statements.keys import Keys
 from llmsql.types import KINDS, Kind, ModelSpec, read_options
 
 if TYPE_CHECKING:
     from llmsql.config import Settings
 
-OWN_KEYS = {
-    "action": "what to do: infer",
-    "udfName": "the name of the SQL function",
-    "pretrainedModelType": "the type of the model: custom/auto, saas/openai, debug, …",
-    "localModelDir": "a directory, a GGUF file, a packaged name or a Hugging Face id",
-    "kind": "chat, emb or rerank, where the files do not say it",
-    "infer_backend": "the backend, where the best installed one is not wanted",
-    "num_gpus": "GPUs for the model",
-    "maxConcurrency": "replicas",
-    "workerMaxConcurrency": "requests in flight for each replica",
-    "modelTable": "accepted: models are read from localModelDir",
-    "model": "accepted: models are read from localModelDir",
-    "reconnect": "accepted when false",
-}
-"""The keys of the statement itself; every other key is an option of the backend."""
-
-OTHER_SPELLINGS = {
-    "gpus_per_worker": "num_gpus",
-    "num_workers": "maxConcurrency",
-    "worker_concurrency": "workerMaxConcurrency",
-}
-GENERATION_PREFIXES = ("generation.", "gen.")
-NOT_LOCAL = "saas/"
-
 
 @dataclass(frozen=True)
 class Request:
-    """What the WHERE clause asks for, its keys sorted by whose they are."""
+    """What the WHERE clause asks for, its keys sorted by whose they are.
+
+    *backend* is what the statement demands, *preferred* what the settings would rather have.
+    """
 
     name: str
     model_type: str
     source: str
+    base: str | None
     kind: Kind | None
     backend: str | None
+    preferred: str | None
+    device: str | None
     gpus: float
     replicas: int
     concurrency: int
-    options: Mapping[str, str]
-    defaults: Mapping[str, str]
+    options: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    ignored: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, pairs: Mapping[str, str], path: str, settings: Settings) -> Request:
         """Sort and check *pairs*; raises StatementError or OptionError for what cannot be."""
-        own, rest = _sorted(pairs)
+        given = Keys.of(pairs)
+        if "config" in given.own:
+            lower = Keys.of(config_file.read(given.own["config"]))
+            if "config" in lower.own:
+                raise OptionError("a config file cannot name another: write the keys into one")
+            given = given.over(lower)
+        own = given.own
         for key in ("num_gpus", "maxConcurrency", "workerMaxConcurrency"):
             if key in own:
                 settings = settings.changed(key, own[key])
@@ -77,51 +71,53 @@ class Request:
             raise StatementError(
                 "a model needs a name\n  RUN command AS LLM WHERE action='infer' AND udfName='…' …"
             )
-        if own.get("reconnect", "false").lower() != "false":
-            raise OptionError("reconnect='true' needs a deployment that the database remembers")
         kind = own.get("kind", "").lower()
         if kind and kind not in KINDS:
             raise OptionError(
                 f'there is no kind "{kind}"{suggestion(kind, KINDS)}\n  kinds: {", ".join(KINDS)}'
             )
-        defaults = {k: v for k, v in rest.items() if k.lower().startswith(GENERATION_PREFIXES)}
         return cls(
             name=own["udfName"],
-            model_type=own.get("pretrainedModelType", "custom/auto"),
+            model_type=own.get("pretrainedModelType") or families.AUTO,
             source=own.get("localModelDir") or path,
+            base=own.get("baseModelDir") or None,
             kind=kind or None,
-            backend=own.get("infer_backend", settings.infer_backend or "") or None,
+            backend=own.get("infer_backend") or None,
+            preferred=settings.infer_backend or None,
+            device=_device(own.get("devices", "-1")),
             gpus=settings.num_gpus,
             replicas=settings.maxConcurrency,
             concurrency=settings.workerMaxConcurrency,
-            options={k: v for k, v in rest.items() if k not in defaults},
-            defaults={k.split(".", 1)[1]: v for k, v in defaults.items()},
+            options=given.options,
+            defaults=given.defaults,
+            ignored=tuple(key for key in own if key in keys.WITHOUT_EFFECT),
         )
 
     def resolved(self) -> tuple[ModelSpec, Backend]:
         """Find source, kind and backend, and check the backend's options."""
-        backend = self._named_backend()
+        backend = fitting.typed(self.model_type)
+        family = Family() if backend else fitting.family(self.name, self.model_type)
+        backend = backend or fitting.named(self.backend, self.preferred)
+        wanted = self.kind or family.kind
         path, own_kind = "", None
         if backend is None or (backend.needs_source and not backend.is_remote):
-            if not self.source:
-                raise OptionError(
-                    "which model? give localModelDir='…', or pretrainedModelType='saas/…'"
-                )
-            path = sources.locate(self.source)
-            own_kind = sources.kind_of(path) if self.kind is None or backend is None else None
-        if backend is None:
-            backend = _best(self.kind or own_kind or "chat", own_kind)
+            path, own_kind = self._found(wanted)
+            self._agree(family, own_kind)
+        backend = backend or fitting.best(wanted or own_kind or "chat", own_kind, self.preferred)
         backend.require()
-        options = self._options(backend)
+        options, ignored = self._options(backend, family)
+        _check_adapter(path, backend)
         named = path or getattr(options, "model", None) or self.source
-        kind = self.kind or own_kind or backend.kind_of(named, self.model_type)
-        kind = self._settled_kind(kind, backend)
+        kind = wanted or own_kind or backend.kind_of(named, self.model_type)
+        if wanted is None and kind not in backend.kinds:
+            kind = backend.kinds[0]
         if kind not in backend.kinds:
             raise BackendError(
                 f'backend "{backend.name}" does not run models of kind {kind}; it runs '
                 + ", ".join(backend.kinds)
             )
-        read_options(backend.sampling, self.defaults, owner=f'model "{self.name}"')
+        defaults, unused = self._defaults(backend, options)
+        self._say(*self.ignored, *ignored, *unused)
         replicas, concurrency = self._placed(backend)
         spec = ModelSpec(
             name=self.name,
@@ -134,48 +130,73 @@ class Request:
             gpus=self.gpus,
             replicas=replicas,
             concurrency=concurrency,
-            defaults=dict(self.defaults),
+            defaults=defaults,
         )
         return spec, backend
 
-    def _named_backend(self) -> Backend | None:
-        """The backend that the type or infer_backend names."""
-        kind = self.model_type.lower()
-        for name in backends.names():
-            backend = backends.get(name)
-            if kind in backend.model_types:
-                return backend
-        if kind.startswith(NOT_LOCAL):
-            known = [t for name in backends.names() for t in backends.get(name).model_types]
-            raise BackendError(
-                f'there is no model type "{self.model_type}"{suggestion(kind, known)}\n'
-                f"  types: custom/auto, {', '.join(known)}"
+    def _found(self, wanted: Kind | None) -> tuple[str, Kind | None]:
+        """Where the source is, and what its files are; None where they do not say and need not."""
+        if not self.source:
+            raise OptionError(
+                "which model? give localModelDir='…', or pretrainedModelType='saas/…'"
             )
-        return backends.get(self.backend.lower().replace("-", "_")) if self.backend else None
+        path = sources.locate(self.source)
+        model, _ = sources.adapted(path, self.base)
+        try:
+            return path, sources.kind_of(model)
+        except BackendError:
+            if wanted is None:
+                raise
+            return path, None  # what is wrong, if anything, is said when it loads
 
-    def _settled_kind(self, kind: Kind, backend: Backend) -> Kind:
-        return self.kind or (kind if kind in backend.kinds else backend.kinds[0])
+    def _agree(self, family: Family, own_kind: Kind | None) -> None:
+        """Raise BackendError where type and files differ, and the statement does not say why."""
+        if self.kind or not (family.kind and own_kind) or family.kind == own_kind:
+            return
+        raise BackendError(
+            f'model type "{self.model_type}" is for {family.kind}, but "{self.source}" is a model '
+            f"for {own_kind}\n  leave out the type, or set kind='{family.kind}' to use it so"
+        )
 
-    def _options(self, backend: Backend) -> Any:
-        given = {}
+    def _options(self, backend: Backend, family: Family) -> tuple[Any, list[str]]:
+        """The backend's options, and the keys that have no effect."""
+        known = {option.name for option in dataclasses.fields(backend.options)}
+        said: dict[str, Any] = {k: v for k, v in family.options.items() if k in known}
+        ignored = []
+        if self.base:
+            said["base_model"] = self.base
+        if self.device and "device" in known:
+            said["device"] = self.device
+        elif self.device:
+            ignored.append("devices")
         for key, value in self.options.items():
-            for prefix in {backend.option_prefix, "backend."}:
-                if key.lower().startswith(prefix):
-                    key = key[len(prefix) :]
-                    break
-            given[key] = value
+            name = _option_name(key, backend, known)
+            if name not in known and name.lower() in keys.OPTIONS_WITHOUT_EFFECT:
+                ignored.append(key)
+            elif name not in known and name == "template" and value == templates.AUTO:
+                pass  # a server writes the prompt itself
+            else:
+                said[name] = value
         owner = f'backend "{backend.name}"'
         try:
-            return read_options(backend.options, given, owner=owner)
+            return read_options(backend.options, said, owner=owner), ignored
         except OptionError as error:
-            known = {option.name for option in dataclasses.fields(backend.options)}
-            near = {k: difflib.get_close_matches(k, OWN_KEYS, 1, 0.8) for k in given.keys() - known}
-            hints = [
-                f'\n  the statement itself has the key "{found[0]}": is that what you mean?'
-                for found in near.values()
-                if found
-            ]
-            raise OptionError(str(error) + "".join(hints)) from None
+            unknown = [name for name in said if name.lower() not in known]
+            raise OptionError(f"{error}{_hints(unknown, backend)}") from None
+
+    def _defaults(self, backend: Backend, options: Any) -> tuple[dict[str, Any], list[str]]:
+        """The parameters of every call, checked, and those that have no effect."""
+        known = {option.name for option in dataclasses.fields(backend.sampling)}
+        said = {**getattr(options, "generation", {}), **self.defaults}
+        unused = [n for n in said if n in generation.WITHOUT_EFFECT and n not in known]
+        said = {name: value for name, value in said.items() if name not in unused}
+        read_options(backend.sampling, said, owner=f'model "{self.name}"', prefix="gen.")
+        return said, [f"gen.{name}" for name in unused]
+
+    def _say(self, *ignored: str) -> None:
+        if ignored:
+            has = "has" if len(ignored) == 1 else "have"
+            warn(f'model "{self.name}": {", ".join(ignored)} {has} no effect here')
 
     def _placed(self, backend: Backend) -> tuple[int, int]:
         """Replicas and requests in flight: a remote model has only the second."""
@@ -186,31 +207,45 @@ class Request:
         return 1, self.concurrency
 
 
-def _sorted(pairs: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The statement's own keys, in their usual spelling, and the others."""
-    by_folded = {key.lower(): key for key in OWN_KEYS} | OTHER_SPELLINGS
-    own: dict[str, str] = {}
-    rest: dict[str, str] = {}
-    for key, value in pairs.items():
-        name = by_folded.get(key.lower())
-        if name in own:
-            raise StatementError(f'the key "{name}" is given twice')
-        if name:
-            own[name] = value
-        else:
-            rest[key] = value
-    return own, rest
+def _device(devices: str) -> str | None:
+    """The device that the key `devices` names, None where the backend may choose."""
+    if devices == "-1":
+        return None
+    if not devices.isdecimal():
+        raise OptionError(
+            f'devices takes the number of one CUDA device, or -1, not "{devices}"\n'
+            "  num_gpus='2' spreads a model over two"
+        )
+    return f"cuda:{devices}"
 
 
-def _best(kind: Kind, own_kind: Kind | None) -> Backend:
-    """The backend for a local model: one that runs its files and what is wanted of them."""
-    fitting = []
-    for name in backends.names():
-        backend = backends.get(name)
-        if backend.is_remote or not backend.needs_source or kind not in backend.kinds:
-            continue
-        fits_files = own_kind is None or own_kind in backend.kinds
-        fitting.append((not fits_files, not backend.is_installed, backend.kinds.index(kind), name))
-    if not fitting:
-        raise BackendError(f"no backend runs local models of kind {kind}")
-    return backends.get(min(fitting)[-1])
+def _check_adapter(path: str, backend: Backend) -> None:
+    is_adapter = bool(path) and (Path(path) / sources.adapters.CONFIG).exists()
+    if is_adapter and not hasattr(backend.options, "base_model"):
+        raise BackendError(
+            f'"{path}" is an adapter, which backend "{backend.name}" does not take\n'
+            "  merge it into its model first, or set infer_backend='transformers'"
+        )
+
+
+def _option_name(key: str, backend: Backend, known: Collection[str]) -> str:
+    """*key* without the prefix it may have, in our spelling."""
+    for prefix in (backend.option_prefix, "backend."):
+        if key.lower().startswith(prefix):
+            key = key[len(prefix) :]
+            break
+    other = keys.OTHER_OPTIONS.get(key.lower(), "")
+    return other if other in known else key.lower() if key.lower() in known else key
+
+
+def _hints(unknown: Iterable[str], backend: Backend) -> str:
+    """What each of the *unknown* options may have been meant as."""
+    hints = ""
+    calls = {option.name for option in dataclasses.fields(backend.sampling)}
+    for name in unknown:
+        own = difflib.get_close_matches(name, keys.OWN, 1, 0.8)
+        if own:
+            hints += f'\n  the statement itself has the key "{own[0]}": is that what you mean?'
+        elif generation.ours({name: ""}).keys() & calls:
+            hints += f'\n  what every call is to have is written "gen.{name}"'
+    return hints

@@ -1,10 +1,15 @@
-"""`!llm model`: the deployed models. Spec C08, C09."""
+"""`!llm model`: the deployed models. Spec C08, C09, O03."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from llmsql.runtime import remembered, scheduler
+from llmsql.runtime.answers import Answers
+from llmsql.runtime.collector import Collector
 from llmsql.runtime.deployments import Deployment
 from llmsql.statements.base import Rows, Statement
 
@@ -19,13 +24,28 @@ COLUMNS = (
     "device text",
     "seconds number",
 )
+STATISTICS = (
+    "name text",
+    "total_workers integer",
+    "busy_workers integer",
+    "idle_workers integer",
+    "requests integer",
+    "failed integer",
+    "known_answers integer",
+    "seconds number",
+    "device text",
+)
 
 
 def row(deployment: Deployment) -> tuple[object, ...]:
-    """A deployed model as a row."""
-    spec = deployment.spec
-    seconds = round(deployment.seconds, 3)
-    return (spec.name, spec.kind, spec.backend, spec.replicas, deployment.model.device, seconds)
+    """A deployed model as a row; it has neither device nor seconds until it is loaded."""
+    spec, model = deployment.spec, deployment.model
+    device = model.device if deployment.is_loaded else None
+    return (spec.name, spec.kind, spec.backend, spec.replicas, device, _seconds(deployment))
+
+
+def _seconds(deployment: Deployment) -> float | None:
+    return None if deployment.seconds is None else round(deployment.seconds, 3)
 
 
 @dataclass(frozen=True)
@@ -35,10 +55,10 @@ class ModelList(Statement):
     syntax: ClassVar[str] = "!llm model list"
 
     def run(self, connection: Connection) -> Rows:
-        """One row a model, with what it was deployed from."""
+        """One row a model, with what it was deployed from; a remembered one may not be loaded."""
         deployments = connection.engine.deployments
-        rows = [(*row(d), d.spec.source or None) for d in deployments]
-        return Rows((*COLUMNS, "source text"), rows)
+        rows = [(*row(d), d.spec.source or None, d.is_loaded) for d in deployments]
+        return Rows((*COLUMNS, "source text", "is_loaded boolean"), rows)
 
 
 @dataclass(frozen=True)
@@ -55,7 +75,7 @@ class ModelExists(Statement):
 
 @dataclass(frozen=True)
 class ModelRemove(Statement):
-    """Unload a model and drop its SQL function."""
+    """Unload a model, drop its SQL function and let the database forget it."""
 
     syntax: ClassVar[str] = "!llm model remove <name>"
     name: str
@@ -65,5 +85,83 @@ class ModelRemove(Statement):
         connection.refuse_in_transaction("remove a model")
         deployment = connection.engine.deployments.take(self.name)
         connection.engine.drop(deployment.name)
+        remembered.forget(connection.engine, deployment.name)
         deployment.retire()
         return Rows(COLUMNS, [row(deployment)])
+
+
+@dataclass(frozen=True)
+class ModelReload(Statement):
+    """Load a model afresh while the old one serves, then let it take its place."""
+
+    syntax: ClassVar[str] = "!llm model reload <name>"
+    name: str
+
+    def run(self, connection: Connection) -> Rows:
+        """Return the row of the fresh model; where it fails to load, the old one stays."""
+        connection.refuse_in_transaction("reload a model")
+        engine = connection.engine
+        with engine.deployments.loading(self.name):
+            deployment = remembered.reloaded(engine.deployments.get(self.name))
+            engine.serve(deployment)
+            remembered.remember(engine, deployment)
+        return Rows(COLUMNS, [row(deployment)])
+
+
+@dataclass(frozen=True)
+class ModelCheck(Statement):
+    """Ask a model one tiny thing, to see that it answers."""
+
+    syntax: ClassVar[str] = "!llm model check <name>"
+    name: str
+
+    def run(self, connection: Connection) -> Rows:
+        """Return what it answered and how long that took, loading included; raises its error."""
+        deployment = connection.engine.deployments.get(self.name)
+        kind, started = deployment.spec.kind, time.perf_counter()
+        key, shown = _QUESTIONS[kind]
+        sampling = deployment.backend.sampling(max_tokens=1) if kind == "chat" else None
+        answers = Answers(sampling)  # its own: a known answer would prove nothing
+        scheduler.resolve(deployment, answers, [key], Collector(on_error="raise"))
+        seconds = round(time.perf_counter() - started, 3)
+        columns = ("name text", "kind text", "ok boolean", "seconds number", "answer text")
+        answer = shown(answers.known[key])
+        return Rows(columns, [(deployment.name, kind, True, seconds, answer)])
+
+
+@dataclass(frozen=True)
+class ModelStat(Statement):
+    """Show how busy the models are and what they did, or one of them."""
+
+    syntax: ClassVar[str] = "!llm model stat [<name>]"
+    name: str | None = None
+
+    def run(self, connection: Connection) -> Rows:
+        """One row a model; a model that is not loaded has no workers."""
+        deployments = connection.engine.deployments
+        chosen = [deployments.get(self.name)] if self.name else list(deployments)
+        return Rows(STATISTICS, [_statistics(deployment) for deployment in chosen])
+
+
+def _statistics(deployment: Deployment) -> tuple[object, ...]:
+    workers = deployment.spec.replicas if deployment.is_loaded else 0
+    busy = min(workers, int(deployment.is_busy))
+    return (
+        deployment.name,
+        workers,
+        busy,
+        workers - busy,
+        deployment.answered,
+        deployment.failed,
+        deployment.known,
+        _seconds(deployment),
+        deployment.model.device if deployment.is_loaded else None,
+    )
+
+
+_QUESTIONS: Mapping[str, tuple[Any, Callable[[Any], str]]] = {
+    "chat": ("Hello", str),
+    "emb": ("Hello", lambda vector: f"a vector of {len(vector)} numbers"),
+    "rerank": (("Hello", "Hello"), lambda score: f"a score of {score:.4g}"),
+}
+"""For each kind the smallest thing to ask, and how its answer is shown."""

@@ -94,7 +94,9 @@ class Save(Statement):
     ) -> int:
         """Write beside *target* first: a failure leaves what was there."""
         mark = uuid.uuid4().hex[:12]
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.exists():
+            connection.refuse_without_files("make a folder")
+            target.parent.mkdir(parents=True)
         beside = target.with_name(f".{target.name}.{mark}")
         part = beside
         if not self.columns and not self._is_file(target):

@@ -1,11 +1,11 @@
-"""`!llm setup`: the settings of the connection. Spec C01, C07."""
+"""`!llm setup`: the settings of the connection. Spec C01 to C07."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from llmsql.config import WITHOUT_EFFECT, Settings
+from llmsql.config import ELSEWHERE, RESOURCE, WITHOUT_EFFECT, Settings
 from llmsql.errors import OptionError, warn
 from llmsql.statements.base import Rows, Statement
 
@@ -22,10 +22,63 @@ class SetupSingle(Statement):
     syntax: ClassVar[str] = "!llm setup single"
 
     def run(self, connection: Connection) -> Rows:
-        """Reset the settings; the folder of own SQL functions stays."""
-        kept = connection.settings.udf_folder
-        connection.change_settings(replace(Settings.from_environment(), udf_folder=kept))
-        return Rows(COLUMNS, connection.settings.rows())
+        """Reset the settings; one row each."""
+        return _reset(connection)
+
+
+@dataclass(frozen=True)
+class SetupSft(Statement):
+    """Put every setting back, then say that training runs where the data is."""
+
+    syntax: ClassVar[str] = "!llm setup sft"
+
+    def run(self, connection: Connection) -> Rows:
+        """Reset the settings and let training run; one row each."""
+        return _reset(connection, runIn="executor")
+
+
+@dataclass(frozen=True)
+class SetupSfft(Statement):
+    """Put every setting back, then say that full training runs where the data is."""
+
+    syntax: ClassVar[str] = "!llm setup sfft"
+
+    def run(self, connection: Connection) -> Rows:
+        """Reset the settings and let training run; one row each."""
+        return _reset(connection, runIn="executor")
+
+
+@dataclass(frozen=True)
+class SetupData(Statement):
+    """Put every setting back, then those for working on data without a GPU."""
+
+    syntax: ClassVar[str] = "!llm setup data"
+
+    def run(self, connection: Connection) -> Rows:
+        """Reset the settings, without a GPU; one row each."""
+        return _reset(connection, dataMode="data", num_gpus="0", runIn="executor")
+
+
+@dataclass(frozen=True)
+class SetupRetrieval(Statement):
+    """Put every setting back, then those for looking things up without a GPU."""
+
+    syntax: ClassVar[str] = "!llm setup retrieval"
+
+    def run(self, connection: Connection) -> Rows:
+        """Reset the settings, without a GPU; one row each."""
+        return _reset(connection, **_RETRIEVAL)
+
+
+@dataclass(frozen=True)
+class SetupRetrievalData(Statement):
+    """Put every setting back, then those for filling what retrieval looks things up in."""
+
+    syntax: ClassVar[str] = "!llm setup retrieval/data"
+
+    def run(self, connection: Connection) -> Rows:
+        """Reset the settings, without a GPU; one row each."""
+        return _reset(connection, **_RETRIEVAL, dataMode="data", runIn="executor")
 
 
 @dataclass(frozen=True)
@@ -37,16 +90,31 @@ class Setup(Statement):
 
     def run(self, connection: Connection) -> Rows:
         """Check key and value, change the setting and show it."""
-        key, equals, value = self.setting.partition("=")
+        key, equals, value = (part.strip() for part in self.setting.partition("="))
         if not equals:
             raise OptionError(
                 f'a setting is written "key=value", not "{self.setting}"\n'
                 '  !llm setup "num_gpus=1";'
             )
-        changed = connection.settings.changed(key.strip(), value.strip())
-        if Settings.field(key.strip()) in WITHOUT_EFFECT:
-            warn(f'setting "{key.strip()}" is kept, but has no effect here')
-        before = dict(connection.settings.rows())
+        changed = connection.settings.changed(key, value)
+        field = Settings.field(key)
+        if field in WITHOUT_EFFECT or field.startswith(RESOURCE):
+            warn(f'setting "{key}" is kept, but has no effect here')
         connection.change_settings(changed)
-        shown = [(k, v) for k, v in changed.rows() if before[k] != v]
-        return Rows(COLUMNS, shown or [(key.strip(), value.strip())])
+        return Rows(COLUMNS, [(k, v) for k, v in changed.rows() if k == field])
+
+
+_RETRIEVAL = {"rayAddress": "worker", "num_gpus": "0", "schema": "st(field(value,string))"}
+
+
+def _reset(connection: Connection, **changes: str) -> Rows:
+    """Put every setting back, then make *changes*; says which other settings were put back."""
+    before, settings = dict(connection.settings.rows()), Settings.from_environment()
+    fresh = dict(settings.rows())
+    others = [k for k, v in before.items() if fresh.get(k) != v and k not in ELSEWHERE]
+    for key, value in changes.items():
+        settings = settings.changed(key, value)
+    connection.change_settings(settings)
+    if others:
+        warn(f"every setting is back at its default, {', '.join(others)} too")
+    return Rows(COLUMNS, settings.rows())

@@ -43,6 +43,11 @@ def read(text: str) -> str | None:
     )
 
 
+def is_open(text: str) -> bool:
+    """True for a cell at the prompt that no blank line has ended yet."""
+    return _FIRST.match(text) is not None and not text.endswith("\n\n")
+
+
 def _fields(text: str) -> tuple[dict[str, str], str]:
     """The form's fields, and the free text below them."""
     form: dict[str, str] = {}

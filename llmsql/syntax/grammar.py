@@ -107,7 +107,8 @@ def pattern(text: str) -> tuple[Part, ...]:
         elif name := match[1] or match[2]:
             stack[-1].append(Part("back" if match[2] else "placeholder", name))
         else:
-            stack[-1] += [Part("literal", word) for word in re.findall(r"!?\w+|[^\w\s]", match[0])]
+            words = re.findall(r"!?\w+(?:/\w+)*|[^\w\s]", match[0])
+            stack[-1] += [Part("literal", word) for word in words]
     return tuple(stack[0])
 
 

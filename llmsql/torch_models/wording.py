@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmsql.errors import BackendError, GenerationError
-from llmsql.types import Sampling
+from llmsql.types import Message, Roles, Sampling
 
 _UNLIMITED = 1 << 30
+_TURNS = Roles("User", "Assistant")
+"""Without a template and without roles, turns must still be told apart."""
+
+
+class Asked(NamedTuple):
+    """What a model is asked: the system prompt, the prompt, and what was said before."""
+
+    system: str | None
+    text: str
+    history: tuple[Message, ...] = ()
+    roles: Roles | None = None
 
 
 class Wording:
@@ -29,9 +40,11 @@ class Wording:
             zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)
         )
 
-    def tokens(self, asked: Sequence[tuple[str | None, str]]) -> list[list[int] | GenerationError]:
-        """Return each (system prompt, prompt) in tokens, or why it cannot be asked."""
-        texts = [self._worded(system, text) for system, text in asked]
+    def tokens(
+        self, asked: Sequence[Asked | tuple[str | None, str]]
+    ) -> list[list[int] | GenerationError]:
+        """Return each (system prompt, prompt, …) in tokens, or why it cannot be asked."""
+        texts = [self._worded(Asked(*one)) for one in asked]
         try:
             found = self._encoded(texts)
         except (TypeError, ValueError):  # one of them; find out which
@@ -49,31 +62,51 @@ class Wording:
         """Return the tokens that end an answer; a special token given as a stop is never text."""
         return self.ends | {self.special[stop] for stop in sampling.stop if stop in self.special}
 
+    def plain(self, text: str) -> list[int]:
+        """Return the tokens of *text* alone, as no prompt."""
+        encoded: list[int] = self.tokenizer(text, verbose=False)["input_ids"]
+        return encoded
+
     def word(self, word: str) -> list[int]:
         """Return the first tokens of *word* in its usual spellings, as a next word."""
         spellings = {start + case for start in ("", " ") for case in (word, word.capitalize())}
         encoded = (self.tokenizer(s, add_special_tokens=False)["input_ids"] for s in spellings)
         return sorted({tokens[0] for tokens in encoded if tokens})
 
-    def _worded(self, system: str | None, text: str) -> str:
+    def rendered(self, messages: Sequence[Message]) -> str:
+        """Return *messages* as the model's chat template writes them; raises BackendError."""
         if not self.template:
-            return f"{system}\n\n{text}" if system else text
+            raise BackendError(
+                "this model has no chat template\n"
+                "  deploy it with backend.chat_template='…', or ask it with user_role and its like"
+            )
         from jinja2 import TemplateError
 
-        asked = [{"role": "user", "content": text}]
-        if system:
-            try:
-                return self._templated([{"role": "system", "content": system}, *asked])
-            except TemplateError:  # some templates know no system prompt and say so
-                asked[0]["content"] = f"{system}\n\n{text}"
         try:
-            return self._templated(asked)
+            return self._templated(messages)
         except TemplateError as error:
             raise BackendError(f"the model's chat template fails: {error}") from error
 
-    def _templated(self, messages: list[dict[str, str]]) -> str:
+    def _worded(self, asked: Asked) -> str:
+        if not self.template:
+            return _laid_out(asked)
+        from jinja2 import TemplateError
+
+        messages = [*asked.history, Message("user", asked.text)]
+        if asked.system:
+            try:
+                return self._templated([Message("system", asked.system), *messages])
+            except TemplateError:  # some templates know no system prompt and say so
+                first = messages[0]
+                messages[0] = Message(first.role, f"{asked.system}\n\n{first.content}")
+        return self.rendered(messages)
+
+    def _templated(self, messages: Sequence[Message]) -> str:
         rendered: str = self.tokenizer.apply_chat_template(
-            messages, chat_template=self.template, tokenize=False, add_generation_prompt=True
+            [{"role": message.role, "content": message.content} for message in messages],
+            chat_template=self.template,
+            tokenize=False,
+            add_generation_prompt=True,
         )
         return rendered
 
@@ -107,3 +140,19 @@ class Wording:
                 "  shorten the text, or deploy a model with a longer context"
             )
         return tokens
+
+
+def _laid_out(asked: Asked) -> str:
+    """Lay out what a model without a chat template is asked, each turn behind its role."""
+    if asked.roles is None and not asked.history:
+        return f"{asked.system}\n\n{asked.text}" if asked.system else asked.text
+    roles = asked.roles or _TURNS
+    names = {"user": roles.user, "assistant": roles.assistant, "system": roles.system}
+
+    def start(role: str) -> str:
+        name = names.get(role, role)
+        return f"{name}:" if name else ""
+
+    turns = [*asked.history, Message("user", asked.text)]
+    said = [f"{start(turn.role)}{turn.content}" for turn in turns]
+    return "\n".join([start("system"), asked.system or "", *said, start("assistant")])

@@ -513,3 +513,16 @@ def test_a_script_that_stops_keeps_what_it_did(con: llmsql.Connection) -> None:
     with pytest.raises(LlmsqlError):
         con.execute("create table a as select 1; load csv.`/nope` as b; create table c as select 1")
     assert rows(con, "select table_name from duckdb_tables()") == [("a",)]
+
+
+def test_D08_files_are_left_alone_when_duckdb_must(tmp_path: Path) -> None:
+    """With enable_external_access off nothing is read, written or made."""
+    with llmsql.connect(config={"enable_external_access": "false"}) as con:
+        con.execute("create table t as select 1 as a")
+        for path in (tmp_path / "a.csv", tmp_path / "b" / "a.csv"):
+            with pytest.raises(duckdb.Error):
+                con.execute(f"save t as csv.`{path}`")
+        (tmp_path / "c.csv").write_text("1\n")
+        with pytest.raises(CatalogError, match="load of .* failed"):
+            con.execute(f"load csv.`{tmp_path}/c.csv` as u")
+    assert [p.name for p in tmp_path.iterdir()] == ["c.csv"]

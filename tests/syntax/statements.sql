@@ -14,7 +14,7 @@
 -- error: line 1, column 20: expected the end of the statement, found "="
 
 !llm setup;
--- error: line 1, column 11: expected single or <setting>, found the end of the statement
+-- error: line 1, column 11: expected data, retrieval, retrieval/data, sfft, sft, single or <setting>, found the end of the statement
 
 !llm model list;
 !llm model list;

@@ -6,8 +6,11 @@ in flight is `loop`'s.
 
 from __future__ import annotations
 
+import asyncio
+import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +20,7 @@ from llmsql.backends.openai.client import Client
 from llmsql.backends.openai.loop import Loop
 from llmsql.backends.openai.refusals import Refused
 from llmsql.errors import BackendError, GenerationError
-from llmsql.types import Prompt
+from llmsql.types import Completion, Message, Prompt
 
 CHARACTERS_PER_REQUEST = 200_000
 
@@ -88,6 +91,10 @@ class Model(base.Model):
         )
         return self.loop.stream(self._rerank, jobs, self.concurrency)
 
+    def meta(self) -> Mapping[str, Any]:
+        """Return what is known of the model: its name, and that it takes messages."""
+        return {"model": self.name, "message_format": True}
+
     def measure(self) -> None:
         """Learn the dimension by asking for a vector; some servers refuse to send it in base64."""
         for self._has_base64 in (True, False):
@@ -112,20 +119,29 @@ class Model(base.Model):
 
     async def _complete(self, job: tuple[int, Prompt]) -> list[tuple[int, Any]]:
         index, prompt = job
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(prompt.timeout):
+                answer = await self._answered(prompt)
+        except TimeoutError:
+            return [(index, GenerationError(f"no answer within {prompt.timeout:g} seconds"))]
+        except GenerationError as error:
+            return [(index, error)]
+        return [(index, replace(answer, seconds=time.perf_counter() - started))]
+
+    async def _answered(self, prompt: Prompt) -> Completion:
         while True:
             body = self._body(prompt)
             try:
-                answer = await self.client.post("/chat/completions", body, answers.completion)
-                return [(index, answer)]
+                return await self.client.post("/chat/completions", body, answers.completion)
             except Refused as error:
                 if not self._adapts(error, body):
-                    return [(index, error)]
-            except GenerationError as error:
-                return [(index, error)]
+                    raise
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         sampling = prompt.sampling
-        messages = [{"role": "user", "content": prompt.text}]
+        said = [*prompt.history, Message("user", prompt.text)]
+        messages = [{"role": turn.role, "content": turn.content} for turn in said]
         if sampling.system:
             messages.insert(0, {"role": "system", "content": sampling.system})
         body: dict[str, Any] = {

@@ -24,7 +24,6 @@ class Backend(base.Backend):
 
     options = Options
     kinds = ("emb", "rerank")
-    model_types = ("custom/bge", "custom/m3e", "custom/bge_rerank")
     extra = "sentence_transformers"
     modules = ("sentence_transformers", "torch")
 

@@ -52,6 +52,20 @@ class Model(base.Model):
         self.is_padded = mask is not None and tuple(mask.shape[:-1]) == (len(self.sample),)
         self.width = self.forward(features).shape[1]
 
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text, those that mark its ends too."""
+        found: list[list[int]] = self.engine.tokenizer(list(texts), verbose=False)["input_ids"]
+        return found
+
+    def meta(self) -> Mapping[str, Any]:
+        """Return what the model's files say."""
+        config = getattr(self.engine[0], "config", None) or getattr(self.engine, "config", None)
+        return {
+            "max_model_len": int(self.engine.max_seq_length or -1),
+            "architectures": list(getattr(config, "architectures", None) or ()),
+            "embedding_mode": self.dimension is not None,
+        }
+
     def unload(self) -> None:
         """Give the memory back, the GPU's as well."""
         self.engine = None

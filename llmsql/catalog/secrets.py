@@ -1,0 +1,43 @@
+"""What is a secret, and so never written: by its field, by its name, by its value."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_ALWAYS = frozenset({"secret", "password", "passwd", "apikey", "credential", "credentials"})
+_AS_LAST_WORD = frozenset({"key", "keys", "token"})  # a key, but not max_tokens or stop_token_ids
+_IN_ADDRESS = re.compile(r"://[^/\s]*@|[?&][^=&\s]*(key|token|secret|password|sig)[^=&\s]*=", re.I)
+_REFERENCE = re.compile(r"\s*\$\{env:(\w+)\}\s*")
+
+
+def is_secret(name: str, value: Any, *, is_marked: bool = False) -> bool:
+    """
+    True where the option *name* with *value* must not be written down.
+
+    *is_marked* says that the backend hides the option. The name of an environment variable is no
+    secret.
+    """
+    if variable(value) is not None:
+        return False
+    return is_marked or is_secret_name(name) or holds_secret(value)
+
+
+def variable(value: Any) -> str | None:
+    """The environment variable that *value* names, if `${env:NAME}` is all there is to it."""
+    match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    return match and match[1]
+
+
+def holds_secret(value: Any) -> bool:
+    """True for an address with a password or a key in it, also as one of several texts."""
+    if isinstance(value, (tuple, list)):
+        return any(map(holds_secret, value))
+    return isinstance(value, str) and bool(_IN_ADDRESS.search(value))
+
+
+def is_secret_name(name: str) -> bool:
+    """True for what is called a key, a token, a secret or a password."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    return bool(_ALWAYS.intersection(words)) or bool(words and words[-1] in _AS_LAST_WORD)

@@ -1,0 +1,93 @@
+"""A model that is loaded when it is first asked something.
+
+What is loaded, and from where, is for whoever makes one to say.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from llmsql.backends.base import Answered, Embedded, Model, Scored
+from llmsql.errors import BackendError, LlmsqlError
+from llmsql.types import Message, Prompt
+
+
+class LazyModel(Model):
+    """
+    Stands for a model until the first call, and passes every call on.
+
+    It is loaded once, in the thread of the first call, which is the deployment's. What fails to
+    load is tried again at the next call.
+    """
+
+    device = ""
+
+    def __init__(self, name: str, load: Callable[[], Model], dimension: int | None) -> None:
+        self.name = name
+        self.dimension = dimension
+        self.seconds: float | None = None
+        self._lock = threading.Lock()
+        self._load = load
+        self._model: Model | None = None
+
+    def generate(self, prompts: Sequence[Prompt]) -> Answered:
+        """Yield what the model yields."""
+        yield from self._loaded().generate(prompts)
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """Yield what the model yields."""
+        yield from self._loaded().embed(texts)
+
+    def rerank(self, pairs: Sequence[tuple[str, str]]) -> Scored:
+        """Yield what the model yields."""
+        yield from self._loaded().rerank(pairs)
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return what the model returns."""
+        return self._loaded().tokenize(texts)
+
+    def apply_chat_template(self, messages: Sequence[Message]) -> str:
+        """Return what the model returns."""
+        return self._loaded().apply_chat_template(messages)
+
+    def meta(self) -> Mapping[str, Any]:
+        """Return what the model returns."""
+        return self._loaded().meta()
+
+    def unload(self) -> None:
+        """Unload the model, if it was ever loaded."""
+        if self._model is not None:
+            self._model.unload()
+
+    def _loaded(self) -> Model:
+        with self._lock:
+            if self._model is None:
+                started = time.perf_counter()
+                self._model = model = self._made()
+                self.device, self.note = model.device, model.note
+                self.seconds = time.perf_counter() - started
+            return self._model
+
+    def _made(self) -> Model:
+        try:
+            model = self._load()
+        except LlmsqlError:
+            raise
+        except Exception as error:  # else the scheduler would take it for one row's
+            raise BackendError(
+                f'model "{self.name}" cannot be loaded: {type(error).__name__}: {error}'
+            ) from error
+        self._check(model)
+        return model
+
+    def _check(self, model: Model) -> None:
+        """Refuse a model whose vectors do not fit the type that the SQL function returns."""
+        if self.dimension not in (None, model.dimension):
+            model.unload()
+            raise BackendError(
+                f'model "{self.name}" makes vectors of {model.dimension} numbers now, not of '
+                f"{self.dimension}\n  !llm model reload {self.name}"
+            )

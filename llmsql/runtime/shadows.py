@@ -1,0 +1,82 @@
+"""The macros through which a connection calls models: they add whose statement it is.
+
+Owns what is written in SQL, for each function and each type of its argument. When the macros are
+made and dropped is the session's business.
+"""
+
+from __future__ import annotations
+
+from llmsql.runtime.engine import SqlFunction
+from llmsql.syntax.ranks import TAG, TAGGED, VARIABLE
+
+REQUEST = "llm_request"
+REQUESTS = "requests"
+_LISTS = "('VARCHAR[]', 'JSON[]', '\"NULL\"[]')"
+_PLACE = ", 'rank': rank, 'site': site"
+
+
+def shadows(function: SqlFunction, native: str) -> dict[str, str]:
+    """The temporary macros that add the statement's token to the arguments of *function*.
+
+    One shadows the function; the other takes rank and site as well, for calls that were rewritten.
+    """
+    places = ((function.name, "", ""), (TAGGED + function.name.lower(), "rank, site, ", _PLACE))
+    found: dict[str, str] = {}
+    for name, before, place in places:
+        is_text = function.return_type == "VARCHAR"
+        overloads = []
+        for signature in function.signatures:
+            names = ", ".join(f'"{parameter}"' for parameter in signature)
+            given = [
+                f'"{parameter}"::VARCHAR' if parameter in function.inputs else f'"{parameter}"'
+                for parameter in signature
+            ]
+            told = place
+            if function.takes_requests and is_text and "options" not in signature:
+                told += f", '{REQUESTS}': typeof(\"{signature[0]}\") IN {_LISTS}"
+            overloads.append(f"({before}{names}) AS {_call(native, given, told)}")
+        if function.takes_requests and not is_text:
+            found |= _choices(function, name, before, place, overloads)
+        found[name] = _macro(name, overloads)
+    return found
+
+
+def _choices(
+    function: SqlFunction, name: str, before: str, place: str, overloads: list[str]
+) -> dict[str, str]:
+    """
+    Let *overloads* take a list of JSON requests, whose answer is of another type than a text's.
+
+    Returns the macros which that needs. Where DuckDB cannot tell the type of an argument yet (an
+    aggregate, an alias), of two overloads it takes the one with a type: so the first macro's is
+    VARCHAR. Each has only one, because of two DuckDB could not choose for a prepared parameter, and
+    passes on what is not of its type.
+    """
+    (parameter,) = function.signatures[0]
+    given = [f'"{parameter}"::VARCHAR', f"'{function.name}'"]
+    request = _call(REQUEST, given, f"{place}, '{REQUESTS}': true")
+    lists, json_lists = (f"llmsql_{kind}_{name.lower()}" for kind in ("list", "json"))
+
+    def typed(kind: str, body: str) -> str:
+        return f'({before}"{parameter}" {kind}) AS {body}'
+
+    def passed(target: str) -> str:
+        return f'({before}"{parameter}") AS "{target}"({before}"{parameter}")'
+
+    text = overloads[0]
+    overloads[0] = passed(lists)
+    overloads.append(typed("VARCHAR", text.split(" AS ", 1)[1]))
+    return {
+        json_lists: _macro(json_lists, [text, typed("JSON[]", request)]),
+        lists: _macro(lists, [passed(json_lists), typed("VARCHAR[]", request)]),
+    }
+
+
+def _call(native: str, given: list[str], told: str) -> str:
+    """A call of the function registered as *native*, with the tag as its last argument."""
+    tag = f"{{'{TAG}': getvariable('{VARIABLE}'){told}}}"
+    return f'system.main."{native}"({", ".join(given)}, {tag})'
+
+
+def _macro(name: str, overloads: list[str]) -> str:
+    return f'CREATE OR REPLACE TEMP MACRO "{name}"' + ", ".join(overloads)

@@ -1,0 +1,99 @@
+"""Which backend runs a model: the one its type names, the one that was asked for, the best one.
+
+Reads names and kinds. Where the files are, and what the backend is told, is `choice`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from llmsql import backends
+from llmsql.backends.base import Backend
+from llmsql.errors import BackendError, suggestion, warn
+from llmsql.sources import families
+from llmsql.sources.families import Family
+from llmsql.types import Kind
+
+NOT_LOCAL = "saas/"
+
+
+def typed(model_type: str) -> Backend | None:
+    """The backend that *model_type* names; BackendError for an API that nothing here speaks."""
+    known = _types()
+    wanted = model_type.lower()
+    if wanted in known:
+        return backends.get(known[wanted])
+    if wanted.startswith(NOT_LOCAL):
+        raise _no_type(model_type, known)
+    return None
+
+
+def family(name: str, model_type: str) -> Family:
+    """What *model_type* says about the local model that *name* is to be."""
+    found = families.find(model_type)
+    if found is None:
+        if not model_type.lower().startswith(families.PREFIX):
+            raise _no_type(model_type, [*families.names(), *_types()], families.FAMILIES)
+        near = suggestion(model_type, families.names())
+        warn(
+            f'model "{name}": there is no model type "{model_type}"{near}\n'
+            f"  its files decide, as for {families.AUTO}"
+        )
+        return Family()
+    if found.purpose:
+        raise BackendError(
+            f'model type "{model_type}" is for {found.purpose}, which is not supported yet\n'
+            f"  supported types: {', '.join(families.names())}"
+        )
+    return found
+
+
+def named(demanded: str | None, preferred: str | None) -> Backend | None:
+    """The backend that the statement demands, or the settings where it takes no local files."""
+    if demanded:
+        return backends.get(_own_name(demanded))
+    name = _own_name(preferred or "")
+    backend = backends.get(name) if name in backends.names() else None
+    return backend if backend and (backend.is_remote or not backend.needs_source) else None
+
+
+def best(kind: Kind, own_kind: Kind | None, preferred: str | None) -> Backend:
+    """The backend for a local model: it runs the files, of *own_kind*, and what is wanted of them.
+
+    The settings' backend where it is one of these; BackendError where a chat model cannot have it
+    because there is none of that name.
+    """
+    wished = _own_name(preferred or "")
+    fitting = []
+    for name in backends.names():
+        backend = backends.get(name)
+        if backend.is_remote or not backend.needs_source or kind not in backend.kinds:
+            continue
+        fits_files = own_kind is None or own_kind in (backend.file_kinds or backend.kinds)
+        order = backend.kinds.index(kind)
+        fitting.append((not fits_files, name != wished, not backend.is_installed, order, name))
+    if kind == "chat" and wished and wished not in backends.names():
+        backends.get(wished)  # says which there are
+    if not fitting:
+        raise BackendError(f"no backend runs local models of kind {kind}")
+    return backends.get(min(fitting)[-1])
+
+
+def _own_name(name: str) -> str:
+    """*name* as backends are called here: without `ray/`, whatever the case and the hyphens."""
+    plain = name.lower().removeprefix("ray/").replace("-", "_")
+    same = [own for own in backends.names() if own.replace("_", "") == plain.replace("_", "")]
+    return same[0] if same else plain
+
+
+def _types() -> dict[str, str]:
+    """Each model type that names a backend, with that backend's name."""
+    return {kind: name for name in backends.names() for kind in backends.get(name).model_types}
+
+
+def _no_type(model_type: str, known: Iterable[str], short: Iterable[str] = ()) -> BackendError:
+    known = list(known)
+    return BackendError(
+        f'there is no model type "{model_type}"{suggestion(model_type, [*known, *short])}\n'
+        f"  types: {', '.join(dict.fromkeys([families.AUTO, *known]))}"
+    )

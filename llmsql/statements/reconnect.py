@@ -1,0 +1,108 @@
+"""`RUN command AS LLM … reconnect='true'`: offer a model that is known already. Spec R01.
+
+Nothing is loaded: the model is deployed in this process, or the database remembers it. Options
+that are given are merged over its own; the statement's other keys, which say what model it is and
+where it runs, stay as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from llmsql import generation
+from llmsql.backends.base import Backend
+from llmsql.catalog.record import given
+from llmsql.errors import CatalogError, OptionError, StatementError, suggestion
+from llmsql.runtime import remembered
+from llmsql.runtime.deployments import Deployment
+from llmsql.statements.keys import OPTIONS_WITHOUT_EFFECT, OTHER_OPTIONS, Keys
+from llmsql.types import ModelSpec, coerce, read_options
+
+if TYPE_CHECKING:
+    from llmsql.connection import Connection
+    from llmsql.runtime.engine import Engine
+
+
+def is_wanted(pairs: Mapping[str, str]) -> bool:
+    """True where *pairs* ask for it; raises OptionError for what is neither true nor false."""
+    said = next((value for key, value in pairs.items() if key.lower() == "reconnect"), "false")
+    try:
+        return bool(coerce(said, bool))
+    except ValueError:
+        raise OptionError(f'option "reconnect" takes true or false, not "{said}"') from None
+
+
+def run(pairs: Mapping[str, str], connection: Connection) -> Deployment:
+    """Offer the model that *pairs* name, with what they give; raises CatalogError for no such."""
+    keys, engine = Keys.of(pairs), connection.engine
+    name = keys.own.get("udfName")
+    if not name:
+        raise StatementError(
+            "a model needs a name\n  RUN command AS LLM WHERE udfName='…' AND reconnect='true'"
+        )
+    connection.refuse_in_transaction("deploy a model")
+    with engine.deployments.loading(name):
+        known = _known(name, engine)
+        spec = _merged(known, keys)
+        if spec.options != known.spec.options:
+            known = _replaced(known, spec)
+            engine.serve(known)
+        if spec != known.spec:
+            known.spec = spec  # what every call is to have: nothing to load again for
+        remembered.remember(engine, known)
+        return known
+
+
+def _known(name: str, engine: Engine) -> Deployment:
+    """The deployment called *name*: it may be remembered, but not offered so far."""
+    if name in engine.deployments:
+        return engine.deployments.get(name)
+    records, problems = engine.catalog.records()
+    for record in records:
+        if record.name.lower() == name.lower():
+            return remembered.offer(engine, record)
+    names = [deployment.name for deployment in engine.deployments]
+    raise CatalogError(
+        f'there is no model "{name}" to reconnect to{suggestion(name, names)}\n'
+        f"  models: {', '.join(names) or 'none'}\n"
+        + "".join(f"  {problem}\n" for problem in problems)
+        + "  without reconnect='true' it is deployed"
+    )
+
+
+def _replaced(known: Deployment, spec: ModelSpec) -> Deployment:
+    """What takes the place of *known* under other options, which only loading puts in force."""
+    options = given(spec.options)
+    withheld = tuple(name for name in known.withheld if name not in options)
+    return remembered.unloaded(spec, known.backend, known.model.dimension, withheld)
+
+
+def _merged(known: Deployment, keys: Keys) -> ModelSpec:
+    """The known deployment's spec, with what *keys* give over it."""
+    spec, backend = known.spec, known.backend
+    said = {_option(key, backend): value for key, value in keys.options.items()}
+    for name in OPTIONS_WITHOUT_EFFECT.intersection(said) - _names(backend.options):
+        del said[name]
+    options = spec.options
+    if said:
+        given_options = {**given(spec.options), **said}
+        options = read_options(backend.options, given_options, owner=f'backend "{backend.name}"')
+    unused = generation.WITHOUT_EFFECT - _names(backend.sampling)
+    defaults = {**spec.defaults, **{k: v for k, v in keys.defaults.items() if k not in unused}}
+    read_options(backend.sampling, defaults, owner=f'model "{spec.name}"', prefix="gen.")
+    return replace(spec, options=options, defaults=defaults)
+
+
+def _option(key: str, backend: Backend) -> str:
+    """The backend's name for the option *key*."""
+    name = key.lower()
+    for prefix in (backend.option_prefix, "backend."):
+        name = name.removeprefix(prefix)
+    other = OTHER_OPTIONS.get(name, name)
+    return other if other in _names(backend.options) else name
+
+
+def _names(options: type[Any]) -> set[str]:
+    return {option.name for option in fields(options)}
