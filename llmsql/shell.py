@@ -52,7 +52,7 @@ class Shell:
                 self._command(line)
                 return
             self._pending += line + "\n"
-            if cell.is_open(self._pending) or not script.is_complete(self._pending):
+            if not _is_complete(self._pending):
                 return
             text, self._pending = self._pending, ""
             self.console.run(text)
@@ -127,6 +127,11 @@ COMMANDS: dict[str, Callable[[Shell, str], None]] = {
     ".quit": Shell._quit,
     ".exit": Shell._quit,
 }
+
+
+def _is_complete(text: str) -> bool:
+    is_cell_complete = cell.is_complete(text)
+    return script.is_complete(text) if is_cell_complete is None else is_cell_complete
 
 
 def _open_history() -> Path | None:

@@ -23,6 +23,7 @@ PACKAGES = {
 }
 TOLERANCE = 0.02
 
+_DRAWN = re.compile(r'"(request_id|time_cost|first_token_time|speed)": ("[^"]*"|[\d.]+)')
 _DEPLOYED = re.compile(r"(│ cpu +│) +([\d.]+) │$", re.MULTILINE)
 
 
@@ -40,6 +41,7 @@ def parameter(script: Path) -> object:
 
 def shown(text: str) -> str:
     """What the command wrote, without what differs from run to run."""
+    text = _DRAWN.sub(r'"\1": "…"', text)
     return _DEPLOYED.sub(lambda match: f"{match[1]} {'…':>7} │", text)
 
 

@@ -43,9 +43,9 @@ def read(text: str) -> str | None:
     )
 
 
-def is_open(text: str) -> bool:
-    """True for a cell at the prompt that no blank line has ended yet."""
-    return _FIRST.match(text) is not None and not text.endswith("\n\n")
+def is_complete(text: str) -> bool | None:
+    """Whether a blank line has ended the cell *text* at the prompt; None where it is no cell."""
+    return text.endswith("\n\n") if _FIRST.match(text) else None
 
 
 def _fields(text: str) -> tuple[dict[str, str], str]:

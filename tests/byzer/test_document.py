@@ -7,6 +7,7 @@ stand in there.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import llmsql
+from llmsql import sources
 
 DOCUMENT = Path(__file__).parent / "document"
 MODELS = {
@@ -62,13 +64,12 @@ def test_a_conversation_of_three_turns(con: llmsql.Connection) -> None:
     con.execute(block("1_deploy", {path: MODELS[path]}))
     con.execute(
         """
-        select llama2_chat(llm_param(map(
-            "system_msg", 'You are a helpful assistant.',
-            "instruction", llm_prompt('Hello! My name is {0}.', array("William"))))) as q as q1;
-        select llama2_chat(llm_stack(q, llm_param(map(
-            "instruction", 'What is 2 plus 2?')))) as q from q1 as q2;
-        select llama2_chat(llm_stack(q, llm_param(map(
-            "instruction", 'What is my name?')))) as q from q2 as q3;
+        select llama2_chat(llm_param(map("max_length", "24", "instruction",
+            llm_prompt('My name is {0}. Hello!', array("William"))))) as q as q1;
+        select llama2_chat(llm_stack(q, llm_param(map("max_length", "24", "instruction",
+            'What is the capital of France?')))) as q from q1 as q2;
+        select llama2_chat(llm_stack(q, llm_param(map("max_length", "24", "instruction",
+            'Repeat my name.')))) as q from q2 as q3;
         """
     )
     [(answer, history)] = con.execute(
@@ -106,6 +107,28 @@ def test_finetuning_data(con: llmsql.Connection, tmp_path: Path) -> None:
     data.write_text('{"instruction": "a", "input": "", "output": "b"}\n')
     con.execute(block("5_finetuning_data", {"/tmp/upload/dummy_data.jsonl": str(data)}))
     assert con.execute("select output from sft_data").fetchall() == [("b",)]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # transformers', when it saves
+def test_deploy_what_was_finetuned(con: llmsql.Connection, tmp_path: Path) -> None:
+    """A folder with `pretrained_model` inside is that model with the adapter beside it."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from llmsql.torch_models import conversion
+
+    base = conversion.plain(sources.locate("smollm2"))
+    shutil.copytree(base, tmp_path / "pretrained_model")
+    model = AutoModelForCausalLM.from_pretrained(base)
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)
+    path = (
+        "/home/byzerllm/models/sft/jobs/"
+        "sft-william-llama2-alpaca-data-ccb8fb55-382c-49fb-af04-5cbb3966c4e6/finetune_model/final"
+    )
+    [row] = con.execute(block("6_deploy_finetuned", {path: str(tmp_path)})).fetchall()
+    assert row[:3] == ("fintune_llama2_chat", "chat", "transformers")
+    asked = "fintune_llama2_chat('Say hello.', {'max_tokens': 8}) <> ''"
+    assert con.execute(f"select {asked}").fetchall() == [(True,)]
 
 
 def test_a_file_answers_without_a_run(tmp_path: Path) -> None:
