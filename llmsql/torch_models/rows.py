@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -32,6 +33,8 @@ class Row:
     text: str = ""
     error: GenerationError | None = None
     cached: int = 0
+    began: float | None = None
+    """When its first token was drawn, by the performance counter."""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.sampling.seed)
@@ -49,6 +52,7 @@ class Row:
 
     def take(self, token: int) -> None:
         """Append *token*, and finish where it ends the answer."""
+        self.began = self.began or time.perf_counter()
         if token in self.ends:
             self._finish("stop", self.decode(self.written))
             return

@@ -1,0 +1,149 @@
+"""A loaded causal model: it answers, ranks, embeds, and tells its tokens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llmsql import types
+from llmsql.backends import base
+from llmsql.errors import BackendError, GenerationError
+from llmsql.types import Completion, Message, Prompt, Usage
+
+if TYPE_CHECKING:
+    from llmsql.torch_models.decoding import Decoder
+    from llmsql.torch_models.rows import Row
+    from llmsql.torch_models.wording import Asked, Wording
+
+JUDGE = (
+    "Query: {query}\n\nPassage: {passage}\n\n"
+    "Does the passage answer the query? Answer with yes or no only."
+)
+EMBEDDING_TOKENS = 2048
+
+
+class Model(base.Model):
+    """
+    A causal language model.
+
+    `generate` decodes. `rerank` asks the model whether the passage answers the query, and returns
+    the log-odds of yes against no as its next word: 0 is undecided, and no decoding is needed.
+    `embed` pools what it has read of a text.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        wording: Wording,
+        system: str | None = None,
+        cuts: tuple[str, ...] = (),
+    ) -> None:
+        self.decoder: Decoder | None = decoder
+        self.wording = wording
+        self.system = system
+        self.cuts = cuts
+        self.device = str(decoder.model.device)
+
+    def generate(self, prompts: Sequence[Prompt]) -> base.Answered:
+        """Yield the completion of each prompt, the first to end first."""
+        from llmsql.torch_models.wording import Asked
+
+        started = time.perf_counter()
+        samplings = [self._cut(prompt.sampling) for prompt in prompts]
+        asked = [
+            Asked(p.sampling.system or self.system, p.text, p.history, p.roles) for p in prompts
+        ]
+        rows = yield from self._rows(asked, samplings)
+        for row in self._ready().run(rows):
+            usage = Usage(len(row.prompt), len(row.written), row.cached)
+            yield (
+                row.index,
+                row.error
+                or Completion(
+                    row.text,
+                    row.finish or "stop",
+                    usage,
+                    seconds=time.perf_counter() - started,
+                    first_token_seconds=(row.began or started) - started,
+                ),
+            )
+
+    def embed(self, texts: Sequence[str]) -> base.Embedded:
+        """Yield the vector of each text, the longest texts first."""
+        from llmsql.torch_models import pooling
+
+        decoder = self._ready()
+        tokens = [(self.wording.plain(text) or [0])[: self.wording.context] for text in texts]
+        return pooling.vectors(
+            decoder.model,
+            tokens,
+            step_tokens=max(decoder.step_tokens, EMBEDDING_TOKENS),
+            is_padded=decoder.is_attention,
+        )
+
+    def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
+        """Yield the log-odds of yes against no for each (query, passage)."""
+        from llmsql.torch_models.wording import Asked
+
+        asked = [Asked(None, JUDGE.format(query=q, passage=p)) for q, p in pairs]
+        rows = yield from self._rows(asked, [types.Sampling(max_tokens=1)] * len(pairs))
+        yes, no = self.wording.word("yes"), self.wording.word("no")
+        for row, scores in self._ready().score(rows):
+            if scores is None:
+                yield row.index, row.error or GenerationError("the passage was not scored")
+            else:
+                yield row.index, float(scores[yes].logsumexp(0) - scores[no].logsumexp(0))
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text."""
+        return [self.wording.plain(text) for text in texts]
+
+    def apply_chat_template(self, messages: Sequence[Message]) -> str:
+        """Return *messages* as the model reads them."""
+        return self.wording.rendered(messages)
+
+    def meta(self) -> Mapping[str, Any]:
+        """Return what the model's files say."""
+        engine = self._ready().model
+        return {
+            "max_model_len": self.wording.context,
+            "architectures": list(engine.config.architectures or [type(engine).__name__]),
+            "support_chat_template": bool(self.wording.template),
+            "message_format": bool(self.wording.template),
+            "dtype": str(engine.dtype).removeprefix("torch."),
+        }
+
+    def unload(self) -> None:
+        """Free the weights and what was cached of prompts."""
+        from llmsql.torch_models import placement
+
+        self.decoder = None
+        placement.release()
+
+    def _cut(self, sampling: types.Sampling) -> types.Sampling:
+        """*sampling* with the stops that belong to the chat format, whatever a call's own are."""
+        return replace(sampling, stop=sampling.stop + self.cuts) if self.cuts else sampling
+
+    def _ready(self) -> Decoder:
+        if self.decoder is None:
+            raise BackendError("this model was unloaded")
+        return self.decoder
+
+    def _rows(
+        self, asked: list[Asked], samplings: list[types.Sampling]
+    ) -> Generator[tuple[int, GenerationError], None, list[Row]]:
+        """Yield the rows that cannot be asked, and return the others."""
+        from llmsql.torch_models.rows import Row
+
+        rows: list[Row] = []
+        for index, tokens in enumerate(self.wording.tokens(asked)):
+            if isinstance(tokens, GenerationError):
+                yield index, tokens
+                continue
+            sampling = samplings[index]
+            limit = min(sampling.max_tokens, self.wording.context - len(tokens))
+            ends = self.wording.ending(sampling).union(getattr(sampling, "stop_token_ids", ()))
+            rows.append(Row(index, tokens, sampling, limit, ends, self.wording.text))
+        return rows
