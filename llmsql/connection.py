@@ -24,7 +24,7 @@ from llmsql.functions import library, primitives
 from llmsql.runtime.engine import Engine, reaper
 from llmsql.runtime.session import Scope, Session, pending_table
 from llmsql.statements import Rows
-from llmsql.syntax import quote, script, spark
+from llmsql.syntax import quote, script
 from llmsql.syntax.variables import Variables
 
 FETCHES = frozenset(
@@ -120,7 +120,7 @@ class Connection:
             try:
                 return scope.call(partial(self._con.sql, query, **options))
             except duckdb.Error as error:
-                if not is_unreadable(error) or not spark.is_likely(query):
+                if not is_unreadable(error) or not self._dialect.may_be_spark(query):
                     raise
                 self._execute(query, params, scope)
                 return self._relation(alias)
@@ -282,7 +282,7 @@ class Connection:
                 self._show(rows)
 
     def _is_readable_by_us(self, piece: script.Piece) -> bool:
-        return self._needs_us(piece) or spark.is_likely(piece.text)
+        return self._needs_us(piece) or self._dialect.may_be_spark(piece.text)
 
     def _needs_us(self, piece: script.Piece) -> bool:
         return (

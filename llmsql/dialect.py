@@ -7,6 +7,7 @@ read and bind is never translated. How a statement runs is its own and the sessi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -41,10 +42,15 @@ class Dialect:
 
     def pieces(self, text: str) -> Iterator[Piece]:
         """Yield the statements of *text*; a chat cell is one."""
-        if cell.read(text) is not None:
-            yield Piece(text, line=1, is_ours=False, is_closed=True)
-        else:
-            yield from script.split(text)
+        line = 1
+        for part in cell.parts(text):
+            if cell.read(part) is not None:
+                yield Piece(part, line=line, is_ours=False, is_closed=True)
+            else:
+                yield from (
+                    replace(piece, line=piece.line + line - 1) for piece in script.split(part)
+                )
+            line += part.count("\n")
 
     def concerns(self, piece: Piece) -> bool:
         """True when DuckDB must not be given *piece* as it stands."""
@@ -55,6 +61,10 @@ class Dialect:
             or self._named(piece.text) is not None
         )
 
+    def may_be_spark(self, sql: str) -> bool:
+        """True when *sql* is worth a second reading if DuckDB cannot bind it."""
+        return spark.may_be(sql, is_byzer=self.is_byzer)
+
     def run(self, piece: Piece, parameters: Any, scope: Scope) -> Rows | None:
         """Run one statement; returns the rows of one of ours, else they are pending."""
         if piece.is_ours:
@@ -62,10 +72,12 @@ class Dialect:
             return self._ours(piece.text, scope)
         if (text := cell.read(piece.text)) is not None:
             return self._script(text, scope)
-        self._duckdb(self.variables.splice(piece.text), parameters, scope)
+        self._duckdb(piece.text, parameters, scope)
         return None
 
     def _ours(self, text: str, scope: Scope) -> Rows | None:
+        if self._is_setting(text, scope):
+            return None
         first = grammar.tokens(text)[0].text
         self.is_byzer |= first.lower() == BYZER
         if first.startswith("!") and not _is_command(first):
@@ -73,6 +85,16 @@ class Dialect:
         statement = parse(text, self.variables.expand)
         self.is_byzer |= statement.is_byzer
         return statement.run(self.connection)
+
+    def _is_setting(self, text: str, scope: Scope) -> bool:
+        """Run *text* where it is a SET that DuckDB takes: an extension not loaded yet has some."""
+        if not script.is_plain_set(text) or self.session.in_transaction():
+            return False
+        try:
+            self.session.execute(text, None, scope)
+        except duckdb.CatalogException:
+            return False
+        return True
 
     def _macro(self, name: str, text: str, scope: Scope) -> Rows | None:
         """Run the script that the variable *name* holds, with the words of *text* put in."""
@@ -93,7 +115,7 @@ class Dialect:
 
     def _script(self, text: str, scope: Scope) -> Rows | None:
         rows = None
-        for piece in script.split(text):
+        for piece in self.pieces(text):
             rows = self.run(piece, None, scope)
         return rows
 
@@ -102,35 +124,52 @@ class Dialect:
         return found if found and (found.is_foreign or self.is_byzer) else None
 
     def _duckdb(self, sql: str, parameters: Any, scope: Scope) -> None:
-        found = self._named(sql)
-        if found is not None:
-            self._keep(found, sql, parameters, scope)
-            return
+        text = self.variables.splice(sql)
+        found = self._named(text)
         try:
-            self.session.execute(sql, parameters, scope)
+            if found is None:
+                self.session.execute(text, parameters, scope)
+            else:
+                self._keep(found, parameters, scope)
         except duckdb.Error as error:
-            translated = spark.translate(sql) if spark.is_likely(sql) else None
-            if translated is None or not is_unreadable(error):
+            if not is_unreadable(error):
                 raise
-            self.session.execute(translated, parameters, scope)
+            translated = self._translated(sql, found)
+            if translated is None:
+                if found is not None and found.is_foreign:
+                    self.session.execute(text, parameters, scope)  # to say it of the user's text
+                raise
+            try:
+                if found is None:
+                    self.session.execute(translated, parameters, scope)
+                else:
+                    self._keep(replace(found, body=translated), parameters, scope)
+            except duckdb.TransactionException:  # the first error has ended the user's transaction
+                raise error from None
 
-    def _keep(self, found: spark.Named, sql: str, parameters: Any, scope: Scope) -> None:
+    def _translated(self, sql: str, found: spark.Named | None) -> str | None:
+        """*sql*, or the query of *found*, read as Spark's; None where that is not to be.
+
+        Values go into quoted texts afterwards: Spark's end elsewhere than DuckDB's.
+        """
+        text = self.variables.splice(sql, is_code_only=True)
+        if found is not None:
+            named = spark.named(text)
+            body = named.body if named else ""
+            translated = spark.translate(body) if spark.is_spark(body) else None
+        else:
+            is_wanted = spark.may_be(text, is_byzer=self.is_byzer)
+            translated = spark.translate(text) if is_wanted else None
+        return translated and self.variables.splice(translated)
+
+    def _keep(self, found: spark.Named, parameters: Any, scope: Scope) -> None:
         """Run `select … as t`: its rows become the temporary table t, and are then pending.
 
         A view, which Byzer makes of it, would ask the models again at every reading.
         """
         name = quote.identifier(found.name)
-        head = f"CREATE OR REPLACE TEMP TABLE {name} AS "
-        try:
-            self.session.execute(head + found.body, parameters, scope)
-        except duckdb.Error as error:
-            if not is_unreadable(error):
-                raise
-            translated = spark.translate(found.body)
-            if translated is None:  # what DuckDB says of the user's own text is what helps
-                self.session.execute(sql, parameters, scope)
-                raise
-            self.session.execute(head + translated, parameters, scope)
+        text = f"CREATE OR REPLACE TEMP TABLE {name} AS {found.body}"
+        self.session.execute(text, parameters, scope)
         self.is_byzer = True
         self.session.execute(f"SELECT * FROM temp.main.{name}", None, scope)
 

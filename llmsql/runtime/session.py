@@ -84,11 +84,20 @@ class Session:
         self.clear()
         self.sync()
         if not self.calls_models(sql):
-            self._native(sql, parameters, scope)
+            self._plain(sql, parameters, scope)
         else:
             self._run(sql, parameters, scope)
         if re.search(r"\b(rollback|abort)\b", sql, re.IGNORECASE):
             self._version = -1
+
+    def _plain(self, sql: str, parameters: Any, scope: Scope) -> None:
+        try:
+            self._native(sql, parameters, scope)
+        except duckdb.InvalidInputException as error:
+            _, found, said = str(error).partition("executing the UDF: CatalogError: ")
+            if found:  # the function of a model that was removed
+                raise CatalogError(said) from error
+            raise
 
     def calls_models(self, sql: str) -> bool:
         """True when *sql* reaches a model: by name, or through views and macros."""

@@ -60,13 +60,7 @@ class Request:
         for key in ("num_gpus", "maxConcurrency", "workerMaxConcurrency"):
             if key in own:
                 settings = settings.changed(key, own[key])
-        action = own.get("action") or ("infer" if "udfName" in own else "")
-        if action.lower() != "infer":
-            raise StatementError(
-                f'there is no action "{action}"{suggestion(action, ["infer"])}\n  actions: infer'
-                if action
-                else "what is to be done? give udfName='…' to deploy a model, or action='…'"
-            )
+        _check_action(own, given.options)
         if "udfName" not in own:
             raise StatementError(
                 "a model needs a name\n  RUN command AS LLM WHERE action='infer' AND udfName='…' …"
@@ -137,8 +131,10 @@ class Request:
     def _found(self, wanted: Kind | None) -> tuple[str, Kind | None]:
         """Where the source is, and what its files are; None where they do not say and need not."""
         if not self.source:
+            near = [k for k in self.options if difflib.get_close_matches(k, keys.OWN, 1, 0.8)]
             raise OptionError(
                 "which model? give localModelDir='…', or pretrainedModelType='saas/…'"
+                + "".join(f'\n  "{key}" is no key{suggestion(key, keys.OWN)}' for key in near)
             )
         path = sources.locate(self.source)
         model, _ = sources.adapted(path, self.base)
@@ -205,6 +201,25 @@ class Request:
         if self.replicas > 1:
             warn(f'model "{self.name}": one replica is loaded, not {self.replicas}')
         return 1, self.concurrency
+
+
+def _check_action(own: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    """Raise StatementError unless a model is to be deployed: Decision 1 of the spec."""
+    is_training = "inputtable" in map(str.lower, options)
+    action = own.get("action") or ("finetune" if is_training else "infer")
+    if action.lower() in ("finetune", "convert", "merge"):
+        raise StatementError(
+            f'action "{action}" is not here yet: llmsql deploys models, and does not train them\n'
+            "  actions: infer"
+        )
+    if action.lower() != "infer":
+        raise StatementError(
+            f'there is no action "{action}"{suggestion(action, ["infer"])}\n  actions: infer'
+        )
+    if "action" not in own and "udfName" not in own:
+        raise StatementError(
+            "what is to be done? give udfName='…' to deploy a model, or action='…'"
+        )
 
 
 def _device(devices: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -100,11 +101,12 @@ class _Options:
 
 
 def _csv(files: list[str], options: _Options, connection: Connection) -> str:
-    given = options.named(CSV_OPTIONS)
+    given = {"delim": ",", "quote": '"', "escape": '"', **options.named(CSV_OPTIONS)}
     header = str(given.pop("header", "false")).lower() == "true"
     is_typed = options.flag("inferschema", False)
     options.done((*CSV_OPTIONS, "inferSchema"))
     given |= {"header": header, "all_varchar": not is_typed}
+    given |= {"skip": 0, "allow_quoted_nulls": False}  # nothing is guessed
     source = f"read_csv({quote.literal(files)}{quote.arguments(given)})"
     if header:
         return f"SELECT * FROM {source}"
@@ -159,11 +161,13 @@ READERS: dict[str, Callable[[list[str], _Options, Any], str]] = {
 def _files(paths: str) -> list[str]:
     """The files of *paths*, which may be several with commas, globs and folders."""
     found: list[str] = []
-    for path in (part.strip().removeprefix("file://") for part in paths.split(",")):
+    whole = paths.removeprefix("file://")
+    parts = [whole] if os.path.exists(whole) else paths.split(",")
+    for path in (part.strip().removeprefix("file://") for part in parts):
         if "://" in path:
             found.append(path)
             continue
-        matches = sorted(glob.glob(path, recursive=True))
+        matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
         if not matches:
             raise CatalogError(f'there is no file "{path}"')
         for match in map(Path, matches):

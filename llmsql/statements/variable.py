@@ -5,17 +5,16 @@ What DuckDB knows as a setting stays DuckDB's.
 
 from __future__ import annotations
 
+import difflib
 import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-import duckdb
-
-from llmsql.errors import OptionError, StatementError, suggestion
+from llmsql.errors import CatalogError, OptionError, StatementError, suggestion
 from llmsql.statements.base import Rows, Statement
-from llmsql.syntax import quote
+from llmsql.syntax import quote, tree
 
 if TYPE_CHECKING:
     from llmsql.connection import Connection
@@ -39,8 +38,10 @@ class Set(Statement):
     def run(self, connection: Connection) -> Rows:
         """Define the variable, for this connection; returns its name."""
         kind = self._type()
-        if kind == "conf" or (not self.pairs and self._is_setting(connection)):
-            self._configure(connection)
+        self._refuse_misspelt()
+        if kind == "conf":
+            value = connection.variables.expand(self.value)
+            connection.run(f"SET {self.name} = {quote.literal(value)}")
         elif kind != "defaultParam" or self.name not in connection.variables:
             connection.variables.define(self.name, self._defined(kind, connection))
         return Rows(("variable text",), [(self.name,)])
@@ -60,17 +61,14 @@ class Set(Statement):
             )
         return by_folded[kind.lower()]
 
-    def _is_setting(self, connection: Connection) -> bool:
-        """True when DuckDB takes it: extensions that are not loaded yet have settings too."""
-        try:
-            connection.run(f"SET {self.name} = {quote.literal(self.value)}")
-        except duckdb.Error:
-            return False
-        return True
-
-    def _configure(self, connection: Connection) -> None:
-        value = connection.variables.expand(self.value)
-        connection.run(f"SET {self.name} = {quote.literal(value)}")
+    def _refuse_misspelt(self) -> None:
+        """Refuse what looks like a setting of DuckDB's with a letter wrong."""
+        near = difflib.get_close_matches(self.name.lower(), tree.settings(), 1, 0.85)
+        if near and not self.pairs:
+            raise CatalogError(
+                f'DuckDB has no setting "{self.name}"; did you mean "{near[0]}"?\n'
+                f"  set {self.name}='…' where type='literal'; makes a variable of that name"
+            )
 
     def _defined(self, kind: str, connection: Connection) -> str:
         if kind == "sql":

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from llmsql.errors import StatementError, suggestion
 from llmsql.syntax import quote
 
 _FIRST = re.compile(r"\s*--%chat[ \t]*(?:\n|\Z)")
+_ANY = re.compile(r"^[ \t]*--%chat[ \t]*$", re.MULTILINE)
 _FIELD = re.compile(r"--%(\w+)[ \t]*=?[ \t]*(.*)")
 _FORM = frozenset({"model", "input", "output", "format"})
 _PARAMETERS = frozenset(
     {"system_msg", "user_role", "assistant_role", "system_role", "temperature", "top_p",
      "max_length", "embedding", "image"}
 )  # fmt: skip
+
+
+def parts(text: str) -> list[str]:
+    """Cut *text* at every line that begins a cell; a cell goes on to the next one."""
+    found = [match.start() for match in _ANY.finditer(text)]
+    edges = [0, *found, len(text)]
+    return [text[a:b] for a, b in itertools.pairwise(edges) if text[a:b].strip()]
 
 
 def read(text: str) -> str | None:

@@ -20,14 +20,15 @@ _SET = re.compile(
     r"""set\s+(?P<name>[\w.]+)\s*=\s*(?=['"`])(?P<where>('(?:[^']|'')*'|"[^"]*")\s*where\b)?""",
     re.IGNORECASE,
 )
+_PLAIN_SET = re.compile(r"set\s+[\w.]+\s*=\s*'[^'\\]*'\s*", re.IGNORECASE)
 _COMMENT_MARK = re.compile(r"/\*|\*/")
-_SPACE_OR_COMMENT = re.compile(r"\s+|--[^\n]*")
+_SPACE_OR_COMMENT = re.compile(r"\s+|--[^\r\n]*")
 _DUCKDB_TOKEN = re.compile(
     r"""
     (?P<escaped>[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z))
-    | (?P<word>[^\W\d][\w$]*)
-    | (?P<dollar>\$(?:[^\W\d]\w*)?\$)
-    | (?P<quoted>'(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z))
+    | (?P<word>(?:[^\W\d]|[^\x00-\x7f\s])(?:[\w$]|[^\x00-\x7f\s])*)
+    | (?P<dollar>\$(?:(?:[^\W\d]|[^\x00-\x7f\s])(?:\w|[^\x00-\x7f\s])*)?\$)
+    | (?P<quoted>'(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z) | `[^`]*(?:`|\Z))
     | (?P<end>;)
     | (?P<other>[\d.]+|.)
     """,
@@ -79,6 +80,11 @@ def is_complete(text: str) -> bool:
     return all(piece.is_closed for piece in split(text))
 
 
+def is_plain_set(text: str) -> bool:
+    """True for `SET name = 'value'`, which may as well be DuckDB's."""
+    return _PLAIN_SET.fullmatch(text) is not None
+
+
 def uncommented(text: str) -> str:
     """*text* from its first character that is neither blank nor in a comment."""
     return text[_skip_blank(text, 0) :]
@@ -104,8 +110,9 @@ def stretches(sql: str) -> Iterator[tuple[str, str]]:
 
 def _stretch(sql: str, position: int) -> tuple[str, int]:
     if sql.startswith("--", position):
-        end = sql.find("\n", position)
-        return "comment", len(sql) if end < 0 else end
+        match = _SPACE_OR_COMMENT.match(sql, position)
+        assert match, "a comment begins here"
+        return "comment", match.end()
     if sql.startswith("/*", position):
         return "comment", _comment_end(sql, position)
     match = _DUCKDB_TOKEN.match(sql, position)

@@ -12,13 +12,14 @@ from typing import Any
 
 from llmsql.syntax import script, tree
 
-_SELECT = re.compile(r"(?:select|with|from)\b", re.IGNORECASE)
+_SELECT = re.compile(r"(?:select|with)\b", re.IGNORECASE)
 _NAME_AT_END = re.compile(r"(?:\A|(?<=[\s)'\"`\]]))as\s+(?:(\w+)|`([^`]+)`)\s*\Z", re.IGNORECASE)
 _ONLY_SPARK = re.compile(
-    r"`|\blateral\s+view\b|\b(?:array|collect_list|collect_set|explode|explode_outer|from_json"
+    r"\blateral\s+view\b|\b(?:array|collect_list|collect_set|explode|explode_outer|from_json"
     r"|get_json_object|map|named_struct|posexplode|size)\s*\(",
     re.IGNORECASE,
 )
+_REQUEST = re.compile(r"\bllm_(?:param|prompt|split|stack)\s*\(", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -41,27 +42,51 @@ def named(sql: str) -> Named | None:
     match = _NAME_AT_END.search(text)
     if match is None:
         return None
-    name = match[1] or match[2]
-    parsed = tree.parse(text)
-    if parsed is not None and not _names_last_table(parsed, name):
+    name, body = match[1] or match[2], text[: match.start()].rstrip()
+    if not body or body.endswith(","):
         return None
-    return Named(text[: match.start()].rstrip(), name, is_foreign=parsed is None)
+    is_foreign = tree.count(text) == 0
+    if not is_foreign and not _names_last_table(tree.parse(text), name):
+        return None
+    if is_foreign and tree.count(body) == 0 and not is_spark(body):
+        return None
+    return Named(body, name, is_foreign)
 
 
-def is_likely(sql: str) -> bool:
-    """True when *sql* has what only Spark would say."""
-    return any(mark == "code" and _ONLY_SPARK.search(text) for mark, text in script.stretches(sql))
+def is_spark(sql: str) -> bool:
+    """True when *sql* has what only Spark would say: its functions, or texts in double quotes."""
+    stretches = list(script.stretches(sql))
+    return any(
+        mark in ('"', "`") or (mark == "code" and _ONLY_SPARK.search(text))
+        for mark, text in stretches
+    )
+
+
+def may_be(sql: str, *, is_byzer: bool) -> bool:
+    """True when *sql*, which DuckDB cannot bind, may be read as Spark's.
+
+    It has Spark's functions, and DuckDB cannot read it either; or it makes a request of Byzer's; or
+    it stands in a script of Byzer's. A misspelt "name" alone stays an error: as a text of Spark's
+    it would be a wrong answer.
+    """
+    if not _SELECT.match(script.uncommented(sql)):
+        return False
+    code = " ".join(text for mark, text in script.stretches(sql) if mark in ("code", "`"))
+    has_words = bool(_ONLY_SPARK.search(code)) or "`" in code
+    return has_words and (is_byzer or bool(_REQUEST.search(code)) or tree.count(sql) == 0)
 
 
 def translate(sql: str) -> str | None:
-    """Return the Spark statement *sql* as DuckDB's, or None where it is not Spark's either."""
+    """Return the Spark query *sql* as DuckDB's, or None where it is not Spark's either."""
     import sqlglot
-    from sqlglot.errors import SqlglotError
+    from sqlglot import exp
 
     try:
         parsed = sqlglot.parse_one(sql, read="spark")
+        if not isinstance(parsed, exp.Query):
+            return None
         return str(parsed.transform(_adapted).sql("duckdb", normalize_functions=False))
-    except SqlglotError:
+    except Exception:  # the text is broken, and its parser may stumble over that in any way
         return None
 
 
@@ -72,8 +97,10 @@ def _without_comments_at_end(sql: str) -> str:
     return "".join(text for _, text in parts).rstrip()
 
 
-def _names_last_table(parsed: tree.Node, name: str) -> bool:
+def _names_last_table(parsed: tree.Node | None, name: str) -> bool:
     """True when *name* is the alias of the last table, and nothing refers to it."""
+    if parsed is None:
+        return False
     source = tree.body(parsed).get("from_table") or {}
     while source.get("type") == "JOIN":
         source = source["right"]
@@ -92,6 +119,10 @@ def _adapted(node: Any) -> Any:
             node.set("values", _as_texts(values))
     elif isinstance(node, exp.Array) and not _are_alike(node.expressions):
         return _as_texts(node.expressions)
+    elif isinstance(node, exp.Anonymous) and node.name.lower() == "llm_prompt":
+        for values in node.expressions[1:]:
+            if isinstance(values, exp.Array):  # of columns, whose types nobody knows yet
+                values.replace(_as_texts(values.expressions))
     elif isinstance(node, exp.FromJson):
         return _cast_json(node.this, node.expression)
     return node

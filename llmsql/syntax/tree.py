@@ -34,6 +34,14 @@ def parse(sql: str) -> Node | None:
     return tree  # type: ignore[no-any-return]
 
 
+def count(sql: str) -> int:
+    """How many statements *sql* is to DuckDB; 0 where it cannot read it."""
+    try:
+        return len(duckdb.extract_statements(sql))
+    except duckdb.Error:
+        return 0
+
+
 def show(tree: Node) -> str:
     """Return the SQL text of *tree*."""
     with _lock:

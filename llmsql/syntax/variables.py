@@ -9,10 +9,10 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from llmsql.errors import StatementError, suggestion
-from llmsql.syntax import script
+from llmsql.syntax import script, tree
 
 _REFERENCE = re.compile(r"\$\{\s*((?:env:)?[\w.]+)\s*\}")
 ENVIRONMENT = "env:"
@@ -67,21 +67,31 @@ class Variables:
         """
         return _REFERENCE.sub(lambda match: self._value(match[1], ()), text)
 
-    def splice(self, sql: str) -> str:
+    def splice(self, sql: str, *, is_code_only: bool = False) -> str:
         """Return DuckDB's *sql* with the names that are defined replaced; others stay.
 
-        Raises StatementError where a value would make more than one statement of it.
+        With *is_code_only* those in quoted texts wait for a second call. Raises StatementError
+        where a value would not stay in its place, or make more than one statement.
         """
         if not self._values or "${" not in sql:
             return sql
-        spliced = "".join(
-            _REFERENCE.sub(self._written(mark), text) if mark != "comment" else text
-            for mark, text in script.stretches(sql)
-        )
-        if spliced != sql and sum(1 for _ in script.split(spliced)) > 1:
-            names = ", ".join(f'"{name}"' for name in _names(sql) if name in self)
-            raise StatementError(f"the value of {names} holds a semicolon: that is two statements")
+        parts = []
+        for mark, text in script.stretches(sql):
+            is_left = mark == "comment" or (is_code_only and mark != "code")
+            parts.append((mark, text if is_left else _REFERENCE.sub(self._written(mark), text)))
+        spliced = "".join(text for _, text in parts)
+        if spliced != sql:
+            self._check(sql, parts, spliced)
         return spliced
+
+    def _check(self, sql: str, parts: list[tuple[str, str]], spliced: str) -> None:
+        """Raise StatementError unless *spliced* is read as the *parts* that it was made of."""
+        names = ", ".join(f'"{name}"' for name in dict.fromkeys(_names(sql)) if name in self)
+        kept = {part for part in _placed(parts) if part[1] != "code"}
+        if not kept <= set(_placed(script.stretches(spliced))):
+            raise StatementError(f"the value of {names} does not stay inside the quotes it is in")
+        if sum(1 for _ in script.split(spliced)) > 1 or tree.count(spliced) > 1:
+            raise StatementError(f"the value of {names} holds a semicolon: that is two statements")
 
     def _written(self, mark: str) -> Callable[[re.Match[str]], str]:
         def written(match: re.Match[str]) -> str:
@@ -91,8 +101,6 @@ class Variables:
             if mark == "code":
                 return value
             if mark.startswith("$"):
-                if mark in value:
-                    raise StatementError(f'the value of "{match[1]}" holds {mark}, which ends it')
                 return value
             if mark == "e'":
                 value = value.replace("\\", "\\\\")
@@ -116,6 +124,14 @@ class Variables:
         return _REFERENCE.sub(
             lambda match: self._value(match[1], (*inside, name)), self._values[name]
         )
+
+
+def _placed(parts: Iterable[tuple[str, str]]) -> Iterator[tuple[int, str, int]]:
+    """Where each of *parts* begins, what it is, and how long."""
+    position = 0
+    for mark, text in parts:
+        yield position, mark, len(text)
+        position += len(text)
 
 
 def _names(text: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -526,3 +527,166 @@ def test_D08_files_are_left_alone_when_duckdb_must(tmp_path: Path) -> None:
         with pytest.raises(CatalogError, match="load of .* failed"):
             con.execute(f"load csv.`{tmp_path}/c.csv` as u")
     assert [p.name for p in tmp_path.iterdir()] == ["c.csv"]
+
+
+@pytest.mark.parametrize(
+    ("values", "sql"),
+    [
+        ({"x": "1 --\r;DROP TABLE kept"}, "select ${x}"),
+        ({"x": "1 AS €$$; DROP TABLE kept; --$$"}, "select ${x}"),
+        ({"a": "$", "b": "$ || (SELECT a FROM kept) --"}, "select $$${a}${b}$$"),
+        ({"a": "x` , (SELECT a FROM kept) AS `y"}, "select `${a}` from (select 1 as x)"),
+        ({"a": "' || (SELECT a FROM kept) --"}, r"select E'\${a}'"),
+        ({"n": "'", "a": ", (SELECT a FROM kept) --"}, "select ${n}, '${a}'"),
+        ({"a": r"\' , (SELECT a FROM kept)) --"}, "select map(\"k\", '${a}') as m as t"),
+    ],
+)
+def test_D04_what_breaks_out_is_refused(
+    con: llmsql.Connection, values: dict[str, str], sql: str
+) -> None:
+    """A value that DuckDB or Spark would read beyond its place is an error, or stays a text."""
+    con.execute("create table kept as select 'secret' as a")
+    for name, value in values.items():
+        con.variables.define(name, value)
+    try:
+        found = rows(con, sql)
+    except duckdb.Error:
+        found = []
+    assert all("secret" not in map(str, row) for row in found)
+    assert rows(con, "from kept") == [("secret",)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        """UPDATE t SET name = 'x' WHERE "deletd" <> 'yes' AND len(array(select 1)) > 0""",
+        """DELETE FROM t WHERE "nme" <> 'a' AND id IN (SELECT unnest(array(SELECT 2)))""",
+        """SELECT "nme", array(select 1) FROM t""",
+        """COPY (SELECT "nme", array(select 1) FROM t) TO '{folder}/x.csv'""",
+    ],
+)
+def test_D09_a_wrong_name_is_duckdbs_error(
+    con: llmsql.Connection, tmp_path: Path, sql: str
+) -> None:
+    """What DuckDB can read is not read as Spark's because a name in it is wrong."""
+    con.execute("create table t as select 1 as id, 'a' as name")
+    with pytest.raises(duckdb.BinderException, match="not found"):
+        con.execute(sql.format(folder=tmp_path))
+    assert rows(con, "from t") == [(1, "a")]
+    assert not list(tmp_path.iterdir())
+
+
+def test_D09_a_request_is_read_as_sparks_anywhere(chat: llmsql.Connection) -> None:
+    """Before any other statement of Byzer's, `llm_param(map("…", …))` is one of its requests."""
+    asked = 'select llm_result(chat(llm_param(map("instruction", "hi"))))'
+    assert rows(chat, asked) == [("hi",)]
+    assert chat.sql(asked).fetchall() == [("hi",)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "from (pivot cities on y using sum(p)) as p",
+        "select 1 as a, as b",
+        "select x.i from t as x join t as y",
+    ],
+)
+def test_D09_no_table_for_what_is_none(con: llmsql.Connection, sql: str) -> None:
+    """DuckDB's own text, valid or broken, makes no table by its alias."""
+    con.execute(
+        "create table cities as select 'a' as y, 1 as p; create table t as select 1 as i; set v='w'"
+    )
+    try:
+        con.execute(sql)
+    except duckdb.Error as error:
+        assert isinstance(error, duckdb.ParserException)
+    assert rows(con, "select table_name from duckdb_tables() where temporary") == []
+
+
+def test_D03_a_misspelt_setting_is_an_error(con: llmsql.Connection) -> None:
+    """What is nearly a setting of DuckDB's is no variable."""
+    with pytest.raises(CatalogError, match='no setting "memory_limt"; did you mean "memory_limit"'):
+        con.execute("SET memory_limt='1GB'")
+
+
+def test_D03_duckdbs_settings_change_no_dialect(con: llmsql.Connection) -> None:
+    """A SET that DuckDB takes does not make the script one of Byzer's."""
+    con.execute("SET threads='1'; create table a as select 1 as x; select x from a as t")
+    with pytest.raises(duckdb.CatalogException):
+        con.execute("from temp.t")
+
+
+@pytest.mark.parametrize("values", [["a;b", "c;d"], ["a", "b;c", "d;e;f"], ["1|2", 'q"q', " x "]])
+@pytest.mark.parametrize("header", ["true", "false"])
+def test_D08_csv_comes_back(
+    con: llmsql.Connection, tmp_path: Path, values: list[str], header: str
+) -> None:
+    """Nothing about a CSV file is guessed: what was saved is what is loaded."""
+    con.execute("create table t as select unnest($1::VARCHAR[]) as _c0", [values])
+    con.execute(f"save t as csv.`{tmp_path}/a.csv` where header='{header}'")
+    con.execute(f"load csv.`{tmp_path}/a.csv` where header='{header}' as u")
+    assert rows(con, "from u") == [(value,) for value in values]
+
+
+def test_D08_save_leaves_other_files(con: llmsql.Connection, tmp_path: Path) -> None:
+    """A folder with anything in it that no SAVE wrote is not overwritten."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "diary.txt").write_text("dear diary")
+    con.execute("create table t as select 1 as a")
+    with pytest.raises(CatalogError, match='holds "diary.txt", which no SAVE wrote'):
+        con.execute(f"save overwrite t as csv.`{tmp_path}/mine`")
+    assert (tmp_path / "mine" / "diary.txt").read_text() == "dear diary"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_D08_save_leaves_folders_that_are_lived_in(
+    con: llmsql.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The working folder, those above it and the home are no tables, even when empty."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    con.execute("create table t as select 1 as a")
+    for path in (".", "..", "~"):
+        with pytest.raises(CatalogError, match="this process works in"):
+            con.execute(f"save overwrite t as csv.`{path}`")
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_D08_save_follows_links_and_leaves_them(con: llmsql.Connection, tmp_path: Path) -> None:
+    """What a link names is overwritten, and the link still names it."""
+    con.execute("create table t as select 1 as a")
+    con.execute(f"save t as csv.`{tmp_path}/real`")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    con.execute(f"insert into t values (2); save overwrite t as csv.`{tmp_path}/link`")
+    assert (tmp_path / "link").is_symlink()
+    assert rows(con, f"load csv.`{tmp_path}/real` as u; select count(*) from u") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "needs the path"),
+        ("s3://bucket/x", "writes to this machine"),
+        ("{folder}/file/x", "cannot save"),
+        ("{folder}/fifo", "not a folder: SAVE leaves it alone"),
+        ("{folder}/" + "x" * 300, "cannot save"),
+    ],
+)
+def test_D08_save_refuses_odd_paths(
+    con: llmsql.Connection, tmp_path: Path, path: str, message: str
+) -> None:
+    """Each with an error of ours, and nothing is written."""
+    (tmp_path / "file").write_text("x")
+    os.mkfifo(tmp_path / "fifo")
+    con.execute("create table t as select 1 as a")
+    with pytest.raises(CatalogError, match=message):
+        con.execute(f"save overwrite t as csv.`{path.format(folder=tmp_path)}`")
+    assert {p.name for p in tmp_path.iterdir()} == {"file", "fifo"}
+
+
+def test_D08_a_path_with_odd_characters(con: llmsql.Connection, tmp_path: Path) -> None:
+    """A file that is there is found by its very name, commas and brackets included."""
+    (tmp_path / "a,b[1].csv").write_text("7\n")
+    assert rows(con, f"load csv.`{tmp_path}/a,b[1].csv` as t; from t") == [("7",)]
