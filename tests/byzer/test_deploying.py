@@ -908,3 +908,13 @@ def test_K08_reading_keys_warns_of_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         spec(pretrainedModelType="debug", delay="0", **{"gen.temperature": "0.5"})
+
+
+@pytest.mark.parametrize("statement", ["inputTable='t'", "action='convert'", "action='merge'"])
+def test_R04_training_is_said_to_be_missing(statement: str) -> None:
+    """A statement that trains says that this is not here, whatever else it lacks."""
+    with (
+        llmsql.connect() as con,
+        pytest.raises(llmsql.errors.StatementError, match="is not here yet"),
+    ):
+        con.execute(f"run command as LLM where pretrainedModelType='sft/llama2' and {statement}")

@@ -690,3 +690,26 @@ def test_D08_a_path_with_odd_characters(con: llmsql.Connection, tmp_path: Path) 
     """A file that is there is found by its very name, commas and brackets included."""
     (tmp_path / "a,b[1].csv").write_text("7\n")
     assert rows(con, f"load csv.`{tmp_path}/a,b[1].csv` as t; from t") == [("7",)]
+
+
+def test_D12_a_script_may_hold_several_cells(chat: llmsql.Connection) -> None:
+    """A cell ends where the next begins, and what stands before the first is SQL."""
+    script = "select 1;\n--%chat\n--%output=a\none;\n\n--%chat\n--%output=b\ntwo"
+    assert [piece.line for piece in chat.statements(script)] == [1, 2, 6]
+    assert rows(chat, script) == [("two",)]
+    assert rows(chat, "select llm_result(q) from a") == [("one;",)]
+
+
+def test_D09_places_of_a_template_are_texts(con: llmsql.Connection) -> None:
+    """`llm_prompt` takes an array of columns of any types, as Spark makes them texts."""
+    con.execute("create table t as select 'Oslo' as city, 7 as id")
+    assert rows(con, 'select llm_prompt("{0} {1}", array(city, id)) as p from t as u') == [
+        ("Oslo 7",)
+    ]
+
+
+def test_a_removed_model_is_said_to_be_gone(chat: llmsql.Connection) -> None:
+    """A call of it is an error of ours that names it."""
+    chat.execute("!llm model remove chat")
+    with pytest.raises(CatalogError, match='^there is no model "chat"'):
+        chat.execute("select chat('x')")

@@ -21,7 +21,12 @@ CREATE OR REPLACE MACRO llm_stack(response, request) AS
                         json_extract_string(turn.request, '$.query')
                     ) IS NULL
                     THEN NULL
+                -- A system message holds for the whole conversation, until another is given.
                 ELSE [json_merge_patch(
+                    CASE WHEN json_exists(reply, '$.input.system_msg')
+                        THEN json_object('system_msg', json_extract(reply, '$.input.system_msg'))
+                        ELSE '{}'::JSON
+                    END,
                     json_object('history', CASE
                         WHEN json_exists(reply, '$.history') THEN json_extract(reply, '$.history')
                         WHEN json_exists(reply, '$[0].predict') THEN json_array(
@@ -54,6 +59,11 @@ query T
 SELECT llm_stack('[{"predict": "Ho", "input": {"instruction": "Hi"}}]', llm_param({'query': 'Ha'}))
 ----
 [{"history":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Ho"}],"query":"Ha"}]
+
+query T
+SELECT llm_stack(echo_chat(llm_param({'system_msg': 'Be brief.', 'instruction': 'a'})), llm_param({'instruction': 'b'}))[1]::JSON ->> 'system_msg'
+----
+Be brief.
 
 query T
 SELECT llm_stack('Ho', llm_param({'instruction': 'Ha'}))
