@@ -30,7 +30,8 @@ _DEPLOYED = re.compile(r"(│ cpu +│) +([\d.]+) │$", re.MULTILINE)
 def packages(script: Path) -> list[str]:
     """What the models of *script* need."""
     text = script.read_text(encoding="utf-8")
-    return [name for model in PACKAGES if f"'{model}'" in text for name in PACKAGES[model]]
+    models = [model for model in PACKAGES if re.search(rf"""['"]{model}['"]""", text)]
+    return [name for model in models for name in PACKAGES[model]]
 
 
 def parameter(script: Path) -> object:
