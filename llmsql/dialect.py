@@ -6,6 +6,7 @@ read and bind is never translated. How a statement runs is its own and the sessi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -106,12 +107,19 @@ class Dialect:
             )
         if name in self._running:
             raise StatementError(f'the command "!{name}" calls itself')
-        words = [self.variables.expand(token.value) for token in grammar.tokens(text)[1:]]
+        words = [self._word(token.value) for token in grammar.tokens(text)[1:]]
         self._running.append(name)
         try:
             return self._script(positional.fill(self.variables[name], words), scope)
         finally:
             self._running.pop()
+
+    def _word(self, word: str) -> str:
+        """*word* with its variables, none of which may end what the macro puts it into."""
+        expanded = self.variables.expand(word)
+        if expanded != word and re.search(r"['\"`;\\$]|--|/\*", expanded):
+            raise StatementError(f'the value of "{word}" holds what no word of a command may')
+        return expanded
 
     def _script(self, text: str, scope: Scope) -> Rows | None:
         rows = None

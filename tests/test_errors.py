@@ -205,3 +205,19 @@ def test_a_failing_row_of_a_write_is_said_once(
         table.execute("CREATE TABLE made AS SELECT chat(s) AS y FROM t")
     assert len(caught) == 1
     assert caplog.records == []
+
+
+def test_a_long_word_is_looked_at_once(con: Any) -> None:
+    """A text of 200,000 characters without a blank is no reason to wait once a model is there."""
+    con.execute(DEPLOY.format("delay='0'"))
+    text = "x" * 200_000
+    assert con.execute(f"SELECT length('{text}')").fetchall() == [(200_000,)]
+
+
+def test_a_name_with_a_number_is_no_obstacle(con: Any) -> None:
+    """A model whose function returns another type finds a name, whatever others are called."""
+    deploy = "RUN command AS LLM WHERE pretrainedModelType='debug' AND kind='emb'"
+    con.execute(f"{deploy} AND udfName='emb__2'")
+    con.execute(f"{deploy} AND udfName='emb'")
+    con.execute(f"{deploy} AND udfName='emb' AND dimension='16'")
+    assert con.execute("SELECT len(emb('a')), len(emb__2('a'))").fetchall() == [(16, 8)]

@@ -17,6 +17,10 @@ VERSION = 1
 """Of the row's format: a row with a greater one was written by a newer llmsql."""
 
 
+CONSENTED = frozenset({"trust_remote_code"})
+"""What whoever opens a database is to allow again: it lets the model's files run code."""
+
+
 class Broken(ValueError):
     """A row that does not say what a row must."""
 
@@ -102,14 +106,18 @@ def _marked(options: Any) -> frozenset[str]:
 
 def _open(values: Mapping[str, Any], marked: frozenset[str]) -> tuple[dict[str, Any], list[str]]:
     """*values* without the secrets, and the secrets' names."""
-    secrets = [k for k, v in values.items() if is_secret(k, v, is_marked=k in marked)]
+    secrets = [
+        name
+        for name, value in values.items()
+        if is_secret(name, value, is_marked=name in marked) or name in CONSENTED
+    ]
     return {k: v for k, v in values.items() if k not in secrets}, secrets
 
 
 def _value(name: str, read: Any, value: Any) -> Any:
     try:
         return read(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise Broken(f"{name} is {value!r}") from None
 
 
@@ -117,6 +125,12 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(value)
     return value
+
+
+def _count(value: Any) -> int:
+    if int(value) < 1:
+        raise ValueError(value)
+    return int(value)
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -136,7 +150,7 @@ _READERS: dict[str, Any] = {
     "defaults": _mapping,
     "withheld": lambda value: tuple(map(str, json.loads(value))),
     "gpus": float,
-    "replicas": int,
-    "concurrency": int,
-    "dimension": lambda value: None if value is None else int(value),
+    "replicas": _count,
+    "concurrency": _count,
+    "dimension": lambda value: None if value is None else _count(value),
 }

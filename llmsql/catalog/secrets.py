@@ -8,7 +8,9 @@ from typing import Any
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _ALWAYS = frozenset({"secret", "password", "passwd", "apikey", "credential", "credentials"})
 _AS_LAST_WORD = frozenset({"key", "keys", "token"})  # a key, but not max_tokens or stop_token_ids
-_IN_ADDRESS = re.compile(r"://[^/\s]*@|[?&][^=&\s]*(key|token|secret|password|sig)[^=&\s]*=", re.I)
+_IN_ADDRESS = re.compile(
+    r"://[^/\s]*@|[^\s/@:]+:[^\s/@]+@|[?&][^=&\s]*(key|token|secret|password|sig)[^=&\s]*=", re.I
+)
 _REFERENCE = re.compile(r"\s*\$\{env:(\w+)\}\s*")
 
 

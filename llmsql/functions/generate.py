@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from llmsql.errors import OptionError
 from llmsql.functions import base, request
 from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
@@ -24,8 +25,18 @@ class Function(base.ModelFunction):
     def __call__(self, *columns: Column) -> Any:
         """Answer one chunk; a list that is given to the function of a model holds requests."""
         if self.model is not None and read.has_requests(columns):
+            self._check(columns)
             return request.Function(self.engine, self.model)(*columns)
         return super().__call__(*columns)
+
+    def _check(self, columns: Sequence[Column]) -> None:
+        collector, _, arguments = self._caller(columns)
+        if len(arguments) > 1:
+            collector.error = OptionError(
+                f"{self.name}(llm_param(…)) takes its options inside the request\n"
+                "  llm_param({'instruction': '…', 'max_tokens': 5})"
+            )
+            raise collector.error
 
     def keys(self, inputs: Sequence[Column]) -> base.Keys:
         """The prompts."""

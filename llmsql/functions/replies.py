@@ -35,6 +35,9 @@ class Requests(Asking):
         for index, text in enumerate(keys):
             wish = wishes.read(text, deployment)
             assert wish is not None, "NULL is never asked"
+            if not _is_unicode(wish.given):
+                yield index, GenerationError("the request holds half of a character")
+                continue
             members.setdefault(wish.task, []).append((index, wish))
         for task, some in members.items():
             started = time.perf_counter()
@@ -100,6 +103,15 @@ _ASKED: Mapping[Task, Callable[[Deployment, list[Wish]], Iterable[tuple[int, Any
     "apply_chat_template": _templated,
     "meta": _described,
 }
+
+
+def _is_unicode(given: Mapping[str, Any]) -> bool:
+    """False for a text that was cut within a surrogate pair: it cannot be written as UTF-8."""
+    try:
+        json.dumps(given, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def meta(deployment: Deployment) -> dict[str, Any]:

@@ -212,6 +212,8 @@ def _in_force(options: Any, backend: Backend) -> Any:
     """*options* with the values of the environment variables that they name."""
     values: dict[str, str] = {}
     for option in fields(options) if is_dataclass(options) else ():
+        if option.repr and not secrets.is_secret_name(option.name):
+            continue  # a database file is not to read the environment at will
         name = secrets.variable(getattr(options, option.name))
         if name is not None and name not in os.environ:
             raise BackendError(

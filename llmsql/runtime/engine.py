@@ -8,6 +8,7 @@ remembers is offered when it is opened, and nothing is loaded for that.
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import threading
 import weakref
@@ -94,10 +95,14 @@ class Engine:
                 duckdb.connect(database, read_only=read_only, config=dict(config)).close()
             if engine is None:
                 engine = cls(database, read_only=read_only, config=config)
-                for function in primitives(engine):
-                    engine.define(function)
-                engine.primitives = frozenset(engine.functions)
-                problems = remembered.recall(engine)
+                try:
+                    for function in primitives(engine):
+                        engine.define(function)
+                    engine.primitives = frozenset(engine.functions)
+                    problems = remembered.recall(engine)
+                except BaseException:
+                    engine.close()
+                    raise
                 if key:
                     cls._by_database[key] = engine
             engine.users += 1
@@ -161,12 +166,18 @@ class Engine:
             key, kind = function.name.lower(), function.return_type
             natives = self._natives.setdefault(key, {})
             if kind not in natives:
-                native = function.name if not natives else f"{function.name}__{len(natives) + 1}"
+                native = self._unused(function.name)
                 self._register(native, function, kind)
                 natives[kind] = native
             self.functions[key] = function
             self._serving[key] = natives[kind]
             self.version += 1
+
+    def _unused(self, name: str) -> str:
+        """A name to register *name* under that no function has had."""
+        taken = {n.lower() for natives in self._natives.values() for n in natives.values()}
+        others = (f"{name}__{number}" for number in itertools.count(2))
+        return next(n for n in itertools.chain([name], others) if n.lower() not in taken)
 
     def native_name(self, function: SqlFunction) -> str:
         """The name that *function* is registered under."""

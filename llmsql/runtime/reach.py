@@ -35,7 +35,7 @@ ORDER_FREE = frozenset(
 )  # fmt: skip
 """Aggregates that give the same value whatever order the rows come in."""
 
-_CALLED = re.compile(r"(\w+)\s*\(")
+_CALLED = re.compile(r"\b(\w+)\s*\(")
 
 
 @dataclass(frozen=True)

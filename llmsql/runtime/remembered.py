@@ -112,6 +112,8 @@ def fresh(spec: ModelSpec, backend: Backend, withheld: tuple[str, ...] = ()) -> 
     """Load the model of *spec* as it is now; an error says which secret may be missing."""
     try:
         backend.require()
+        if withheld:  # with a default in its place, another server may be asked with another key
+            raise BackendError(f'model "{spec.name}" cannot be loaded as it was')
         if not hasattr(type(spec.options), "__dataclass_fields__"):
             given = spec.options or {}
             spec = replace(spec, options=read_options(backend.options, given, owner=_owner(spec)))

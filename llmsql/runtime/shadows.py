@@ -32,7 +32,7 @@ def shadows(function: SqlFunction, native: str) -> dict[str, str]:
                 for parameter in signature
             ]
             told = place
-            if function.takes_requests and is_text and "options" not in signature:
+            if function.takes_requests and is_text:
                 told += f", '{REQUESTS}': typeof(\"{signature[0]}\") IN {_LISTS}"
             overloads.append(f"({before}{names}) AS {_call(native, given, told)}")
         if function.takes_requests and not is_text:

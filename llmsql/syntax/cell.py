@@ -8,8 +8,8 @@ import re
 from llmsql.errors import StatementError, suggestion
 from llmsql.syntax import quote
 
-_FIRST = re.compile(r"\s*--%chat[ \t]*(?:\n|\Z)")
-_ANY = re.compile(r"^[ \t]*--%chat[ \t]*$", re.MULTILINE)
+_FIRST = re.compile(r"\s*--%chat[ \t\r]*(?:\n|\Z)")
+_ANY = re.compile(r"^[ \t]*--%chat[ \t\r]*$", re.MULTILINE)
 _FIELD = re.compile(r"--%(\w+)[ \t]*=?[ \t]*(.*)")
 _FORM = frozenset({"model", "input", "output", "format"})
 _PARAMETERS = frozenset(

@@ -17,8 +17,11 @@ import pytest
 import llmsql
 from llmsql import errors
 from llmsql.backends.base import Model
+from llmsql.backends.transformers.options import Options
+from llmsql.catalog import Record
 from llmsql.catalog.secrets import is_secret
 from llmsql.runtime.lazy import LazyModel
+from llmsql.types import ModelSpec
 from tests import openai_api
 from tests.byzer.test_settings import KEY, loads
 from tests.servers import Reply, Request, Server
@@ -223,9 +226,7 @@ def test_R01_the_key_is_never_written(file: Path, server: Server) -> None:
     assert KEY.encode() not in bytes_of(file)
 
 
-@pytest.mark.parametrize(
-    "key", ["", f" AND saas.api_key='{KEY}'", " AND saas.api_key='${env:SOME_VARIABLE}'"]
-)
+@pytest.mark.parametrize("key", ["", " AND saas.api_key='${env:SOME_VARIABLE}'"])
 def test_R01_a_remote_model_takes_its_key_from_the_environment(
     file: Path, server: Server, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
@@ -237,6 +238,29 @@ def test_R01_a_remote_model_takes_its_key_from_the_environment(
     deployed(file, remote(server, key))
     with llmsql.connect(str(file)) as con:
         assert con.execute("SELECT chat('x')").fetchall() == [("x",)]
+
+
+def test_R01_another_key_is_not_taken_for_the_one_that_was_given(
+    file: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model deployed with a key of its own is not asked with the environment's."""
+    deployed(file, remote(server))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-for-somebody-else")
+    asked = len(server.requests)
+    with (
+        llmsql.connect(str(file)) as con,
+        pytest.raises(errors.BackendError, match="saas.api_key of model .* was not kept"),
+    ):
+        con.execute("SELECT chat('x')").fetchall()
+    assert len(server.requests) == asked
+
+
+def test_R01_code_of_a_model_is_not_run_by_opening_a_file() -> None:
+    """Whoever opens a database allows trust_remote_code again, or the model is not loaded."""
+    spec = ModelSpec("chat", "chat", "transformers", options=Options(trust_remote_code=True))
+    record = Record.of(spec, None)
+    assert record.withheld == ("trust_remote_code",)
+    assert "trust_remote_code" not in record.options
 
 
 def test_R01_a_missing_key_is_named_and_reconnect_takes_it(file: Path, server: Server) -> None:

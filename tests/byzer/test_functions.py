@@ -500,3 +500,24 @@ def test_S09_a_real_embedding_model_answers_requests(con: llmsql.Connection) -> 
     assert value(con, f"llm_tokenize('{name}', 'a lamp')") == [101, 1037, 10437, 102]
     with pytest.raises(BackendError, match="this model has no chat template of its own"):
         value(con, f'llm_apply_chat_template(\'{name}\', \'[{{"role": "user", "content": "a"}}]\')')
+
+
+def test_S01_half_a_character_is_a_row_that_fails(con: llmsql.Connection) -> None:
+    """A request cut within an emoji gives NULL and a warning; its neighbours keep their answers."""
+    asked = r"""VALUES (['{"instruction":"ok"}']), (['{"instruction":"\ud83d"}'])"""
+    with pytest.warns(llmsql.LlmsqlWarning, match="half of a character"):
+        found = rows(con, f"SELECT llm_result(chat(x)) FROM ({asked}) v(x)")
+    assert found == [("ok",), (None,)]
+
+
+def test_S02_options_beside_a_request_are_refused(con: llmsql.Connection) -> None:
+    """They belong into the request, and are not taken for a text that is asked."""
+    with pytest.raises(OptionError, match="takes its options inside the request"):
+        rows(con, "SELECT chat(llm_param({'instruction': 'a'}), {'max_tokens': 5})")
+
+
+def test_S02_a_request_nested_too_deeply(con: llmsql.Connection) -> None:
+    """It is an error of ours."""
+    deep = "[" * 100_000
+    with pytest.raises(OptionError, match="a request is a JSON object"):
+        rows(con, "SELECT chat([$1::VARCHAR])", [deep])

@@ -713,3 +713,19 @@ def test_a_removed_model_is_said_to_be_gone(chat: llmsql.Connection) -> None:
     chat.execute("!llm model remove chat")
     with pytest.raises(CatalogError, match='^there is no model "chat"'):
         chat.execute("select chat('x')")
+
+
+def test_D02_a_value_cannot_break_out_of_a_macro(chat: llmsql.Connection) -> None:
+    """A variable that a macro is given may hold no quotes: where they would end, nobody knows."""
+    chat.execute("create table kept as select 1; set ask='''select chat('{0}') as a'''")
+    chat.variables.define("v", "x') ; drop table kept; --")
+    with pytest.raises(StatementError, match="holds what no word of a command may"):
+        chat.execute("!ask '${v}'")
+    assert rows(chat, "from kept") == [(1,)]
+    chat.variables.define("v", "plain words")
+    assert rows(chat, "!ask '${v}'") == [("plain words",)]
+
+
+def test_D12_a_chat_cell_with_windows_line_ends(chat: llmsql.Connection) -> None:
+    """Carriage returns are no part of the form."""
+    assert rows(chat, "--%chat\r\n--%model=chat\r\nHello") == [("Hello",)]

@@ -19,7 +19,10 @@ def bases(address: str) -> list[str]:
 
     People write the host, the host with /v1, or the whole address of one endpoint.
     """
-    parts = urllib.parse.urlsplit(address)
+    try:
+        parts = urllib.parse.urlsplit(address)
+    except ValueError as error:
+        raise BackendError(f'"{shown(address)}" is no address: {error}') from error
     path = parts.path.rstrip("/")
     for endpoint in _ENDPOINTS:
         path = path.removesuffix(endpoint)
@@ -35,7 +38,7 @@ def bases(address: str) -> list[str]:
 
 def shown(address: str) -> str:
     """Return *address* as a message may show it: without the user and password it may hold."""
-    return re.sub(r"//[^/@]*@", "//", address)
+    return re.sub(r"[^\s/@:'\"{]+:[^\s/@]+@", "", re.sub(r"//[^/@]*@", "//", address))
 
 
 def key(given: str | None) -> str:

@@ -37,6 +37,7 @@ class Client:
         self.max_retries = max_retries
         self._key = key
         self._session: aiohttp.ClientSession | None = None
+        self._headers: dict[str, str] = {}
         self._proxy: str | None = None
 
     async def open(
@@ -45,16 +46,16 @@ class Client:
         """Open the session; connections follow when they are needed."""
         import aiohttp
 
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        if self._key:
+            self._headers["Authorization"] = f"Bearer {self._key}"
         if organization:
-            headers["OpenAI-Organization"] = organization
+            self._headers["OpenAI-Organization"] = organization
         connect = min(CONNECT_SECONDS, self.timeout)
         self._proxy = proxy
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=concurrency, local_addr=(local, 0) if local else None
             ),
-            headers=headers,
             timeout=aiohttp.ClientTimeout(total=self.timeout, sock_connect=connect),
         )
 
@@ -175,7 +176,12 @@ class Client:
         garbage = ""
         try:
             async with self._session.request(
-                method, self.base + path, json=body, proxy=self._proxy, allow_redirects=False
+                method,
+                self.base + path,
+                json=body,
+                headers=self._headers,  # as the session's own they would go to the proxy too
+                proxy=self._proxy,
+                allow_redirects=False,
             ) as response:
                 content = await response.read()
         except aiohttp.ClientResponseError as error:
