@@ -7,6 +7,7 @@ import base64
 import gc
 import importlib.util
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import llmsql
 from llmsql import backends
 from llmsql.backends.openai import address
 from llmsql.errors import BackendError, GenerationError, OptionError
@@ -871,3 +873,32 @@ def test_llamacpp_embeds(llamacpp: str) -> None:
     assert np.linalg.norm(found[0]) == pytest.approx(1, abs=1e-4)
     assert found[0] @ found[1] < 0.99 < found[0] @ found[2]
     assert str(found[3]) == "the server answers 400: Input content cannot be empty"
+
+
+def test_a_proxy_is_not_told_the_key() -> None:
+    """On the way to an https server the proxy sees its address, and no header of ours."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    heads: list[bytes] = []
+
+    def answer() -> None:
+        while True:
+            try:
+                there, _ = listening.accept()
+            except OSError:
+                return
+            with there:
+                heads.append(there.recv(65536))
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    port = listening.getsockname()[1]
+    with llmsql.connect() as con, pytest.raises(BackendError) as raised:
+        con.execute(
+            "RUN command AS LLM WHERE pretrainedModelType='saas/openai' AND udfName='chat'"
+            " AND saas.base_url='https://vendor.invalid/v1' AND saas.api_key='sk-SECRET'"
+            f" AND saas.proxies='http://user:pw-SECRET@127.0.0.1:{port}' AND saas.max_retries='0'"
+        )
+    listening.close()
+    assert heads[0].startswith(b"CONNECT vendor.invalid:443")
+    assert b"sk-SECRET" not in b"".join(heads)
+    assert "SECRET" not in str(raised.value)
