@@ -12,7 +12,7 @@ import pytest
 
 import llmsql
 from llmsql.errors import CatalogError, LlmsqlError, OptionError, StatementError
-from llmsql.syntax import spark
+from llmsql.syntax import positional, spark
 
 
 @pytest.fixture
@@ -729,3 +729,24 @@ def test_D02_a_value_cannot_break_out_of_a_macro(chat: llmsql.Connection) -> Non
 def test_D12_a_chat_cell_with_windows_line_ends(chat: llmsql.Connection) -> None:
     """Carriage returns are no part of the form."""
     assert rows(chat, "--%chat\r\n--%model=chat\r\nHello") == [("Hello",)]
+
+
+@pytest.mark.parametrize(
+    ("template", "filled"),
+    [
+        ("{0} {1} {0}", "a b a"),
+        ("{} {} {}", "a b "),
+        ("{} {1} {}", "a b b"),
+        ("{5}|{5:none}", "|none"),
+        ("{-1:none} {x} ${0} {'json': {1}}", "none {x} ${0} {'json': b}"),
+        ("{:all}", '["a", "b"]'),
+    ],
+)
+def test_D05_places(template: str, filled: str) -> None:
+    """By number, in turn, with a default; other braces stay."""
+    assert positional.fill(template, ["a", "b"]) == filled
+
+
+def test_D05_what_is_put_in_is_not_filled_again() -> None:
+    """A value with a place in it stays as it is."""
+    assert positional.fill("{0} {1}", ["{1}", "{:all}"]) == "{1} {:all}"
