@@ -128,8 +128,7 @@ class Dialect:
         return rows
 
     def _named(self, sql: str) -> spark.Named | None:
-        found = spark.named(sql)
-        return found if found and (found.is_foreign or self.is_byzer) else None
+        return spark.named(sql, is_byzer=self.is_byzer)
 
     def _duckdb(self, sql: str, parameters: Any, scope: Scope) -> None:
         text = self.variables.splice(sql)
@@ -162,7 +161,7 @@ class Dialect:
         """
         text = self.variables.splice(sql, is_code_only=True)
         if found is not None:
-            named = spark.named(text)
+            named = self._named(text)
             body = named.body if named else ""
             translated = spark.translate(body) if spark.is_spark(body) else None
         else:

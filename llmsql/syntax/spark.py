@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from llmsql.syntax import script, tree
@@ -34,23 +35,26 @@ class Named:
     is_foreign: bool
 
 
-def named(sql: str) -> Named | None:
-    """Return *sql* as a SELECT with a name for its result, or None where it is none."""
+@lru_cache(maxsize=64)
+def named(sql: str, *, is_byzer: bool) -> Named | None:
+    """Return *sql* as a SELECT with a name for its result, or None where it is none.
+
+    What DuckDB can read is one only where *is_byzer*: its name is the alias of the last table.
+    """
     if not _SELECT.match(script.uncommented(sql)):
         return None
-    text = _without_comments_at_end(sql)
+    has_comments = "--" in sql or "/*" in sql
+    text = _without_comments_at_end(sql) if has_comments else sql.rstrip()
     match = _NAME_AT_END.search(text)
     if match is None:
         return None
     name, body = match[1] or match[2], text[: match.start()].rstrip()
-    if not body or body.endswith(","):
-        return None
     is_foreign = tree.count(text) == 0
-    if not is_foreign and not _names_last_table(tree.parse(text), name):
-        return None
-    if is_foreign and tree.count(body) == 0 and not is_spark(body):
-        return None
-    return Named(body, name, is_foreign)
+    if not is_foreign:
+        is_named = is_byzer and _names_last_table(tree.parse(text), name)
+    else:
+        is_named = bool(body) and body[-1] != "," and (tree.count(body) > 0 or is_spark(body))
+    return Named(body, name, is_foreign) if is_named else None
 
 
 def is_spark(sql: str) -> bool:
