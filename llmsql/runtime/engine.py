@@ -13,7 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, Protocol
 
 import duckdb
@@ -172,6 +172,15 @@ class Engine:
             self.functions[key] = function
             self._serving[key] = natives[kind]
             self.version += 1
+
+    def macros(self) -> frozenset[str]:
+        """The names of the database's own macros, in lower case."""
+        with closing(self.root.cursor()) as con:
+            rows = con.execute(
+                "SELECT DISTINCT lower(function_name) FROM duckdb_functions()"
+                " WHERE NOT internal AND function_type IN ('macro', 'table_macro')"
+            ).fetchall()
+        return frozenset(name for (name,) in rows)
 
     def _unused(self, name: str) -> str:
         """A name to register *name* under that no function has had."""

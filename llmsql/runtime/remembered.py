@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 def recall(engine: Engine) -> list[str]:
     """Offer every deployment that the database remembers; returns what is wrong with the others."""
     records, problems = engine.catalog.records()
+    macros = engine.macros() if records else frozenset()
     for record in records:
+        if record.name.lower() in macros:
+            problems.append(
+                f'model "{record.name}" is remembered, but the database has a macro of that name\n'
+                f'  DROP MACRO "{record.name}", and open it again'
+            )
+            continue
         try:
             offer(engine, record)
         except (duckdb.Error, ImportError) as error:

@@ -526,3 +526,20 @@ def test_R01_a_model_not_loaded_passes_every_call_on() -> None:
         if inspect.isfunction(member) and not name.startswith("_")
     }
     assert methods <= vars(LazyModel).keys()
+
+
+def test_R01_a_macro_of_another_client_is_not_hidden_or_lost(file: Path) -> None:
+    """A database whose macro has a remembered model's name says so when it is opened."""
+    deployed(file, DEPLOY.format("chat", "chat"))
+    with duckdb.connect(str(file)) as other:
+        other.execute("CREATE MACRO chat(x) AS 'mine ' || x")
+    with (
+        pytest.warns(
+            llmsql.LlmsqlWarning, match='"chat" is remembered, but the database has a macro'
+        ),
+        llmsql.connect(str(file)) as con,
+    ):
+        assert con.execute("SELECT chat('a')").fetchall() == [("mine a",)]
+        con.execute("DROP MACRO chat")
+    with llmsql.connect(str(file)) as con:
+        assert con.execute("SELECT chat('a')").fetchall() == [("a",)]
