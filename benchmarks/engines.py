@@ -93,7 +93,7 @@ def _embeddings(con: Any) -> list[Line]:
         list(deployment.model.embed(texts))
 
     sql, own, encode = best(
-        2, through_sql, direct,
+        4, through_sql, direct,  # of two, one slow moment of the machine decides
         lambda: library.encode(texts, batch_size=32, normalize_embeddings=True),
     )  # fmt: skip
     what = f"MiniLM embeddings of {TEXTS:,} texts of mixed length, float32: SQL / "
