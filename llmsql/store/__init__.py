@@ -1,0 +1,8 @@
+"""What models have answered, on disk: nothing is paid for twice, also by another process.
+
+Owns the file beside a database. What is looked up and when is the scheduler's business.
+"""
+
+from llmsql.store.entry import Entry, Group
+
+__all__ = ["Entry", "Group"]
