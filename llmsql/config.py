@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,11 +39,31 @@ ABOUT = {
     "on_error": "what a row that failed becomes: null, or raise an error",
     "udf_folder": "a folder of your own SQL functions",
     "runIn": "driver or executor: training runs in the executor",
+    "cache": "where answers are kept: on (beside a database file), off, or a path",
+    "cache_size": "what the kept answers may take on disk, as 500MB or 10GB",
+    "max_calls": "the most model calls a statement may make",
+    "max_input_tokens": "the most tokens a statement may have read",
+    "max_output_tokens": "the most tokens a statement may have written",
+    "max_cost": "the most a statement may cost, in the currency of the prices",
+    "max_seconds": "the longest a statement may let models work",
+    "total_max_calls": "as max_calls, for all statements of the connection together",
+    "total_max_input_tokens": "as max_input_tokens, for all together",
+    "total_max_output_tokens": "as max_output_tokens, for all together",
+    "total_max_cost": "as max_cost, for all together",
+    "total_max_seconds": "as max_seconds, for all together",
+    "confirm_calls": "so many calls of a priced model are confirmed first, or warned of",
+    "record_prompts": "true: llm_calls() and llm_statements() hold prompts and literals too",
+    "prices": "a file of prices for a million tokens, by name of the model",
 }
 """What the settings mean that mean something here."""
 
 RESOURCE = "resource."
 """What begins the name of a resource of Ray's, as in `resource.master`: kept as well."""
+
+ENVIRONMENT = ("infer_backend", "on_error", "udf_folder", "cache", "prices")
+"""Settings that begin as LLMSQL_INFER_BACKEND and its like say."""
+
+SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 ELSEWHERE = frozenset(
     {"rayAddress", "pythonExec", "dataMode", "runIn", "num_gpus", "standalone", "maxConcurrency",
@@ -77,13 +98,28 @@ class Settings:
     standalone: bool = False
     schema: str = "file"
     owner: str = ""
+    cache: str = ""
+    cache_size: str | None = None
+    max_calls: int | None = None
+    max_input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    max_cost: float | None = None
+    max_seconds: float | None = None
+    total_max_calls: int | None = None
+    total_max_input_tokens: int | None = None
+    total_max_output_tokens: int | None = None
+    total_max_cost: float | None = None
+    total_max_seconds: float | None = None
+    confirm_calls: int = 10_000
+    record_prompts: bool = False
+    prices: str | None = None
     resources: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def from_environment(cls) -> Settings:
         """Settings with what LLMSQL_ON_ERROR, LLMSQL_UDF_FOLDER and their like say."""
         settings = cls()
-        for name in ("infer_backend", "on_error", "udf_folder"):
+        for name in ENVIRONMENT:
             value = os.environ.get(f"LLMSQL_{name.upper()}")
             if value:
                 settings = settings.changed(name, value)
@@ -99,6 +135,8 @@ class Settings:
         if field.startswith(RESOURCE):
             return self._with_resource(field.removeprefix(RESOURCE), value)
         wanted = _TYPES[field]
+        if value.strip() == "" and field in CAPS:  # the cap is lifted
+            return dataclasses.replace(self, **{field: None})
         try:
             typed = coerce(value, wanted)
         except (TypeError, ValueError):
@@ -107,9 +145,16 @@ class Settings:
             raise OptionError(f'setting "on_error" takes one of null, raise, not "{value}"')
         if isinstance(typed, (int, float)) and not isinstance(typed, bool) and typed < 0:
             raise OptionError(f'setting "{key}" must not be negative, not {value}')
+        if field == "cache_size":
+            size_of(value)
         if field in ("maxConcurrency", "workerMaxConcurrency") and typed < 1:
             raise OptionError(f'setting "{key}" must be 1 or more, not {value}')
         return dataclasses.replace(self, **{field: typed})
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """*cache_size* in bytes."""
+        return size_of(self.cache_size) if self.cache_size else None
 
     def rows(self) -> list[tuple[str, str]]:
         """Every key with its value as text."""
@@ -140,12 +185,25 @@ class Settings:
         return by_folded[folded]
 
 
+def size_of(text: str) -> int:
+    """The bytes that *text* means, as 500MB; raises OptionError for what is no size."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text, re.IGNORECASE)
+    if match is None or match[2].upper() not in SIZES:
+        raise OptionError(f'setting "cache_size" takes a size, as 500MB or 10GB, not "{text}"')
+    return int(float(match[1]) * SIZES[match[2].upper()])
+
+
 def _types() -> Mapping[str, object]:
     hints = typing.get_type_hints(Settings)
     return {name: hint for name, hint in hints.items() if name != "resources"}
 
 
 _TYPES = _types()
+CAPS = frozenset(name for name in _TYPES if name.startswith(("max_", "total_max_")))
+"""What statements may cost; an empty value lifts one."""
+
+OF_STATEMENTS = CAPS | {"cache", "confirm_calls", "on_error", "record_prompts"}
+"""Settings that may be changed for one statement alone."""
 
 
 def _shown(value: object) -> str:

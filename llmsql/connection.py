@@ -21,9 +21,12 @@ from llmsql.config import Settings
 from llmsql.dialect import Dialect, is_unreadable
 from llmsql.errors import CatalogError, ClosedError
 from llmsql.functions import library, primitives
+from llmsql.functions.tables import tables
 from llmsql.runtime.engine import Engine, reaper
+from llmsql.runtime.progress import Observer
 from llmsql.runtime.session import Scope, Session, pending_table
 from llmsql.statements import Rows
+from llmsql.store import Store
 from llmsql.syntax import quote, script
 from llmsql.syntax.variables import Variables
 
@@ -63,7 +66,11 @@ def connect(
     *config* is DuckDB's. Connections of one process to the same file share its deployed models.
     """
     engine = Engine.open(
-        str(database), read_only=read_only, config=config or {}, primitives=primitives
+        str(database),
+        read_only=read_only,
+        config=config or {},
+        primitives=primitives,
+        tables=tables,
     )
     return Connection(engine, engine.root.cursor())
 
@@ -76,9 +83,8 @@ class Connection:
         self.settings = settings or Settings.from_environment()
         self.variables = Variables()
         self._con = con
-        self._session = Session(con, engine)
+        self._session = Session(con, engine, self.settings)
         self._dialect = Dialect(self, self._session, self.variables)
-        self._session.on_error = self.settings.on_error
         self._cursors: weakref.WeakSet[Connection] = weakref.WeakSet()
         reaper.start()
         self._forgotten = weakref.finalize(self, _reap, engine, con, self._session)
@@ -149,6 +155,7 @@ class Connection:
             self.engine.users += 1
             cursor = Connection(self.engine, self._con.cursor(), self.settings)
             cursor.variables.update(self.variables)
+            cursor._session.conditions.spent = self._session.conditions.spent  # caps are for all
             self._cursors.add(cursor)
             return cursor
 
@@ -170,7 +177,39 @@ class Connection:
         if settings.udf_folder != self.settings.udf_folder:
             self._session.macros = library.install(self._con, settings.udf_folder)
         self.settings = settings
-        self._session.on_error = settings.on_error
+        self._session.change_settings(settings)
+
+    @property
+    def next_settings(self) -> Settings:
+        """The settings of the next statement that calls models, if they differ from the others."""
+        return self._session.next_settings or self.settings
+
+    @next_settings.setter
+    def next_settings(self, settings: Settings) -> None:
+        self._session.next_settings = settings
+
+    @property
+    def store(self) -> Store:
+        """Where this connection's answers are kept."""
+        return self._session.conditions.store
+
+    @property
+    def on_progress(self) -> Observer | None:
+        """Is told a few times a second how far the running statement's model calls are."""
+        return self._session.conditions.on_progress
+
+    @on_progress.setter
+    def on_progress(self, observer: Observer | None) -> None:
+        self._session.conditions.on_progress = observer
+
+    @property
+    def confirm(self) -> Callable[[str], bool] | None:
+        """Is asked before a statement makes very many calls of a priced model."""
+        return self._session.conditions.confirm
+
+    @confirm.setter
+    def confirm(self, ask: Callable[[str], bool] | None) -> None:
+        self._session.conditions.confirm = ask
 
     def install_library(self) -> list[library.Macro]:
         """Create the library's macros in the database itself."""
@@ -204,6 +243,12 @@ class Connection:
     def keep_query(self, query: str, name: str) -> None:
         """Keep the rows of *query*, which may call models, as the temporary table *name*."""
         self.run(f"CREATE OR REPLACE TEMP TABLE {quote.identifier(name)} AS {query}")
+
+    def copy(self, rows: Any, path: str, form: str) -> int:
+        """Write the Arrow stream *rows* to the file *path* in DuckDB's format *form*."""
+        text = f"COPY (FROM {OWN_ROWS}) TO {quote.literal(path)} (FORMAT {form})"
+        Scope(locals={OWN_ROWS: rows}).call(partial(self._con.execute, text))
+        return int(self._con.fetchall()[0][0])
 
     def run(self, sql: str) -> list[tuple[Any, ...]]:
         """Run DuckDB's statement *sql*, which may call models, and return its rows."""

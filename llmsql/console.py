@@ -22,6 +22,7 @@ import duckdb
 
 from llmsql import render
 from llmsql.errors import LlmsqlWarning
+from llmsql.progress_bar import ProgressBar
 
 SHOWN_ROWS = 40
 SHOWN_LINES = 5
@@ -37,6 +38,10 @@ class Console:
     format: str = "box"
     is_timed: bool = False
     is_echoing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.err.isatty():
+            self.connection.on_progress = ProgressBar(self.err)
 
     def run(self, script: str, source: str = "") -> bool:
         """Run the statements of *script* up to the first error, and return True if there was none.

@@ -6,6 +6,7 @@ LlmsqlError
   OptionError        an option is unknown or has the wrong type
   BackendError       a backend is missing, or a model cannot be loaded or reached
   GenerationError    a model failed on an input
+  LimitError         a statement would cost more than it may
   ClosedError        the connection is closed
 
 A message says what happened with the user's word in quotes, what exists instead, and what to type.
@@ -43,6 +44,10 @@ class BackendError(LlmsqlError):
 
 class GenerationError(LlmsqlError):
     """A model failed on one input; its neighbours may succeed."""
+
+
+class LimitError(LlmsqlError):
+    """A statement would cost more than it may: nothing beyond the cap was asked."""
 
 
 class ClosedError(LlmsqlError):

@@ -15,6 +15,7 @@ import llmsql
 from llmsql import render
 from llmsql.console import interruptible, message, warned
 from llmsql.errors import CatalogError, suggestion
+from llmsql.progress_bar import ProgressBar
 
 
 def load_ipython_extension(ipython: Any) -> None:
@@ -72,6 +73,7 @@ class Magic:
             )
         if name not in self.connections:
             self.connections[name] = llmsql.connect(name)
+            self.connections[name].on_progress = ProgressBar(in_notebook=True)
         return self.connections[name]
 
 

@@ -37,6 +37,7 @@ class Shell:
             f"llmsql {llmsql.__version__} on DuckDB {duckdb.__version__}. "
             "Statements end with a semicolon; .help shows more, .quit leaves."
         )
+        self.console.connection.confirm = self._confirm
         history = _open_history()
         try:
             while not self._is_left:
@@ -62,6 +63,14 @@ class Shell:
         except KeyboardInterrupt:
             self.console.say("" if self._pending else "\ninterrupted")
             self._pending = ""
+
+    def _confirm(self, said: str) -> bool:
+        """Ask whether a statement of very many priced calls is meant."""
+        self.console.say(said)
+        try:
+            return self._line("Go on? [y/N] ").strip().lower() in ("y", "yes")
+        except EOFError:
+            return False
 
     def _line(self, prompt: str) -> str:
         if sys.stdout.isatty():

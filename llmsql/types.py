@@ -106,6 +106,43 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """
+    On what terms a model is asked: what it costs, and whether its answers are kept on disk.
+
+    Prices are for a million tokens, in any currency, the same for all models of a database; None is
+    unknown.
+    """
+
+    price_input: float | None = None
+    price_output: float | None = None
+    cache: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("price_input", "price_output"):
+            price = getattr(self, name)
+            if price is not None and not 0 <= price < float("inf"):
+                raise OptionError(f"{name} must be 0 or more, not {price}")
+
+    def cost(self, input_tokens: float | None, output_tokens: float | None) -> float | None:
+        """What so many tokens cost; None where a price or a number is unknown."""
+        priced = ((self.price_input, input_tokens), (self.price_output, output_tokens))
+        if self.price_input is None and self.price_output is None:
+            return None
+        if any(price and tokens is None for price, tokens in priced):
+            return None
+        return sum((price or 0.0) * (tokens or 0) for price, tokens in priced) / 1e6
+
+
+def split_terms(options: Mapping[str, Any]) -> tuple[Terms, dict[str, Any]]:
+    """The terms that are written among *options*, and the other options."""
+    names = {f.name for f in dataclasses.fields(Terms)}
+    said = {name: value for name, value in options.items() if name in names}
+    rest = {name: value for name, value in options.items() if name not in names}
+    return read_options(Terms, said, owner="a deployment"), rest
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """What is to be deployed: everything a backend needs to load it.
 
@@ -125,6 +162,7 @@ class ModelSpec:
     replicas: int = 1
     concurrency: int = 1
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    terms: Terms = Terms()
 
 
 Options = TypeVar("Options")

@@ -46,7 +46,8 @@ class Record:
     @classmethod
     def of(cls, spec: ModelSpec, dimension: int | None, withheld: Sequence[str] = ()) -> Record:
         """What may be written of *spec*; *withheld* are secrets it lacks from before."""
-        options, secrets = _open(given(spec.options), _marked(spec.options))
+        said = {**given(spec.options), **given(spec.terms)}
+        options, secrets = _open(said, _marked(spec.options))
         defaults, more = _open(spec.defaults, frozenset())
         return cls(
             name=spec.name,

@@ -97,7 +97,7 @@ class ModelFunction(ABC):
                 site = Site(tag["rank"], tag["site"]) if "rank" in tag else UNTAGGED
                 return collector, site, columns[:-1]
             columns = columns[:-1]
-        return Collector(is_detached=True), UNTAGGED, columns
+        return self.engine.detached(), UNTAGGED, columns
 
     def _values(self, arguments: Sequence[Column], collector: Collector, site: Site) -> list[Any]:
         if len(arguments) not in map(len, self.signatures):
@@ -189,16 +189,23 @@ class ModelFunction(ABC):
         site: Site,
     ) -> list[Any]:
         known = answers.known
+        if collector.mode is Mode.EXPLAIN and collector.census is not None:
+            return collector.census.count(deployment, answers, keys, site)
         try:
             if collector.mode is not Mode.LIMIT:  # which lets known rows through only up to a point
-                return [known[key] for key in keys]
+                values = [known[key] for key in keys]
+                if collector.is_tracking:
+                    collector.met(deployment, answers, keys, site)
+                return values
         except KeyError:
             pass
         values = [known.get(key, MISSING) for key in keys]
+        missing = [k for k, v in zip(keys, values, strict=True) if v is MISSING]
+        if collector.is_tracking and len(missing) < len(keys):
+            collector.met(deployment, answers, set(keys).difference(missing), site)
         if collector.mode is not Mode.SPOT:
             return collector.unknown(deployment, answers, keys, values, site)
-        missing = {k for k, v in zip(keys, values, strict=True) if v is MISSING}
-        scheduler.resolve(deployment, answers, list(missing), collector)
+        scheduler.resolve(deployment, answers, dict.fromkeys(missing, site.number), collector)
         if collector.is_detached:  # nobody else would say it
             for error in collector.failures(answers).values():
                 log.warning("a call of %s failed: %s", deployment.name, error)

@@ -115,4 +115,4 @@ def all_macros(own_folder: str | None) -> list[Macro]:
 
 def _temporary(statement: str) -> str:
     text = _HEADER.sub("CREATE OR REPLACE TEMP MACRO ", statement, count=1)
-    return re.sub(r"COMMENT\s+ON\s+MACRO\s+", "COMMENT ON MACRO temp.main.", text, count=1)
+    return re.sub(r"(COMMENT\s+ON\s+MACRO\s+(?:TABLE\s+)?)", r"\1temp.main.", text, count=1)

@@ -1,7 +1,7 @@
 """What models have answered: input to value, for one deployment under one sampling.
 
-Owns only memory of the process; nothing is written to disk. An input is a prompt, a text, or a
-(query, passage) pair, and the input None is NULL: known from the start, as NULL.
+Owns only memory of the process; what is kept on disk is the store's business. An input is a prompt,
+a text, or a (query, passage) pair, and the input None is NULL: known from the start, as NULL.
 """
 
 from __future__ import annotations
@@ -10,16 +10,24 @@ from collections.abc import Hashable
 from itertools import islice
 from typing import Any
 
+from llmsql.store import Group
+
 MISSING = object()
 
 
 class Answers:
-    """The known answers of one deployment under one sampling."""
+    """
+    The known answers of one deployment under one sampling.
 
-    __slots__ = ("known", "sampling")
+    *statement* names the one statement they belong to, where they are drawn at random.
+    """
 
-    def __init__(self, sampling: Any) -> None:
+    __slots__ = ("group", "known", "sampling", "statement")
+
+    def __init__(self, sampling: Any, statement: bytes | None = None) -> None:
         self.sampling = sampling
+        self.statement = statement
+        self.group: Group | None = None
         self.known: dict[Hashable, Any] = {None: None}
 
     def __len__(self) -> int:

@@ -14,10 +14,14 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmsql.errors import GenerationError
+from llmsql.runtime.account import Account
 from llmsql.runtime.answers import MISSING, Answers
+from llmsql.runtime.census import Census
 
 if TYPE_CHECKING:
     from llmsql.runtime.deployments import Deployment
+
+    Group = tuple[Deployment, Answers]
 
 MAX_NOTED = 262_144
 FIRST_BUDGET = 16
@@ -40,7 +44,8 @@ class Mode(Enum):
     COLLECT = auto()  # noted, NULL for now
     LIMIT = auto()  # as COLLECT, but few, and NULL from the first unknown row on
     SPOT = auto()  # computed on the spot
-    MUTE = auto()  # NULL; the statement is only bound or explained
+    MUTE = auto()  # NULL; the statement is only bound
+    EXPLAIN = auto()  # counted, NULL or a stand-in
 
 
 @dataclass
@@ -57,8 +62,14 @@ class Collector:
     """The state of one running statement."""
 
     def __init__(
-        self, *, on_error: str = "null", max_noted: int = MAX_NOTED, is_detached: bool = False
+        self,
+        account: Account,
+        *,
+        on_error: str = "null",
+        max_noted: int = MAX_NOTED,
+        is_detached: bool = False,
     ) -> None:
+        self.account = account
         self.is_detached = is_detached  # no session's: of a client that we know nothing of
         self.is_signalled = False
         self.mode = Mode.SPOT
@@ -68,7 +79,11 @@ class Collector:
         self.error: BaseException | None = None
         self.cancelled = threading.Event()
         self.failed: dict[Answers, dict[Hashable, GenerationError]] = {}
+        self.is_tracking = True  # until the first answer is computed between passes
         self._own: dict[tuple[Any, Any], Answers] = {}
+        self.census: Census | None = None
+        self._met: dict[Group, dict[Hashable, int]] = {}
+        self._computed: dict[Answers, set[Hashable]] = {}
         self._lock = threading.Lock()
         self.limit = _Budget()
         self.begin(Mode.SPOT)
@@ -76,7 +91,7 @@ class Collector:
     def begin(self, mode: Mode) -> None:
         """Start a pass in *mode*: nothing is noted yet."""
         self.mode = mode
-        self.noted: dict[int, dict[tuple[Deployment, Answers], dict[Hashable, None]]] = {}
+        self.noted: dict[int, dict[Group, dict[Hashable, int]]] = {}
         self.count = 0
         self.is_full = False
         self.has_met_unknown = False
@@ -86,7 +101,33 @@ class Collector:
         """Where answers under *sampling* are kept: beyond this statement only if repeatable."""
         if sampling is None or sampling.is_deterministic:
             return deployment.answers(sampling)
-        return self._own.setdefault((deployment, sampling), Answers(sampling))
+        own = Answers(sampling, self.account.statement)
+        return self._own.setdefault((deployment, sampling), own)
+
+    def met(
+        self, deployment: Deployment, answers: Answers, keys: Iterable[Hashable], site: Site
+    ) -> None:
+        """Note that *keys* have an answer; those that this statement did not compute are reused."""
+        computed = self._computed.get(answers)
+        with self._lock:
+            met = self._met.setdefault((deployment, answers), {})
+            if computed:
+                keys = [key for key in keys if key not in computed]
+            met.update(dict.fromkeys(keys, site.number))
+
+    def computed(self, answers: Answers, keys: Iterable[Hashable]) -> None:
+        """Note that *keys* were computed, or found in the store, by this statement."""
+        with self._lock:
+            self._computed.setdefault(answers, set()).update(keys)
+
+    def settle_account(self, state: str, error: BaseException | None = None) -> None:
+        """Write down what the statement did, if it reached a model at all."""
+        for (deployment, answers), keys in self._met.items():
+            keys.pop(None, None)
+            if keys:
+                self.account.reuse(deployment, answers, keys)
+        self._met.clear()
+        self.account.finish(state, self.counts.cut, error)
 
     def failures(self, answers: Answers) -> dict[Hashable, GenerationError]:
         """The inputs that failed in this statement, which answers NULL for them."""
@@ -111,21 +152,21 @@ class Collector:
             return self._unknown_limited(deployment, answers, keys, values, site)
         missing = [k for k, v in zip(keys, values, strict=True) if v is MISSING]
         if missing and self.mode is not Mode.MUTE:
-            self._note(deployment, answers, missing, site.rank)
+            self._note(deployment, answers, missing, site)
         return [None if v is MISSING else v for v in values]
 
-    def lowest(self) -> dict[tuple[Deployment, Answers], dict[Hashable, None]]:
+    def lowest(self) -> dict[Group, dict[Hashable, int]]:
         """What was noted at the lowest rank, and everything untagged."""
         ranks = sorted(self.noted)
         tagged = [rank for rank in ranks if rank != UNTAGGED.rank]
         untagged = [rank for rank in ranks if rank == UNTAGGED.rank]
         return self._merged(untagged + tagged[:1])
 
-    def in_where(self) -> dict[tuple[Deployment, Answers], dict[Hashable, None]]:
+    def in_where(self) -> dict[Group, dict[Hashable, int]]:
         """What a pass that ends with a LIMIT noted in WHERE."""
         return self._merged(rank for rank in self.noted if rank <= self.limit.where_rank)
 
-    def behind_where(self) -> dict[tuple[Deployment, Answers], dict[Hashable, None]]:
+    def behind_where(self) -> dict[Group, dict[Hashable, int]]:
         """What it noted behind WHERE, at the lowest rank there."""
         return self._merged(sorted(r for r in self.noted if r > self.limit.where_rank)[:1])
 
@@ -137,25 +178,23 @@ class Collector:
         self.counts.failed += 1
         self.counts.first_error = self.counts.first_error or error
 
-    def _merged(
-        self, ranks: Iterable[int]
-    ) -> dict[tuple[Deployment, Answers], dict[Hashable, None]]:
-        merged: dict[tuple[Deployment, Answers], dict[Hashable, None]] = {}
+    def _merged(self, ranks: Iterable[int]) -> dict[Group, dict[Hashable, int]]:
+        merged: dict[Group, dict[Hashable, int]] = {}
         for rank in ranks:
             for group, keys in self.noted[rank].items():
                 merged.setdefault(group, {}).update(keys)
         return merged
 
     def _note(
-        self, deployment: Deployment, answers: Answers, missing: list[Hashable], rank: int
+        self, deployment: Deployment, answers: Answers, missing: list[Hashable], site: Site
     ) -> None:
         with self._lock:
             self.has_met_unknown = True
             if self.is_full:
                 return
-            group = self.noted.setdefault(rank, {}).setdefault((deployment, answers), {})
+            group = self.noted.setdefault(site.rank, {}).setdefault((deployment, answers), {})
             before = len(group)
-            group.update(dict.fromkeys(missing))
+            group.update(dict.fromkeys(missing, site.number))
             self.count += len(group) - before
             self.is_full = self.count >= self.max_noted
 
@@ -182,7 +221,7 @@ class Collector:
                     if budget.spent[site] >= budget.allowed:
                         break
                     if key not in group:
-                        group[key] = None
+                        group[key] = site.number
                         budget.spent[site] += 1
         return [value if i < first else None for i, value in enumerate(values)]
 

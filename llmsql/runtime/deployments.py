@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from llmsql.backends.base import Backend, Model
@@ -20,7 +21,8 @@ from llmsql.errors import BackendError, CatalogError, suggestion
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.lazy import LazyModel
 from llmsql.runtime.worker import Worker
-from llmsql.types import Kind, ModelSpec
+from llmsql.store import Group
+from llmsql.types import Kind, ModelSpec, Sampling
 
 MAX_ANSWERS = 4_000_000
 
@@ -89,11 +91,34 @@ class Deployment:
         """What is known under *sampling*, shared by all statements."""
         return self._answers.setdefault(sampling, Answers(sampling))
 
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides its answers, besides the input and the sampling."""
+        return self.backend.identity(self.spec)
+
+    def group(self, answers: Answers) -> Group:
+        """The group of the store that *answers* belong to."""
+        if answers.group is None:
+            about: dict[str, Any] = {"model": self.identity, "sampling": _written(answers.sampling)}
+            if not isinstance(answers.sampling, Sampling):  # a request says the rest of it
+                about["defaults"] = self.spec.defaults
+            if answers.statement is not None:
+                about["statement"] = answers.statement.hex()
+            answers.group = Group.of(self.name, about)
+        return answers.group
+
     def sampling(self, text: str, make: Callable[[], Any]) -> Any:
         """The sampling that options written as *text* mean, made once."""
         if text not in self._samplings:
             self._samplings[text] = make()
         return self._samplings[text]
+
+    def forget(self) -> None:
+        """Forget every answer that is known in memory."""
+        with self.turn:
+            for answers in self._answers.values():
+                answers.known.clear()
+                answers.known[None] = None
 
     def shrink(self) -> None:
         """Forget the oldest answers beyond what memory is meant for; between statements only."""
@@ -179,7 +204,9 @@ class Deployments:
         """Load the model of *spec*; nothing is replaced yet."""
         started = time.perf_counter()
         model = load_model(spec, backend)
-        return Deployment(spec, backend, model, time.perf_counter() - started)
+        deployment = Deployment(spec, backend, model, time.perf_counter() - started)
+        _ = deployment.identity  # of the files as they were loaded
+        return deployment
 
     def put(self, deployment: Deployment) -> Deployment | None:
         """Serve *deployment* under its name from now on; returns the one it replaces."""
@@ -206,6 +233,11 @@ def load_model(spec: ModelSpec, backend: Backend) -> Model:
             f'no memory left to load model "{spec.name}"\n'
             "  !llm model remove NAME unloads another; a smaller or quantized one may fit"
         ) from error
+
+
+def _written(sampling: Any) -> Any:
+    """*sampling* as JSON can hold it."""
+    return asdict(sampling) if is_dataclass(sampling) and not isinstance(sampling, type) else None
 
 
 def _in_force(options: Any, backend: Backend) -> Any:

@@ -21,8 +21,10 @@ import duckdb
 from llmsql.catalog import Catalog
 from llmsql.errors import CatalogError, StatementError, warn
 from llmsql.runtime import remembered
+from llmsql.runtime.account import Account, Conditions
 from llmsql.runtime.collector import Collector
 from llmsql.runtime.deployments import Deployment, Deployments
+from llmsql.runtime.stores import Stores
 from llmsql.runtime.worker import Worker
 from llmsql.syntax import tree
 
@@ -71,6 +73,7 @@ class Engine:
         self._natives: dict[str, dict[str, str]] = {}  # function → return type → registered name
         self.primitives: frozenset[str] = frozenset()
         self.collectors: dict[int, Collector] = {}
+        self.stores = Stores(_key(database) if _is_file(database) else None, is_read_only=read_only)
         self.version = 0
         self.users = 0
         self.children: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -86,8 +89,9 @@ class Engine:
         read_only: bool,
         config: Mapping[str, Any],
         primitives: Callable[[Engine], list[SqlFunction]],
+        tables: Callable[[Engine], list[Any]],
     ) -> Engine:
-        """Return the engine of *database*, made with *primitives* if nobody has it open here."""
+        """Return the engine of *database*, made with these functions if nobody has it open here."""
         key, problems = _key(database), []
         with cls._class_lock:
             engine = cls._by_database.get(key) if key else None
@@ -99,6 +103,8 @@ class Engine:
                     for function in primitives(engine):
                         engine.define(function)
                     engine.primitives = frozenset(engine.functions)
+                    for table in tables(engine):
+                        engine.define_table(table)
                     problems = remembered.recall(engine)
                 except BaseException:
                     engine.close()
@@ -137,6 +143,11 @@ class Engine:
                 "  choose another name"
             )
 
+    def detached(self, *, on_error: str = "null", cache: str = "") -> Collector:
+        """What stands for the statement of a client that is no connection of ours."""
+        account = Account(Conditions(self.stores, cache))
+        return Collector(account, on_error=on_error, is_detached=True)
+
     def serve(self, deployment: Deployment) -> None:
         """Put *deployment* in the place of an earlier one, and its function with it."""
         replaced = self.deployments.put(deployment)
@@ -173,6 +184,12 @@ class Engine:
             self._serving[key] = natives[kind]
             self.version += 1
 
+    def define_table(self, table: Any) -> None:
+        """Let DuckDB call *table*, which calls no model and returns other rows each time."""
+        with self._lock:
+            self._natives[table.name] = {table.return_type: table.name}
+            self._register(table.name, table, table.return_type, is_volatile=True)
+
     def macros(self) -> frozenset[str]:
         """The names of the database's own macros, in lower case."""
         with closing(self.root.cursor()) as con:
@@ -205,6 +222,7 @@ class Engine:
         closed = [child.close_native(CLOSING_SECONDS) for child in list(self.children)]
         for deployment in self.deployments:
             self.deployments.take(deployment.name).unload(UNLOADING_SECONDS)
+        self.stores.close()
         with self._lock:
             self.functions.clear()
             if all(closed):  # else a plan still calls them
@@ -228,7 +246,9 @@ class Engine:
                 return type(primitive)(self, deployment.name)  # type: ignore[no-any-return]
         raise CatalogError(f"no function calls models of kind {deployment.spec.kind}")
 
-    def _register(self, native: str, function: SqlFunction, return_type: str) -> None:
+    def _register(
+        self, native: str, function: Any, return_type: str, *, is_volatile: bool = False
+    ) -> None:
         self.root.create_function(
             native,
             function,
@@ -236,7 +256,7 @@ class Engine:
             return_type,
             type="arrow",
             null_handling="special",
-            side_effects=False,
+            side_effects=is_volatile,
         )
 
 
@@ -245,6 +265,10 @@ def _key(database: str) -> str | None:
     if database in ("", ":memory:"):
         return None
     return database if database.startswith(":memory:") else os.path.realpath(database)
+
+
+def _is_file(database: str) -> bool:
+    return bool(database) and not database.startswith(":memory:")
 
 
 def _returned(deployment: Deployment | None) -> tuple[object, ...]:

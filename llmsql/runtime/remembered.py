@@ -20,7 +20,7 @@ from llmsql.catalog import Record
 from llmsql.errors import BackendError, LlmsqlError, OptionError, warn
 from llmsql.runtime.deployments import Deployment, load_model
 from llmsql.runtime.lazy import LazyModel
-from llmsql.types import ModelSpec, read_options
+from llmsql.types import ModelSpec, read_options, split_terms
 
 if TYPE_CHECKING:
     from llmsql.runtime.engine import Engine
@@ -71,6 +71,7 @@ def forget(engine: Engine, name: str) -> None:
 
 def offered(record: Record) -> Deployment:
     """The deployment that *record* describes; raises LlmsqlError where it cannot be one."""
+    terms, options = split_terms(record.options)
     spec = ModelSpec(
         name=record.name,
         kind=record.kind,
@@ -78,19 +79,18 @@ def offered(record: Record) -> Deployment:
         source=record.source,
         path=record.path,
         model_type=record.model_type,
-        options=record.options,
+        options=options,
         gpus=record.gpus,
         replicas=record.replicas,
         concurrency=record.concurrency,
         defaults=record.defaults,
+        terms=terms,
     )
     backend = backends.get(record.backend)
     if record.kind not in backend.kinds:
         raise BackendError(f'backend "{backend.name}" runs no models of kind {record.kind}')
     try:
-        spec = replace(
-            spec, options=read_options(backend.options, record.options, owner=_owner(spec))
-        )
+        spec = replace(spec, options=read_options(backend.options, options, owner=_owner(spec)))
     except (OptionError, TypeError) as error:
         if not record.withheld:  # else they may be whole again by the first call
             raise OptionError(str(error)) from error

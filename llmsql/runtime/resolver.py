@@ -73,6 +73,14 @@ class Resolver:
         else:
             self._settle(plan.text, plan.sites + 2)
 
+    def discard(self, text: str) -> None:
+        """Run the query *text* in the mode that was begun, and keep none of its rows."""
+        mode = self.collector.mode
+        columns = self._describe(text)
+        error = self._pass(text, len(columns), mode)
+        if error is not None:
+            raise error
+
     def result_query(self) -> str:
         """The query over RESULT that gives the rows their names back."""
         items = ", ".join(
@@ -144,9 +152,10 @@ class Resolver:
 
     def _compute(self, noted: dict[Any, Any]) -> bool:
         """Compute what was noted; False when there was nothing."""
+        self.collector.is_tracking &= not noted
         for (deployment, answers), keys in noted.items():
             with suppress(Retired):  # the next pass notes them for the model that serves now
-                scheduler.resolve(deployment, answers, list(keys), self.collector)
+                scheduler.resolve(deployment, answers, keys, self.collector)
         return bool(noted)
 
     def _rows(self) -> int:

@@ -19,14 +19,17 @@ from typing import Any
 
 import duckdb
 
-from llmsql.errors import CatalogError, warn
+from llmsql.config import Settings
+from llmsql.errors import BackendError, CatalogError, LimitError, warn
+from llmsql.runtime.account import Account, Conditions
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.engine import Engine
+from llmsql.runtime.explainer import Explainer
 from llmsql.runtime.reach import Catalog, explore
 from llmsql.runtime.resolver import RESULT, Resolver, Unsettled
 from llmsql.runtime.shadows import shadows
-from llmsql.syntax import tree, write
-from llmsql.syntax.ranks import VARIABLE
+from llmsql.syntax import explained, tree, write
+from llmsql.syntax.ranks import VARIABLE, is_call
 from llmsql.syntax.rewrite import Plan, plan
 
 _PREPARE = re.compile(r"\s*prepare\s+(\w+)(?:\s*\([^)]*\))?\s+as\s+(.*)", re.I | re.S)
@@ -61,15 +64,18 @@ class Scope:
 class Session:
     """The running of statements on one DuckDB connection."""
 
-    def __init__(self, con: Any, engine: Engine) -> None:
+    def __init__(self, con: Any, engine: Engine, settings: Settings) -> None:
         self.con = con
         self.engine = engine
-        self.on_error: str | None = None
+        self.settings = settings
+        self.next_settings: Settings | None = None  # of the next statement that calls models only
         self.max_noted: int | None = None
         self.once: set[str] = set()
         self.macros: frozenset[str] = frozenset()  # of the library: they reach models
         self.token = next(_tokens)
-        self.collector = self._collect(Collector())
+        self.conditions = Conditions(engine.stores)
+        self.change_settings(settings)
+        self.collector = self._collect(self._idle())
         self.rows_are_ours = False
         self.gives_rows = True
         self.result_query: str | None = None
@@ -78,6 +84,15 @@ class Session:
         self._is_streaming = False
         self._has_result = False
         self._shadows: set[str] = set()
+
+    def change_settings(self, settings: Settings) -> None:
+        """Run statements with *settings* from now on."""
+        self.settings = settings
+        self.conditions = self.conditions.under(settings)
+
+    def _idle(self) -> Collector:
+        """What answers between statements: a relation that is read later may call models."""
+        return Collector(Account(self.conditions), on_error=self.settings.on_error or "null")
 
     def execute(self, sql: str, parameters: Any, scope: Scope) -> None:
         """Run one DuckDB statement; its result is then pending on the connection."""
@@ -92,7 +107,7 @@ class Session:
 
     def _plain(self, sql: str, parameters: Any, scope: Scope) -> None:
         try:
-            self._native(sql, parameters, scope)
+            self.native(sql, parameters, scope)
         except duckdb.InvalidInputException as error:
             _, found, said = str(error).partition("executing the UDF: CatalogError: ")
             if found:  # the function of a model that was removed
@@ -148,14 +163,29 @@ class Session:
         ids = [self.con.execute("SELECT txid_current()").fetchone()[0] for _ in range(2)]
         return bool(ids[0] == ids[1])
 
-    def finish(self, *, is_failed: bool = False) -> None:
-        """End the running statement: say what it has to say, unless it failed."""
+    def finish(self, error: BaseException | None = None) -> None:
+        """End the running statement: write it down, and say what it has to say unless it failed."""
         collector = self.collector
-        self._collect(Collector(on_error=self.on_error or "null"))
+        self._collect(self._idle())
         for deployment in self.engine.deployments:
             deployment.shrink()
-        if not is_failed:
+        state = _state(collector, error)
+        collector.settle_account(state, error)
+        if error is None:
             self.warn(collector)
+        elif state == "interrupted" or isinstance(error, (BackendError, LimitError)):
+            self._say_how_to_go_on(collector)
+
+    def _say_how_to_go_on(self, collector: Collector) -> None:
+        """Tell that what was computed is not lost."""
+        account = collector.account
+        answered = account.spent.calls - account.failed
+        if answered:
+            where = "" if account.is_kept else " until this process ends"
+            warn(
+                f"{answered} answers are kept{where}: the same statement, run again, goes on from "
+                "there"
+            )
 
     def clear(self) -> None:
         """Forget the statement before, its rows too: another one begins."""
@@ -169,6 +199,7 @@ class Session:
     def close(self) -> None:
         """End the last statement, and answer no function any more."""
         self.engine.collectors.pop(self.token, None)
+        self.collector.settle_account(_state(self.collector, None))
         self.warn(self.collector)
 
     def warn(self, collector: Collector) -> None:
@@ -198,28 +229,31 @@ class Session:
         collector = self._begin(kind, sql)
         try:
             with _interruptible(collector):
-                if kind == "EXPLAIN" and not re.match(r"\s*explain\s+\(?analyze", sql, re.I):
-                    collector.begin(Mode.MUTE)
-                    self._native(sql, parameters, scope)
+                if kind == "EXPLAIN" and (about := explained.read(sql)):
+                    rows = Explainer(self, parameters, scope).run(sql, about, collector)
+                    self._show_plan(rows)
                 elif kind == "CREATE" and re.search(r"\btrigger\b", sql, re.IGNORECASE):
                     self.drop_shadows()
-                    self._native(sql, parameters, scope)
+                    self.native(sql, parameters, scope)
                 else:
                     self._resolve(kind, sql, parameters, scope, collector)
         except duckdb.Error as error:
             original = self.raised(error)
-            self.finish(is_failed=True)
+            self.finish(original)
             if original is error:
                 raise
             raise original from error.__cause__
-        except BaseException:
-            self.finish(is_failed=True)
+        except BaseException as error:
+            self.finish(error)
             raise
         if not self._is_streaming:
             self.finish()
 
     def _begin(self, kind: str, sql: str) -> Collector:
-        collector = Collector(on_error=self.on_error or self._default_on_error(kind, sql))
+        settings, self.next_settings = self.next_settings or self.settings, None
+        account = Account(self.conditions.under(settings), kind, sql)
+        on_error = settings.on_error or self._default_on_error(kind, sql)
+        collector = Collector(account, on_error=on_error)
         if self.max_noted:
             collector.max_noted = self.max_noted
         self._is_streaming = False
@@ -252,7 +286,7 @@ class Session:
         self, kind: str, sql: str, parameters: Any, scope: Scope, collector: Collector
     ) -> None:
         """Run in passes where that is allowed, else once, resolving on the spot."""
-        execute = partial(self._native, parameters=parameters, scope=scope)
+        execute = partial(self.native, parameters=parameters, scope=scope)
         resolver = Resolver(self.con, collector, execute)
         with suppress(Unsettled):
             if kind == "SELECT":
@@ -266,7 +300,7 @@ class Session:
         return None
 
     def _query(self, sql: str, scope: Scope, resolver: Resolver) -> None:
-        found = self._plan(sql, scope)
+        found = self.plan(sql, scope)
         in_transaction = self.in_transaction()
         if in_transaction and not found.never_raises:
             raise Unsettled
@@ -293,9 +327,9 @@ class Session:
 
     def _write(self, sql: str, scope: Scope, resolver: Resolver) -> None:
         found = write.read(sql)
-        if found is None or self._exists(found):
+        if found is None or self.exists(found):
             raise Unsettled
-        planned = self._plan(found.query, scope)
+        planned = self.plan(found.query, scope)
         in_transaction = self.in_transaction()
         if in_transaction and not planned.never_raises:
             raise Unsettled
@@ -317,7 +351,19 @@ class Session:
             self.con.execute(f"SELECT {int(count)}::BIGINT AS Count")
             self.rows_are_ours, self.gives_rows = True, False
 
-    def _plan(self, sql: str, scope: Scope) -> Plan:
+    def _show_plan(self, rows: list[tuple[str, str]]) -> None:
+        """Let the rows of an EXPLAIN be the result."""
+        places = ", ".join("(?, ?)" for _ in rows)
+        self.con.execute(
+            f"SELECT * FROM (VALUES {places}) AS plan(explain_key, explain_value)",
+            [value for row in rows for value in row],
+        )
+
+    def relaxed(self, sql: str) -> str | None:
+        """The query *sql* without its conditions on answers; None where it has none."""
+        return explained.relaxed(sql, lambda node: is_call(node, self.engine.model_names))
+
+    def plan(self, sql: str, scope: Scope, *, tags_all: bool = False) -> Plan:
         """Plan the query *sql*; raises Unsettled where it may be read only once."""
         models = self.engine.model_names
         try:
@@ -326,14 +372,16 @@ class Session:
                 raise Unsettled
             catalog = Catalog(self.con, sql, models)
             reach = explore(statement, catalog, self.once, scope.variables())
-            found = plan(sql, models, reach.costly, catalog.trees) if reach.is_repeatable else None
+            found = None
+            if reach.is_repeatable:
+                found = plan(sql, models, reach.costly, catalog.trees, tags_all=tags_all)
         except RecursionError:  # an expression of hundreds of levels
             raise Unsettled from None
         if found is None:
             raise Unsettled
         return replace(found, sites=max(found.sites, reach.sites))
 
-    def _exists(self, found: write.Write) -> bool:
+    def exists(self, found: write.Write) -> bool:
         """True when CREATE TABLE AS finds its table there, and so will not run its SELECT."""
         if not found.target or found.replaces:
             return False
@@ -345,7 +393,8 @@ class Session:
         )
         return bool(rows.fetchone()[0])
 
-    def _native(self, sql: str, parameters: Any, scope: Scope) -> Any:
+    def native(self, sql: str, parameters: Any, scope: Scope) -> Any:
+        """Let DuckDB run *sql* as it is, with the caller's variables."""
         arguments = (sql,) if parameters is None else (sql, parameters)
         return scope.call(partial(self.con.execute, *arguments))
 
@@ -365,6 +414,13 @@ def _kind(sql: str) -> str:
     except duckdb.Error:
         return ""
     return statements[0].type.name if statements else ""
+
+
+def _state(collector: Collector, error: BaseException | None) -> str:
+    """How a statement ended, for its record."""
+    if collector.is_signalled or collector.cancelled.is_set():
+        return "interrupted"
+    return "done" if error is None else "failed"
 
 
 def _identifiers(sql: str) -> set[str]:

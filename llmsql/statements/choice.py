@@ -17,7 +17,7 @@ from llmsql.backends.base import Backend
 from llmsql.errors import BackendError, OptionError, StatementError, suggestion, warn
 from llmsql.sources import families
 from llmsql.sources.families import Family
-from llmsql.statements import config_file, fitting, keys
+from llmsql.statements import config_file, fitting, keys, terms
 from llmsql.statements.keys import Keys
 from llmsql.types import KINDS, Kind, ModelSpec, read_options
 
@@ -45,6 +45,7 @@ class Request:
     concurrency: int
     options: Mapping[str, Any]
     defaults: Mapping[str, Any]
+    prices: str | None = None
     ignored: tuple[str, ...] = ()
 
     @classmethod
@@ -84,6 +85,7 @@ class Request:
             concurrency=settings.workerMaxConcurrency,
             options=given.options,
             defaults=given.defaults,
+            prices=settings.prices,
             ignored=tuple(key for key in own if key in keys.WITHOUT_EFFECT),
         )
 
@@ -99,7 +101,8 @@ class Request:
             self._agree(family, own_kind)
         backend = backend or fitting.best(wanted or own_kind or "chat", own_kind, self.preferred)
         backend.require()
-        options, ignored = self._options(backend, family)
+        said, rest = terms.split(self.options, backend.option_prefix)
+        options, ignored = self._options(backend, family, rest)
         _check_adapter(path, backend)
         named = path or getattr(options, "model", None) or self.source
         kind = wanted or own_kind or backend.kind_of(named, self.model_type)
@@ -125,6 +128,7 @@ class Request:
             replicas=replicas,
             concurrency=concurrency,
             defaults=defaults,
+            terms=terms.read(said, self.prices, (named, self.source, self.name)),
         )
         return spec, backend
 
@@ -154,7 +158,9 @@ class Request:
             f"for {own_kind}\n  leave out the type, or set kind='{family.kind}' to use it so"
         )
 
-    def _options(self, backend: Backend, family: Family) -> tuple[Any, list[str]]:
+    def _options(
+        self, backend: Backend, family: Family, options: Mapping[str, Any]
+    ) -> tuple[Any, list[str]]:
         """The backend's options, and the keys that have no effect."""
         known = {option.name for option in dataclasses.fields(backend.options)}
         said: dict[str, Any] = {k: v for k, v in family.options.items() if k in known}
@@ -165,7 +171,7 @@ class Request:
             said["device"] = self.device
         elif self.device:
             ignored.append("devices")
-        for key, value in self.options.items():
+        for key, value in options.items():
             name = _option_name(key, backend, known)
             if name not in known and name.lower() in keys.OPTIONS_WITHOUT_EFFECT:
                 ignored.append(key)

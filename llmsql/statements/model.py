@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from llmsql.runtime import remembered, scheduler
 from llmsql.runtime.answers import Answers
-from llmsql.runtime.collector import Collector
 from llmsql.runtime.deployments import Deployment
 from llmsql.statements.base import Rows, Statement
 
@@ -122,7 +121,8 @@ class ModelCheck(Statement):
         key, shown = _QUESTIONS[kind]
         sampling = deployment.backend.sampling(max_tokens=1) if kind == "chat" else None
         answers = Answers(sampling)  # its own: a known answer would prove nothing
-        scheduler.resolve(deployment, answers, [key], Collector(on_error="raise"))
+        collector = connection.engine.detached(on_error="raise", cache="off")
+        scheduler.resolve(deployment, answers, {key: -1}, collector)
         seconds = round(time.perf_counter() - started, 3)
         columns = ("name text", "kind text", "ok boolean", "seconds number", "answer text")
         answer = shown(answers.known[key])

@@ -17,6 +17,7 @@ from llmsql.catalog.record import given
 from llmsql.errors import CatalogError, OptionError, StatementError, suggestion
 from llmsql.runtime import remembered
 from llmsql.runtime.deployments import Deployment
+from llmsql.statements import terms
 from llmsql.statements.keys import OPTIONS_WITHOUT_EFFECT, OTHER_OPTIONS, Keys
 from llmsql.types import ModelSpec, coerce, read_options
 
@@ -82,7 +83,8 @@ def _replaced(known: Deployment, spec: ModelSpec) -> Deployment:
 def _merged(known: Deployment, keys: Keys) -> ModelSpec:
     """The known deployment's spec, with what *keys* give over it."""
     spec, backend = known.spec, known.backend
-    said = {_option(key, backend): value for key, value in keys.options.items()}
+    terms_said, rest = terms.split(keys.options, backend.option_prefix)
+    said = {_option(key, backend): value for key, value in rest.items()}
     for name in OPTIONS_WITHOUT_EFFECT.intersection(said) - _names(backend.options):
         del said[name]
     options = spec.options
@@ -92,7 +94,8 @@ def _merged(known: Deployment, keys: Keys) -> ModelSpec:
     unused = generation.WITHOUT_EFFECT - _names(backend.sampling)
     defaults = {**spec.defaults, **{k: v for k, v in keys.defaults.items() if k not in unused}}
     read_options(backend.sampling, defaults, owner=f'model "{spec.name}"', prefix="gen.")
-    return replace(spec, options=options, defaults=defaults)
+    priced = terms.read({**given(spec.terms), **terms_said}, None, ())
+    return replace(spec, options=options, defaults=defaults, terms=priced)
 
 
 def _option(key: str, backend: Backend) -> str:

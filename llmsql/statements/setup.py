@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from llmsql.config import ELSEWHERE, RESOURCE, WITHOUT_EFFECT, Settings
+from llmsql.config import ELSEWHERE, OF_STATEMENTS, RESOURCE, WITHOUT_EFFECT, Settings
 from llmsql.errors import OptionError, warn
+from llmsql.statements import terms
 from llmsql.statements.base import Rows, Statement
 
 if TYPE_CHECKING:
@@ -90,21 +91,46 @@ class Setup(Statement):
 
     def run(self, connection: Connection) -> Rows:
         """Check key and value, change the setting and show it."""
-        key, equals, value = (part.strip() for part in self.setting.partition("="))
-        if not equals:
-            raise OptionError(
-                f'a setting is written "key=value", not "{self.setting}"\n'
-                '  !llm setup "num_gpus=1";'
-            )
-        changed = connection.settings.changed(key, value)
-        field = Settings.field(key)
-        if field in WITHOUT_EFFECT or field.startswith(RESOURCE):
-            warn(f'setting "{key}" is kept, but has no effect here')
+        field, changed = _changed(self.setting, connection.settings)
         connection.change_settings(changed)
         return Rows(COLUMNS, [(k, v) for k, v in changed.rows() if k == field])
 
 
+@dataclass(frozen=True)
+class SetupNext(Statement):
+    """Change one setting for the next statement that calls models, and for no other."""
+
+    syntax: ClassVar[str] = "!llm setup next <setting>"
+    setting: str
+
+    def run(self, connection: Connection) -> Rows:
+        """Check key and value and show them; several such statements add up."""
+        field, changed = _changed(self.setting, connection.next_settings)
+        if field not in OF_STATEMENTS:
+            raise OptionError(
+                f'setting "{field}" is not one of a statement\n  those are '
+                + ", ".join(sorted(OF_STATEMENTS))
+            )
+        connection.next_settings = changed
+        return Rows(COLUMNS, [(k, v) for k, v in changed.rows() if k == field])
+
+
 _RETRIEVAL = {"rayAddress": "worker", "num_gpus": "0", "schema": "st(field(value,string))"}
+
+
+def _changed(setting: str, settings: Settings) -> tuple[str, Settings]:
+    """The setting that *setting* names, and *settings* with it changed."""
+    key, equals, value = (part.strip() for part in setting.partition("="))
+    if not equals:
+        raise OptionError(
+            f'a setting is written "key=value", not "{setting}"\n  !llm setup "num_gpus=1";'
+        )
+    changed, field = settings.changed(key, value), Settings.field(key)
+    if field in WITHOUT_EFFECT or field.startswith(RESOURCE):
+        warn(f'setting "{key}" is kept, but has no effect here')
+    if field == "prices" and value:
+        terms.check(value)
+    return field, changed
 
 
 def _reset(connection: Connection, **changes: str) -> Rows:

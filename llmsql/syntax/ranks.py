@@ -57,6 +57,11 @@ class Ranks:
         """The rank of a call of this statement."""
         return self.by_text[self._keys[id(call)]]
 
+    def texts(self) -> list[str]:
+        """Each call as it is written, by its number; to be asked before they are tagged."""
+        written = {self._keys[id(call)]: tree.own_name(call) for call in self.calls}
+        return [written[key] for key in self.by_text]
+
     def tag(self, apart: Any = ()) -> None:
         """Write each call's rank, and which call it is, into its arguments, in place.
 

@@ -25,7 +25,7 @@ class Plan:
     *statement* is its tree, or None where the text is the user's own, unchanged. *is_tagged* tells
     that calls carry their ranks. *limit* is the number of rows that end it, with *limited_text* to
     run until then and *where_rank* the highest rank asked for by WHERE. *sites* counts the model
-    calls that stand in the text.
+    calls that stand in the text; *calls* are their texts by number, where they were asked for.
     """
 
     text: str
@@ -36,6 +36,7 @@ class Plan:
     limit: int | None = None
     limited_text: str = ""
     where_rank: int = -1
+    calls: tuple[str, ...] = ()
 
 
 def plan(
@@ -43,8 +44,12 @@ def plan(
     models: frozenset[str],
     costly: frozenset[str],
     definitions: Callable[[str], list[Node]] = lambda name: [],
+    *,
+    tags_all: bool = False,
 ) -> Plan | None:
     """Plan the query *sql*; None where it does not parse as one.
+
+    With *tags_all* each call tells which it is, even where nothing depends on that.
 
     *models* are the functions that call models, *costly* those, the macros and the views that reach
     them: names in lower case. *definitions* gives the parsed bodies of a macro.
@@ -63,7 +68,9 @@ def plan(
     ranks = Ranks(query, models)
     where_rank = ranks.highest(query.get("where_clause"))
     # A LIMIT's passes must tell calls apart, also from those of WHERE that macros hide.
-    is_tagged = not ranks.are_all_equal or (limit is not None and len(ranks) > 0)
+    is_wanted = tags_all or limit is not None
+    is_tagged = not ranks.are_all_equal or (is_wanted and len(ranks) > 0)
+    texts = ranks.texts() if tags_all else ()
     is_changed = is_tagged or tree.text_key(statement) != original
     if is_changed:
         for name in names:
@@ -77,6 +84,7 @@ def plan(
         sites=len(ranks),
         never_raises=never_raises,
         is_tagged=is_tagged,
+        calls=tuple(texts),
     )
     if limit is None:
         return found

@@ -1,0 +1,366 @@
+"""The account of one statement: what it reused, what it may still ask, what every call cost.
+
+Stands between the scheduler and the store. What is computed, and in what order, is the scheduler's
+business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any
+
+from llmsql.config import Settings
+from llmsql.errors import GenerationError, LimitError, warn
+from llmsql.runtime import caps, expected, history
+from llmsql.runtime.answers import Answers
+from llmsql.runtime.caps import Caps, Spent
+from llmsql.runtime.deployments import Deployment
+from llmsql.runtime.progress import Observer, Reporter
+from llmsql.runtime.stores import Stores
+from llmsql.store import Entry, Store
+from llmsql.syntax.mask import masked
+from llmsql.syntax.ranks import APART
+from llmsql.types import Completion, Usage
+
+log = logging.getLogger("llmsql")
+
+RECORDED_REUSES = 10_000
+BATCH_CALLS, BATCH_SECONDS = 4_096, 5.0
+_numbers = itertools.count(time.time_ns() // 1000)  # in order of time, whoever opens the database
+
+Keys = Mapping[Hashable, int]
+"""Distinct inputs, each with the number of the call in the statement that wants it."""
+
+
+@dataclass
+class Conditions:
+    """On what conditions the statements of a session run, and what they have spent together."""
+
+    stores: Stores
+    cache: str = ""
+    cache_size: int | None = None
+    caps: Caps = Caps()
+    total_caps: Caps = Caps()
+    spent: Spent = field(default_factory=Spent)
+    confirm_calls: int = 10_000
+    keeps_prompts: bool = False
+    on_progress: Observer | None = None
+    confirm: Callable[[str], bool] | None = None
+    explained: Sequence[Any] = ()
+
+    def under(self, settings: Settings) -> Conditions:
+        """The same conditions under other *settings*; what was spent stays spent."""
+        return replace(
+            self,
+            cache=settings.cache,
+            cache_size=settings.cache_bytes,
+            caps=_caps(settings, "max_"),
+            total_caps=_caps(settings, "total_max_"),
+            confirm_calls=settings.confirm_calls,
+            keeps_prompts=settings.record_prompts,
+        )
+
+    @property
+    def store(self) -> Store:
+        """Where answers and records are kept; opened at the first use."""
+        return self.stores.at(self.cache, self.cache_size)
+
+
+class Account:
+    """What one statement asks of models, checked beforehand and written down afterwards."""
+
+    def __init__(self, conditions: Conditions, kind: str = "", text: str = "") -> None:
+        self.conditions = conditions
+        self.number = next(_numbers)
+        self.kind = kind
+        self.text = text
+        self.spent = Spent()
+        self.reused = 0
+        self.failed = 0
+        self.is_empty = True
+        self.reporter = Reporter(self.number, conditions.on_progress)
+        self.caps = [
+            *caps.of(conditions.caps, self.spent, "max_"),
+            *caps.of(conditions.total_caps, conditions.spent, "total_max_"),
+        ]
+        self._at = datetime.now(UTC).replace(tzinfo=None)
+        self._started = time.monotonic()
+        self._calls: list[tuple[Any, ...]] = []
+        self._written = time.monotonic()
+        self.tallies: dict[tuple[str, int], Spent] | None = None
+        self._lock = threading.Lock()
+        self._has_put = False
+        self._is_confirmed = False
+
+    @cached_property
+    def store(self) -> Store:
+        """Where this statement's answers and records are kept."""
+        return self.conditions.store
+
+    @property
+    def statement(self) -> bytes:
+        """What names this statement's text, so that running it again finds what it had drawn."""
+        return hashlib.blake2b(self.text.encode("utf-8", "replace"), digest_size=16).digest()
+
+    def recall(self, deployment: Deployment, answers: Answers, keys: Keys) -> dict[Any, bytes]:
+        """Fill *answers* with what the store knows of *keys*; returns the others, with call ids."""
+        group = deployment.group(answers)
+        ids = {key: group.key(key) for key in keys}
+        if not deployment.spec.terms.cache:
+            return ids
+        found = self.store.get(group, list(ids.values()))
+        if not found:
+            return ids
+        known = {key: found[call] for key, call in ids.items() if call in found}
+        answers.known.update((key, entry.value) for key, entry in known.items())
+        self.reuse(deployment, answers, {key: keys[key] for key in known}, known)
+        return {key: call for key, call in ids.items() if call not in found}
+
+    def reuse(
+        self,
+        deployment: Deployment,
+        answers: Answers,
+        keys: Keys,
+        known: Mapping[Hashable, Entry] | None = None,
+    ) -> None:
+        """Write down that *keys* were answered before; *known* is what the store had of them."""
+        self.reused += len(keys)
+        self._count(deployment, answers, reused=len(keys))
+        for key, site in itertools.islice(keys.items(), RECORDED_REUSES):
+            entry = (known or {}).get(key)
+            usage = Usage(entry.input_tokens, entry.output_tokens) if entry else _UNKNOWN
+            reason = entry.finish_reason if entry else None
+            call = deployment.group(answers).key(key)
+            self._record(deployment, key, site, call, usage, finish_reason=reason, is_reused=True)
+
+    def allow(self, deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> None:
+        """Raise LimitError where asking *keys* would cost more than it may; nothing is asked."""
+        self.is_empty = False
+        for cap in self.caps:
+            if cap.name == "calls":
+                cap.check(caps.Need(len(keys)))
+        terms, most = deployment.spec.terms, self.conditions.confirm_calls
+        is_priced = terms.price_input is not None or terms.price_output is not None
+        is_many = bool(most) and is_priced and len(keys) > most and not self._is_confirmed
+        others = [cap for cap in self.caps if cap.name != "calls"]
+        if not others and not is_many:
+            return
+        need = expected.of(deployment, answers, keys, self.store)
+        for cap in others:
+            cap.check(need.need)
+        if is_many:
+            self._ask(deployment, need)
+
+    def begin(self, deployment: Deployment, answers: Answers, count: int) -> Run:
+        """Begin to ask *count* inputs."""
+        now = time.monotonic()
+        self.spent.running_since = self.conditions.spent.running_since = now
+        self.reporter.expect(deployment.name, count, self.reused)
+        return Run(self, deployment, answers)
+
+    def tick(self) -> None:
+        """Look up while a model works: tell how far it is, and stop what takes too long."""
+        self.measure()
+        self.reporter.tell()
+        for cap in self.caps:
+            if cap.name == "seconds":
+                cap.enforce()
+
+    @property
+    def is_kept(self) -> bool:
+        """True where answers outlive the process."""
+        return self.store.path is not None and self.store.is_usable
+
+    @property
+    def is_running(self) -> bool:
+        """True while the statement waits for models, or has waited and goes on."""
+        return self.reporter.state.total > 0 and not self.reporter.state.is_finished
+
+    def measure(self) -> None:
+        """Bring the numbers of its progress up to date."""
+        self.reporter.measure(
+            done=self.spent.calls,
+            failed=self.failed,
+            reused=self.reused,
+            input_tokens=self.spent.input_tokens,
+            output_tokens=self.spent.output_tokens,
+        )
+
+    def finish(self, state: str, cut: int, error: BaseException | None = None) -> None:
+        """Write the statement down; *state* is done, failed or interrupted."""
+        if self.is_empty:
+            return
+        self.write_calls()
+        spent = self.spent
+        row = (
+            self.number, self._at, self.kind, self.shown, state, time.monotonic() - self._started,
+            spent.calls, self.reused, self.failed, cut, spent.input_tokens, spent.output_tokens,
+            spent.cached_tokens, spent.cost, None if error is None else str(error),
+        )  # fmt: skip
+        history.write(self.store, "statements", [row])
+        if self._has_put:
+            self.store.flush()
+        if state == "done" and self._has_put:
+            self.store.finish(self.statement)
+        self.measure()
+        self.reporter.finish()
+        log.info(
+            "statement %d %s: %d calls, %d reused, %d failed",
+            self.number, state, spent.calls, self.reused, self.failed,
+            extra={"statement": self.number, "state": state, "calls": spent.calls,
+                   "reused": self.reused, "failed": self.failed, "seconds": row[5]},
+        )  # fmt: skip
+
+    def write_calls(self) -> None:
+        """Write down the calls that are not yet."""
+        with self._lock:
+            calls, self._calls = self._calls, []
+            self._written = time.monotonic()
+        if calls:
+            history.write(self.store, "calls", calls)
+
+    @property
+    def shown(self) -> str:
+        """The statement's text as it may be shown: without what is quoted in it."""
+        return self.text if self.conditions.keeps_prompts else masked(self.text)
+
+    def _ask(self, deployment: Deployment, need: expected.Expected) -> None:
+        """Let somebody confirm a statement of many priced calls, or warn of it."""
+        self._is_confirmed = True
+        cost = "" if need.cost is None else f", for about {need.cost:.2f}"
+        said = f'this statement makes {need.calls} calls of the priced model "{deployment.name}"'
+        if self.conditions.confirm is None:
+            warn(f"{said}{cost}; max_calls or max_cost would stop it")
+        elif not self.conditions.confirm(f"{said}{cost}."):
+            raise LimitError(f"{said}{cost}, and that was declined\n  nothing was asked")
+
+    def _count(self, deployment: Deployment, answers: Answers, **sums: Any) -> None:
+        day, group = date.today().isoformat(), deployment.group(answers)
+        self.store.count(day, deployment.name, group.digest, **sums)
+
+    def _record(
+        self,
+        deployment: Deployment,
+        key: Any,
+        site: int,
+        call: bytes,
+        usage: Usage,
+        *,
+        seconds: float | None = None,
+        retries: int | None = None,
+        finish_reason: str | None = None,
+        error: str | None = None,
+        is_reused: bool = False,
+    ) -> None:
+        """Remember one call until enough are there to be written."""
+        self.is_empty = False
+        prompt = key if isinstance(key, str) else "\n".join(key)
+        row = (
+            self.number, site % APART + 1 if site >= 0 else None, deployment.name, call.hex(),
+            hashlib.blake2b(prompt.encode("utf-8", "replace"), digest_size=8).hexdigest(),
+            prompt if self.conditions.keeps_prompts else None, is_reused, None if is_reused else 0,
+            usage.input_tokens, usage.output_tokens, usage.cached_tokens, seconds, retries,
+            finish_reason, error, datetime.now(UTC).replace(tzinfo=None),
+        )  # fmt: skip
+        with self._lock:
+            self._calls.append(row)
+        is_late = time.monotonic() - self._written > BATCH_SECONDS
+        if len(self._calls) >= BATCH_CALLS or is_late:
+            self.write_calls()
+
+
+class Run:
+    """A set of inputs that a model is asked: every answer is counted, kept and written down."""
+
+    def __init__(self, account: Account, deployment: Deployment, answers: Answers) -> None:
+        self.account = account
+        self.deployment = deployment
+        self.group = deployment.group(answers)
+        self.answers = answers
+        self.is_kept = deployment.spec.terms.cache
+        self._started = time.monotonic()
+        self._sums = {"calls": 0, "failed": 0, "input_chars": 0, "input_tokens": 0}
+        self._sums |= {"output_tokens": 0, "cached_tokens": 0}
+        self._cost: float | None = None
+
+    def answered(self, key: Any, site: int, call: bytes, result: Any) -> None:
+        """Keep the answer *result* of *key*, or its GenerationError, and count what it cost."""
+        account, error = self.account, result if isinstance(result, GenerationError) else None
+        usage = getattr(result, "usage", None) or _UNKNOWN
+        reason = getattr(result, "finish_reason", None)
+        if error is not None:
+            account.failed += 1
+        elif self.is_kept:
+            entry = Entry(
+                value_of(result),
+                reason or "stop",
+                usage.input_tokens,
+                usage.output_tokens,
+                self.answers.statement,
+            )
+            account.store.put(self.group, call, entry)
+            account._has_put = True
+        self._add(key, site, usage, error)
+        account._record(
+            self.deployment,
+            key,
+            site,
+            call,
+            usage,
+            seconds=getattr(result, "seconds", None),
+            retries=getattr(result, "retries", None),
+            finish_reason="error" if error is not None else reason or "stop",
+            error=None if error is None else str(error),
+        )
+        for cap in account.caps:
+            cap.enforce()
+
+    def finish(self) -> None:
+        """Count the time it took."""
+        seconds = time.monotonic() - self._started
+        account = self.account
+        for spent in (account.spent, account.conditions.spent):
+            spent.seconds, spent.running_since = spent.seconds + seconds, None
+        account._count(
+            self.deployment, self.answers, **self._sums, seconds=seconds, cost=self._cost
+        )
+        account.write_calls()
+
+    def _add(self, key: Any, site: int, usage: Usage, error: GenerationError | None) -> None:
+        inputs, outputs = usage.input_tokens or 0, usage.output_tokens or 0
+        cached = usage.cached_tokens or 0
+        cost = self.deployment.spec.terms.cost(usage.input_tokens, usage.output_tokens)
+        for spent in (self.account.spent, self.account.conditions.spent):
+            spent.add(inputs, outputs, cached, cost)
+        if self.account.tallies is not None:
+            tally = self.account.tallies.setdefault((self.deployment.name, site % APART), Spent())
+            tally.add(inputs, outputs, cached, cost)
+        sums = self._sums
+        sums["calls"] += 1
+        sums["failed"] += error is not None
+        sums["input_chars"] += expected.length(key)
+        sums["input_tokens"] += inputs
+        sums["output_tokens"] += outputs
+        sums["cached_tokens"] += cached
+        if cost is not None:
+            self._cost = (self._cost or 0.0) + cost
+
+
+def value_of(result: Any) -> Any:
+    """The text, vector or score in *result*, which may come with what it cost."""
+    return result.text if isinstance(result, Completion) else getattr(result, "value", result)
+
+
+def _caps(settings: Settings, prefix: str) -> Caps:
+    return Caps(**{f.name: getattr(settings, prefix + f.name) for f in fields(Caps)})
+
+
+_UNKNOWN = Usage()

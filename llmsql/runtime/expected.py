@@ -1,0 +1,148 @@
+"""What a set of inputs is going to need: tokens, seconds, money. No model is asked.
+
+Tokens to read are counted by the model's own tokenizer where there is one, of a sample where the
+set is large; tokens to write and seconds are what this model took so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmsql.runtime.answers import Answers
+from llmsql.runtime.caps import Need
+from llmsql.runtime.deployments import Deployment
+from llmsql.store import Store
+from llmsql.token_estimate import estimate
+from llmsql.types import DEFAULT_MAX_TOKENS, Prompt, Sampling
+
+SAMPLE = 2_000
+FRAME_TOKENS = 8
+"""What a chat format puts around a prompt, about, where only the server knows."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What so many calls need. Numbers are None where nobody can tell."""
+
+    calls: int
+    input_tokens: float
+    is_counted: bool  # by the model's tokenizer, and not estimated
+    output_tokens: float
+    seconds: float | None
+    cost: float | None
+
+    @property
+    def need(self) -> Need:
+        """The same as a need, for the caps."""
+        return Need(self.calls, self.input_tokens, self.output_tokens, self.cost, self.seconds)
+
+
+def of(
+    deployment: Deployment, answers: Answers, keys: Sequence[Hashable], store: Store
+) -> Expected:
+    """What asking *keys*, which are distinct, will need."""
+    past = _Past.of(deployment, answers, store)
+    inputs, is_counted = _input_tokens(deployment, answers, keys, past)
+    outputs = past.output_tokens(_most(deployment, answers)) * len(keys)
+    return Expected(
+        calls=len(keys),
+        input_tokens=inputs,
+        is_counted=is_counted,
+        output_tokens=outputs,
+        seconds=past.seconds_per_call and past.seconds_per_call * len(keys),
+        cost=deployment.spec.terms.cost(inputs, outputs),
+    )
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What this model did so far under this sampling; under any, where it has not been used."""
+
+    calls: int = 0
+    tokens_out: int = 0
+    tokens_in: int = 0
+    characters: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, deployment: Deployment, answers: Answers, store: Store) -> _Past:
+        group = deployment.group(answers)
+        rows = [store.usage_of(group.digest)] if group else []
+        if not any(rows):
+            rows = [row for row in store.usage() if row["model"] == deployment.name]
+        sums: dict[str, Any] = {}
+        for row in filter(None, rows):
+            for name, value in row.items():
+                if isinstance(value, (int, float)):
+                    sums[name] = sums.get(name, 0) + value
+        return cls(
+            calls=sums.get("calls", 0) - sums.get("failed", 0),
+            tokens_out=sums.get("output_tokens", 0),
+            tokens_in=sums.get("input_tokens", 0),
+            characters=sums.get("input_chars", 0),
+            seconds=sums.get("seconds", 0.0),
+        )
+
+    def output_tokens(self, most: int) -> float:
+        """How many tokens an answer has: *most* where none has been seen."""
+        return min(self.tokens_out / self.calls, most) if self.calls else most
+
+    @property
+    def seconds_per_call(self) -> float | None:
+        return self.seconds / self.calls if self.calls and self.seconds else None
+
+    @property
+    def tokens_per_character(self) -> float | None:
+        return self.tokens_in / self.characters if self.tokens_in and self.characters else None
+
+
+def _input_tokens(
+    deployment: Deployment, answers: Answers, keys: Sequence[Hashable], past: _Past
+) -> tuple[float, bool]:
+    """How many tokens *keys* are, and whether the model's own tokenizer says so."""
+    sample, factor = _sampled(keys)
+    counts = deployment.model.count_tokens(_inputs(deployment, answers, sample))
+    if counts is not None:
+        return sum(counts) * factor, True
+    if past.tokens_per_character:
+        return sum(map(length, keys)) * past.tokens_per_character, False
+    frame = FRAME_TOKENS if deployment.spec.kind == "chat" else 0
+    system = getattr(answers.sampling, "system", None) or ""
+    around = frame + (estimate(system) + FRAME_TOKENS / 2 if system else 0)
+    tokens = sum(estimate(text) for key in sample for text in _texts(key))
+    return tokens * factor + around * len(keys), False
+
+
+def _sampled(keys: Sequence[Hashable]) -> tuple[Sequence[Hashable], float]:
+    """Some of *keys*, of every length alike, and how much more text all of them are."""
+    if len(keys) <= SAMPLE:
+        return keys, 1.0
+    ordered = sorted(keys, key=length)
+    sample = ordered[:: len(keys) // SAMPLE]
+    total, part = sum(map(length, keys)), sum(map(length, sample))
+    return sample, total / part if part else len(keys) / len(sample)
+
+
+def _inputs(deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> Sequence[Any]:
+    """What the model is given for *keys*."""
+    if deployment.spec.kind == "chat" and isinstance(answers.sampling, Sampling):
+        return [Prompt(str(key), answers.sampling) for key in keys]
+    return keys
+
+
+def _most(deployment: Deployment, answers: Answers) -> int:
+    """The most tokens an answer may have."""
+    if deployment.spec.kind != "chat":
+        return 0
+    return getattr(answers.sampling, "max_tokens", DEFAULT_MAX_TOKENS)
+
+
+def length(key: Any) -> int:
+    """How many characters the input *key* has."""
+    return sum(map(len, _texts(key)))
+
+
+def _texts(key: Any) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else key

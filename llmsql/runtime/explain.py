@@ -1,0 +1,174 @@
+"""EXPLAIN of a query that calls models: how many calls, tokens, seconds and how much money.
+
+The query runs once with every unknown answer NULL, in a transaction that is rolled back, and no
+model is asked. A call that waits for another's answers is counted in a second run, in which no
+condition on an answer keeps a row out: its numbers say "at most".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+
+from llmsql.runtime import expected
+from llmsql.runtime.answers import Answers
+from llmsql.runtime.caps import Spent
+from llmsql.runtime.census import Census, Where
+from llmsql.runtime.collector import UNTAGGED, Collector, Mode
+from llmsql.runtime.deployments import Deployment
+from llmsql.store import Store
+from llmsql.syntax.ranks import APART
+from llmsql.syntax.rewrite import Plan
+
+EXACT, AT_MOST, ESTIMATED = "exact", "at most", "estimate"
+Claimed = dict[Answers, set[Any]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """
+    One call of a statement before it is made: *inputs* are distinct, *known* ones cost nothing.
+
+    *is_counted* tells that the model's own tokenizer counted the tokens to read. After an ANALYZE
+    *spent* is what happened.
+    """
+
+    site: int | None
+    call: str
+    model: str
+    inputs: int
+    known: int
+    calls: int
+    precision: str
+    input_tokens: float | None = None
+    is_counted: bool = False
+    output_tokens: float | None = None
+    seconds: float | None = None
+    cost: float | None = None
+    spent: Spent | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query to explain, planned with every call tagged, and the same with nothing kept out."""
+
+    plan: Plan
+    relaxed: Plan | None
+
+
+def explain(query: Query, collector: Collector, run: Callable[[str], Any]) -> list[Estimate]:
+    """Count what *query* would ask. *run* runs a query and throws its rows away."""
+    store = collector.account.store
+    census = _counted(query.plan, collector, run, stands_in=False)
+    claimed: Claimed = {}
+    found = list(_estimates(query.plan, census, store, claimed))
+    is_whole = {e.call for e in found}.issuperset(query.plan.calls)
+    if all(e.precision == EXACT for e in found) and (is_whole or not any(e.calls for e in found)):
+        return found
+    try:
+        more = _counted(query.relaxed or query.plan, collector, run, stands_in=True)
+    except duckdb.Error:  # a stand-in is not what the query expects of an answer
+        return found
+    by_call = {e.call: e for e in _estimates(query.relaxed or query.plan, more, store, claimed)}
+    found = [_at_most(estimate, by_call.get(estimate.call)) for estimate in found]
+    met = {estimate.call for estimate in found}
+    found += [_elsewhere(e, query.plan) for call, e in by_call.items() if call not in met]
+    return sorted(found, key=lambda estimate: estimate.site or 0)
+
+
+def _elsewhere(estimate: Estimate, plan: Plan) -> Estimate:
+    """*estimate*, of a call of the relaxed query, as one of *plan*."""
+    site = plan.calls.index(estimate.call) + 1 if estimate.call in plan.calls else None
+    return replace(estimate, site=site, precision=AT_MOST)
+
+
+def _counted(
+    plan: Plan, collector: Collector, run: Callable[[str], Any], *, stands_in: bool
+) -> Census:
+    collector.census = census = Census(stands_in=stands_in)
+    collector.begin(Mode.EXPLAIN)
+    try:
+        run(plan.text)
+    finally:
+        collector.census = None
+        collector.begin(Mode.MUTE)
+    return census
+
+
+def _at_most(estimate: Estimate, other: Estimate | None) -> Estimate:
+    """The higher one of two estimates of a call that waits for others."""
+    if estimate.precision == EXACT or other is None:
+        return estimate
+    higher = other if other.calls > estimate.calls else estimate
+    return replace(higher, site=estimate.site, precision=AT_MOST)
+
+
+def _estimates(plan: Plan, census: Census, store: Store, claimed: Claimed) -> Iterator[Estimate]:
+    """What each call of *plan* needs; an input that two calls share counts for the first.
+
+    *claimed* are inputs that count for other calls; those of exact numbers are added.
+    """
+    order = sorted(census.inputs, key=lambda where: where[0])
+    unknown: dict[Where, list[Any]] = {}
+    for where in order:
+        _, deployment, answers = where
+        asked = _unknown(census.inputs[where], deployment, answers, store)
+        taken = {k for w, keys in unknown.items() if w[2] is answers for k in keys}
+        taken |= claimed.get(answers, set())
+        unknown[where] = [key for key in asked if key not in taken]
+    for where in order:
+        estimate = _estimate(plan, where, census, unknown, store)
+        if estimate.precision == EXACT:
+            claimed.setdefault(where[2], set()).update(unknown[where])
+        yield estimate
+
+
+def _estimate(
+    plan: Plan, where: Where, census: Census, unknown: dict[Where, list[Any]], store: Store
+) -> Estimate:
+    site, deployment, answers = where
+    keys, count = unknown[where], len(census.inputs[where])
+    need = expected.of(deployment, answers, keys, store)
+    number = site.number % APART if site != UNTAGGED else None
+    is_named = number is not None and number < len(plan.calls)
+    return Estimate(
+        site=None if number is None else number + 1,
+        call=plan.calls[number] if is_named and number is not None else "in a view or macro",
+        model=deployment.name,
+        inputs=count,
+        known=count - len(_unknown(census.inputs[where], deployment, answers, store)),
+        calls=len(keys),
+        precision=EXACT if _is_independent(plan, where, unknown) else ESTIMATED,
+        input_tokens=need.input_tokens,
+        is_counted=need.is_counted,
+        output_tokens=need.output_tokens,
+        seconds=need.seconds if keys else 0.0,
+        cost=need.cost,
+    )
+
+
+def _is_independent(plan: Plan, where: Where, unknown: dict[Where, list[Any]]) -> bool:
+    """True when no answer that is not known yet decides what this call is asked."""
+    site = where[0]
+    if plan.limit is not None and site.rank <= plan.where_rank and unknown[where]:
+        return False  # it may be enough to ask a few
+    others = [other[0] for other, keys in unknown.items() if keys and other != where]
+    if site == UNTAGGED:
+        return not others
+    return all(other != UNTAGGED and other.rank >= site.rank for other in others)
+
+
+def _unknown(
+    inputs: Sequence[Any] | dict[Any, None], deployment: Deployment, answers: Answers, store: Store
+) -> list[Any]:
+    """Those of *inputs* that neither memory nor the store knows."""
+    unknown = [key for key in inputs if key not in answers.known]
+    if not unknown or not deployment.spec.terms.cache:
+        return unknown
+    group = deployment.group(answers)
+    ids = {key: group.key(key) for key in unknown}
+    kept = store.known(group, list(ids.values()))
+    return [key for key, call in ids.items() if call not in kept]

@@ -1,0 +1,191 @@
+"""Running EXPLAIN and EXPLAIN ANALYZE of statements that call models, on one session.
+
+Owns transactions and what comes out: DuckDB's rows and one of ours. The counting is `explain`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from llmsql.runtime.collector import Collector, Mode
+from llmsql.runtime.explain import EXACT, Estimate, Query, explain
+from llmsql.runtime.resolver import Resolver, Unsettled
+from llmsql.syntax import write
+from llmsql.syntax.explained import Explained
+
+if TYPE_CHECKING:
+    from llmsql.runtime.session import Scope, Session
+
+KEY = "model_calls"
+NOT_COUNTED = "not counted: the statement may be read only once, or fails while answers are unknown"
+_HEADS = (
+    "site", "call", "model", "inputs", "known", "calls", "tokens in", "tokens out", "seconds",
+    "cost", "",
+)  # fmt: skip
+_MADE = ("made", "in", "out", "cost")
+
+
+class Explainer:
+    """One EXPLAIN on its way."""
+
+    def __init__(self, session: Session, parameters: Any, scope: Scope) -> None:
+        self.session = session
+        self.scope = scope
+        self.execute: Callable[[str], Any] = partial(
+            session.native, parameters=parameters, scope=scope
+        )
+
+    def run(self, sql: str, explained: Explained, collector: Collector) -> list[tuple[str, str]]:
+        """The rows of *sql*, an EXPLAIN; nothing is asked unless it is to be analyzed."""
+        estimates, query = self._estimates(explained, collector)
+        self.session.conditions.explained = estimates or []
+        if not explained.is_analyzed:
+            collector.begin(Mode.MUTE)
+            rows = self.execute(sql).fetchall()
+        else:
+            collector.account.tallies = {}
+            rows = self._analyzed(sql, query, collector)
+            estimates = _with_spent(estimates, collector)
+            self.session.conditions.explained = estimates or []
+        return [*rows, (KEY, _shown(estimates, explained))]
+
+    def _estimates(
+        self, explained: Explained, collector: Collector
+    ) -> tuple[list[Estimate] | None, Query | None]:
+        """What the statement would ask; None where that cannot be counted."""
+        try:
+            query = self._query(explained.statement)
+            resolver = Resolver(self.session.con, collector, self.execute)
+            with self._rolled_back(query):
+                return explain(query, collector, resolver.discard), query
+        except (Unsettled, duckdb.Error):
+            return None, None
+
+    def _query(self, statement: str) -> Query:
+        """The query that *statement* reads by; raises Unsettled where it may be read only once."""
+        found = write.read(statement)
+        if found is not None and self.session.exists(found):
+            raise Unsettled
+        text = found.query if found is not None else statement
+        planned = self.session.plan(text, self.scope, tags_all=True)
+        relaxed = self.session.relaxed(text)
+        loose = self.session.plan(relaxed, self.scope, tags_all=True) if relaxed else None
+        return Query(planned, loose)
+
+    @contextmanager
+    def _rolled_back(self, query: Query) -> Iterator[None]:
+        """A transaction that leaves nothing; in the user's own, only what cannot end it."""
+        con = self.session.con
+        if self.session.in_transaction():
+            if not query.plan.never_raises:
+                raise Unsettled
+            yield
+            return
+        con.execute("BEGIN TRANSACTION")
+        try:
+            yield
+        finally:
+            con.execute("ROLLBACK")
+
+    def _analyzed(
+        self, sql: str, query: Query | None, collector: Collector
+    ) -> list[tuple[str, str]]:
+        """Settle the statement's query, then let DuckDB run and measure it."""
+        is_own = not self.session.in_transaction()
+        resolver = Resolver(self.session.con, collector, self.execute)
+        if query is not None and (is_own or query.plan.never_raises):
+            with resolver.transaction(is_own=is_own):
+                with suppress(Unsettled):
+                    resolver.settle(replace(query.plan, limit=None), query.plan.text)
+                collector.begin(Mode.SPOT)
+                rows: list[tuple[str, str]] = self.execute(sql).fetchall()
+                return rows
+        collector.begin(Mode.SPOT)
+        return list(self.execute(sql).fetchall())
+
+
+def _with_spent(estimates: list[Estimate] | None, collector: Collector) -> list[Estimate] | None:
+    """*estimates* with what each call has cost in the meantime."""
+    tallies = collector.account.tallies or {}
+    return estimates and [
+        replace(e, spent=tallies.get((e.model, e.site - 1 if e.site else -1))) for e in estimates
+    ]
+
+
+def _shown(estimates: Sequence[Estimate] | None, explained: Explained) -> str:
+    if explained.is_json:
+        return json.dumps([_values(e) for e in estimates] if estimates is not None else None)
+    if estimates is None:
+        return f"model calls: {NOT_COUNTED}\n"
+    heads = [*_HEADS, *(_MADE if explained.is_analyzed else ())]
+    rows = [_row(estimate, explained.is_analyzed) for estimate in estimates]
+    rows.append(_sum(estimates, explained.is_analyzed))
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (heads, *rows)
+    ]
+    return "model calls\n" + "\n".join(lines) + "\n"
+
+
+def _values(estimate: Estimate) -> dict[str, Any]:
+    names = [name for name in Estimate.__dataclass_fields__ if name != "spent"]
+    return {name: getattr(estimate, name) for name in names}
+
+
+def _row(estimate: Estimate, is_analyzed: bool) -> list[str]:
+    tilde = "" if estimate.is_counted else "~"
+    call = estimate.call if len(estimate.call) <= 40 else estimate.call[:39] + "…"
+    cells = [
+        _number(estimate.site),
+        call,
+        estimate.model,
+        _number(estimate.inputs),
+        _number(estimate.known),
+        _number(estimate.calls),
+        tilde + _number(_whole(estimate.input_tokens)),
+        "~" + _number(_whole(estimate.output_tokens)),
+        _number(estimate.seconds),
+        _number(estimate.cost),
+        "" if estimate.precision == EXACT else estimate.precision,
+    ]
+    return cells + (_made(estimate) if is_analyzed else [])
+
+
+def _made(estimate: Estimate) -> list[str]:
+    spent = estimate.spent
+    if spent is None:
+        return ["0", "0", "0", "NULL" if estimate.cost is None else "0"]
+    numbers = (spent.calls, spent.input_tokens, spent.output_tokens, spent.cost)
+    return [_number(number) for number in numbers]
+
+
+def _sum(estimates: Sequence[Estimate], is_analyzed: bool) -> list[str]:
+    def total(name: str) -> str:
+        values = [getattr(e, name) for e in estimates if e.calls or name in ("inputs", "known")]
+        total = None if None in values else sum(values)
+        return _number(_whole(total) if name.endswith("tokens") else total)
+
+    names = ("inputs", "known", "calls", "input_tokens", "output_tokens", "seconds", "cost")
+    cells = ["", "in all", "", *map(total, names), ""]
+    return cells + ([""] * len(_MADE) if is_analyzed else [])
+
+
+def _whole(value: float | None) -> float | None:
+    return value if value is None else round(value)
+
+
+def _number(value: float | None) -> str:
+    """A number as one reads it; NULL for what nobody knows, never 0."""
+    if value is None:
+        return "NULL"
+    if value == 0 or value >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.2g}" if value < 1 else f"{value:.2f}"

@@ -1,0 +1,77 @@
+"""How far a statement's model calls are: numbers, and who is told of them.
+
+How it looks on a terminal or in a notebook is `progress_bar`'s business, in the front ends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Progress:
+    """
+    The calls of one statement at one moment.
+
+    *total* inputs are known to be needed so far, *reused* were answered before, *done* are answered
+    or *failed*; a statement of several steps learns its later inputs from its earlier answers.
+    """
+
+    statement: int
+    model: str = ""
+    total: int = 0
+    done: int = 0
+    reused: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
+    is_finished: bool = False
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens written in a second; None before there are any."""
+        return self.output_tokens / self.seconds if self.output_tokens and self.seconds else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it will take at this pace; None before there is one."""
+        if not self.done or not self.seconds:
+            return None
+        return (self.total - self.done) * self.seconds / self.done
+
+
+Observer = Callable[[Progress], None]
+
+
+class Reporter:
+    """Tells an observer how far a statement is, a few times a second at most."""
+
+    def __init__(self, statement: int, observer: Observer | None) -> None:
+        self.state = Progress(statement)
+        self.observer = observer
+        self.started = time.monotonic()
+        self._is_told = False
+
+    def expect(self, model: str, count: int, reused: int) -> None:
+        """*count* more inputs are to be asked of *model*; *reused* were known before."""
+        self.state = replace(self.state, model=model, total=self.state.total + count, reused=reused)
+
+    def measure(self, **numbers: int) -> None:
+        """Take down what is known now."""
+        seconds = time.monotonic() - self.started
+        self.state = replace(self.state, seconds=seconds, **numbers)
+
+    def tell(self) -> None:
+        """Tell the observer."""
+        if self.observer is not None:
+            self._is_told = True
+            self.observer(self.state)
+
+    def finish(self) -> None:
+        """Tell whoever was told before that it is over."""
+        self.state = replace(self.state, is_finished=True)
+        if self.observer is not None and self._is_told:
+            self.observer(self.state)

@@ -1,0 +1,62 @@
+"""Which store the statements of a database use: the file beside it, another one, or none.
+
+Owns the names and the opening; a store is opened when something is first asked of it, and shared by
+all connections of the database. What is in one is the store's business.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from llmsql.store import Store
+
+SUFFIX = ".llmsql"
+"""What the name of the file beside a database ends in: shop.duckdb.llmsql."""
+
+OFF, ON = frozenset({"off", "false", "none", "0"}), frozenset({"", "on", "true", "1"})
+
+
+class Stores:
+    """The stores of one database in this process; *database* is its file, None in memory."""
+
+    def __init__(self, database: str | None, *, is_read_only: bool) -> None:
+        self.database = database
+        self.is_read_only = is_read_only
+        self._open: dict[Path | None, Store] = {}
+        self._lock = threading.Lock()
+
+    def path(self, cache: str) -> Path | None:
+        """Where answers are kept under the setting *cache*; None is nowhere."""
+        if cache.lower() in OFF:
+            return None
+        if cache.lower() in ON:
+            return Path(self.database + SUFFIX) if self.database else None
+        return Path(os.path.realpath(Path(cache).expanduser()))
+
+    def at(self, cache: str, max_bytes: int | None = None) -> Store:
+        """The store under the setting *cache*."""
+        path = self.path(cache)
+        with self._lock:
+            if path not in self._open:
+                self._open[path] = self._opened(path, max_bytes)
+            store = self._open[path]
+        store.max_bytes = max_bytes
+        return store
+
+    def close(self) -> None:
+        """Make what was put durable, and close every store."""
+        with self._lock:
+            for store in self._open.values():
+                with suppress(OSError):
+                    store.close()
+            self._open.clear()
+
+    def _opened(self, path: Path | None, max_bytes: int | None) -> Store:
+        is_beside = path is not None and str(path) == f"{self.database}{SUFFIX}"
+        is_read_only = self.is_read_only and is_beside
+        if path is None or (is_read_only and not path.exists()):
+            return Store.in_memory()
+        return Store.open(path, max_bytes=max_bytes, is_read_only=is_read_only)

@@ -1,0 +1,56 @@
+"""What an EXPLAIN explains, and a query in which no model's answer keeps a row out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from llmsql.syntax import guards, tree
+
+_HEAD = re.compile(
+    r"""(?:\s|--[^\n]*\n|/\*.*?\*/)* explain \b \s*
+        (?P<analyze>analyze\b)? \s*
+        (?P<options>\( \s* (?:analyze|format)\b [^()]* \))? \s*""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The statement behind an EXPLAIN, and what the EXPLAIN says of how."""
+
+    statement: str
+    is_analyzed: bool
+    is_json: bool
+
+
+def read(sql: str) -> Explained | None:
+    """The statement that *sql*, an EXPLAIN, is about; None where it is none."""
+    match = _HEAD.match(sql)
+    if match is None:
+        return None
+    options = (match["options"] or "").lower()
+    return Explained(
+        statement=sql[match.end() :],
+        is_analyzed=bool(match["analyze"]) or "analyze" in options,
+        is_json=re.search(r"format\s+'?json", options) is not None,
+    )
+
+
+def relaxed(sql: str, costs: guards.Test) -> str | None:
+    """The query *sql* without the conditions on models' answers; None where it has none.
+
+    Each call behind one is then made for at least the rows that it will be made for.
+    """
+    statement = tree.parse(sql)
+    if statement is None:
+        return None
+    is_changed = False
+    for node in list(tree.nodes(tree.body(statement))):
+        for clause in ("where_clause", "having", "qualify"):
+            parts = guards.conjuncts(node.get(clause)) if node.get("type") == "SELECT_NODE" else []
+            kept = [part for part in parts if not guards.is_inside(part, costs)]
+            if len(kept) < len(parts):
+                node[clause] = guards.conjunction(kept) if kept else None
+                is_changed = True
+    return tree.show(statement) if is_changed else None
