@@ -19,7 +19,7 @@ from llmsql.errors import BackendError, GenerationError, LlmsqlError
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.collector import Collector
 from llmsql.runtime.deployments import Deployment, Retired
-from llmsql.types import Completion, Prompt
+from llmsql.types import Completion, Prompt, bare
 
 POLL_SECONDS = 0.2
 HOPELESS = 8
@@ -141,6 +141,7 @@ class _Run:
             return
         self.deployment.answered += 1
         self.has_succeeded = True
+        result = bare(result)
         if isinstance(result, Completion):
             counts.cut += result.finish_reason == "length"
             result = result.text
