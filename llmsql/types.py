@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from llmsql.errors import OptionError, suggestion
 
@@ -82,11 +82,14 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens read, written, and of those read the ones found in a prefix cache."""
+    """Tokens read, written, and of those read the ones found in a prefix cache.
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
+    None is not known, as of a server that does not tell; it is never 0.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,8 @@ class Completion:
     """One answer of a chat model; *finish_reason* is "length" where max_tokens cut it.
 
     *seconds* passed until it was there, *first_token_seconds* until it began, and *prob* is the sum
-    of its tokens' log-probabilities: each where the backend can tell.
+    of its tokens' log-probabilities: each where the backend can tell. *retries* is how often it was
+    asked for again.
     """
 
     text: str
@@ -103,6 +107,29 @@ class Completion:
     seconds: float | None = field(default=None, compare=False)
     first_token_seconds: float | None = field(default=None, compare=False)
     prob: float | None = None
+    retries: int = field(default=0, compare=False)
+
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured(Generic[Value]):
+    """A vector or a score, and what it cost; *seconds* passed until it was there.
+
+    Where many share a request, each has its share of the tokens, and the first has the *retries*:
+    sums are those of the requests.
+    """
+
+    value: Value
+    usage: Usage
+    seconds: float | None = field(default=None, compare=False)
+    retries: int = field(default=0, compare=False)
+
+
+def bare(result: Any) -> Any:
+    """Return the value of a `Measured` one; anything else as it is."""
+    return result.value if isinstance(result, Measured) else result
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from llmsql.backends import echo
-from llmsql.types import Prompt, Sampling
+from llmsql.types import Prompt, Sampling, bare
 from tests.servers import Reply, Request
 
 _MODELS = {kind: echo.Model(kind, echo.Options()) for kind in ("chat", "emb", "rerank")}
@@ -37,7 +37,7 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
-    vectors = dict(_MODELS["emb"].embed(body["input"]))
+    vectors = {index: bare(result) for index, result in _MODELS["emb"].embed(body["input"])}
     data = [
         {"index": index, "embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode()}
         for index, vector in vectors.items()
@@ -47,4 +47,4 @@ def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
 
 def _rerank(body: dict[str, Any]) -> dict[str, Any]:
     scores = dict(_MODELS["rerank"].rerank([(body["query"], text) for text in body["documents"]]))
-    return {"results": [{"index": i, "relevance_score": s} for i, s in scores.items()]}
+    return {"results": [{"index": i, "relevance_score": bare(s)} for i, s in scores.items()]}

@@ -10,17 +10,28 @@ from __future__ import annotations
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from llmsql import sources
 from llmsql.errors import BackendError, GenerationError
-from llmsql.types import Completion, Kind, Message, ModelSpec, Prompt, Sampling
+from llmsql.types import (
+    Completion,
+    Kind,
+    Measured,
+    Message,
+    ModelSpec,
+    Prompt,
+    Sampling,
+    read_options,
+)
 
 Answered = Iterator[tuple[int, Completion | GenerationError]]
-Embedded = Iterator[tuple[int, np.ndarray | GenerationError]]
-Scored = Iterator[tuple[int, float | GenerationError]]
+Embedded = Iterator[tuple[int, np.ndarray | Measured[np.ndarray] | GenerationError]]
+Scored = Iterator[tuple[int, float | Measured[float] | GenerationError]]
 
 
 META: Mapping[str, Any] = {
@@ -43,6 +54,7 @@ class Model:
     Each method takes the whole batch, makes its own micro-batches, and yields every index exactly
     once, in any order, each as soon as it is ready: with the result, or with the GenerationError of
     that row. It may be closed (`GeneratorExit`) between two results. One call runs at a time.
+    A vector or a score may come as `Measured`, from a model that knows what it cost.
     `note` is what whoever deploys the model should be told, where there is something.
     """
 
@@ -61,6 +73,14 @@ class Model:
     def rerank(self, pairs: Sequence[tuple[str, str]]) -> Scored:
         """Yield the relevance of the passage to the query of each pair, higher is better."""
         raise BackendError("this model does not score passages")
+
+    def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
+        """Return how many tokens the model would read for each input, as its usage will say.
+
+        *inputs* are what the method of its kind takes: prompts, texts, or pairs. One that it would
+        refuse counts 0. None where only a server knows; nothing is sent to find out.
+        """
+        return None
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each text, as the model's tokenizer numbers them."""
@@ -95,6 +115,9 @@ class Backend(ABC):
     is_remote: ClassVar[bool] = False
     needs_source: ClassVar[bool] = True
     option_prefix: ClassVar[str] = "backend."
+    paced: ClassVar[frozenset[str]] = frozenset()
+    """The options that only change how fast an answer comes or where it is made: all others count
+    in `identity`, a new one too."""
 
     @property
     def is_installed(self) -> bool:
@@ -120,3 +143,45 @@ class Backend(ABC):
     @abstractmethod
     def load(self, spec: ModelSpec) -> Model:
         """Load the model; raises BackendError saying what is wrong with the source."""
+
+    def identity(self, spec: ModelSpec) -> Mapping[str, Any]:
+        """Return what decides an answer of *spec* besides the input and the sampling, for JSON.
+
+        Equal ones answer alike; what names the deployment, and what is secret, is left out. Nothing
+        is loaded: files count by their content, or by the name of the source where there are none.
+        What is left to the hardware ("auto") counts as that word. A model type counts where it is
+        one of the backend's own. Raises OptionError for options that cannot be read.
+        """
+        files = sources.fingerprint(place(spec))
+        return {
+            "backend": self.name,
+            "kind": spec.kind,
+            "model_type": spec.model_type if spec.model_type in self.model_types else None,
+            "files": files or None,
+            "source": None if files else spec.source,
+            "options": self.deciding(self.options_of(spec)),
+        }
+
+    def options_of(self, spec: ModelSpec) -> Any:
+        """Return the options of *spec*, which the catalog may have left as a mapping."""
+        if isinstance(spec.options, self.options):
+            return spec.options
+        return read_options(self.options, spec.options or {}, owner=f'backend "{self.name}"')
+
+    def deciding(self, options: Any) -> dict[str, Any]:
+        """Return those of *options* that change answers: neither paced nor secret."""
+        return {
+            option.name: getattr(options, option.name)
+            for option in fields(options)
+            if option.repr and option.name not in self.paced
+        }
+
+
+def place(spec: ModelSpec) -> str:
+    """Return where the files of *spec* are now, which may have moved since; empty for none."""
+    if not spec.path or Path(spec.path).exists():
+        return spec.path
+    try:
+        return sources.locate(spec.source or spec.path)
+    except BackendError:
+        return ""

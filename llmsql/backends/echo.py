@@ -17,7 +17,7 @@ import numpy as np
 
 from llmsql.backends import base
 from llmsql.errors import BackendError, GenerationError, OptionError
-from llmsql.types import Completion, Kind, Message, ModelSpec, Prompt, Usage
+from llmsql.types import Completion, Kind, Measured, Message, ModelSpec, Prompt, Usage
 
 FIXED_TEXT = "This is a fixed answer.\n<<<WARNING>>>\nNo model was asked.\n<<</WARNING>>>"
 
@@ -48,6 +48,7 @@ class Backend(base.Backend):
     kinds = ("chat", "emb", "rerank")
     model_types = ("debug", "dummy", "echo")
     needs_source = False
+    paced = frozenset({"delay", "fail_on", "break_on", "fail_to_load"})
 
     def load(self, spec: ModelSpec) -> base.Model:
         """Return the model at once, or fail when told to (`fail_to_load`)."""
@@ -75,11 +76,15 @@ class Model(base.Model):
 
     def embed(self, texts: Sequence[str]) -> base.Embedded:
         """Yield a unit vector that only depends on the text."""
-        return self._each(texts, str, self._vector)
+        return self._each(texts, str, lambda text: _measured(self._vector(text), text))
 
     def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
         """Yield the share of the query's words that the passage has."""
-        return self._each(pairs, " ".join, _overlap)
+        return self._each(pairs, " ".join, lambda pair: _measured(_overlap(pair), *pair))
+
+    def count_tokens(self, inputs: Sequence[Any]) -> list[int]:
+        """Return the words of each input."""
+        return [_words(*_said(one)) for one in inputs]
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return a number for each word, the same for the same word."""
@@ -108,14 +113,12 @@ class Model(base.Model):
                 yield index, answer(item)
 
     def _answer(self, prompt: Prompt) -> Completion:
-        said = [*(message.content for message in prompt.history), prompt.text]
+        said = _said(prompt)
         text = FIXED_TEXT if self.is_fixed else "".join(said)
         for stop in prompt.sampling.stop:
             text = text.split(stop, 1)[0]
         words = text.split(" ")
-        usage = Usage(
-            input_tokens=sum(len(part.split()) for part in said), output_tokens=len(words)
-        )
+        usage = Usage(input_tokens=_words(*said), output_tokens=len(words))
         if len(words) > prompt.sampling.max_tokens:
             return Completion(" ".join(words[: prompt.sampling.max_tokens]), "length", usage)
         return Completion(text, "stop", usage)
@@ -129,3 +132,18 @@ class Model(base.Model):
 def _overlap(pair: tuple[str, str]) -> float:
     query, passage = (set(text.lower().split()) for text in pair)
     return len(query & passage) / len(query) if query else 0.0
+
+
+def _said(given: Any) -> Sequence[str]:
+    """The texts of a prompt, a pair, or a text."""
+    if isinstance(given, Prompt):
+        return [*(message.content for message in given.history), given.text]
+    return [given] if isinstance(given, str) else given
+
+
+def _words(*texts: str) -> int:
+    return sum(len(text.split()) for text in texts)
+
+
+def _measured(value: Any, *read: str) -> Measured[Any]:
+    return Measured(value, Usage(input_tokens=_words(*read), output_tokens=0))

@@ -18,7 +18,7 @@ from llmsql.functions import wishes
 from llmsql.functions.wishes import Task, Wish
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.scheduler import Asking
-from llmsql.types import Completion, Message
+from llmsql.types import Completion, Message, bare
 
 Replies = Iterator[tuple[int, Completion | GenerationError]]
 
@@ -58,7 +58,7 @@ def _embedded(deployment: Deployment, some: list[Wish]) -> Iterable[tuple[int, A
         if isinstance(vector, GenerationError):
             yield index, vector
         else:  # in the fewest digits that make the same FLOAT
-            yield index, [float(str(number)) for number in vector]
+            yield index, [float(str(number)) for number in bare(vector)]
 
 
 def _ranked(deployment: Deployment, some: list[Wish]) -> Iterable[tuple[int, Any]]:
@@ -68,7 +68,7 @@ def _ranked(deployment: Deployment, some: list[Wish]) -> Iterable[tuple[int, Any
     asked = [some[index].pairs[at] for index, at in places]
     for place, score in deployment.model.rerank(asked):
         index, at = places[place]
-        scores[index][at] = score
+        scores[index][at] = bare(score)
         wish, found = some[index], scores[index]
         if len(found) == len(wish.pairs):
             yield index, _ranking(wish, [found[at] for at in range(len(found))])
@@ -160,7 +160,9 @@ def _metadata(
         "generated_tokens_count": usage.output_tokens,
         "time_cost": round(seconds * 1000, 3),
         "first_token_time": None if first is None else round(first * 1000, 3),
-        "speed": round(usage.output_tokens / seconds, 3) if seconds else None,
+        "speed": round(usage.output_tokens / seconds, 3)
+        if seconds and usage.output_tokens is not None
+        else None,
         "prob": completion.prob,
         "finish_reason": reason,
         "model": deployment.name,

@@ -45,6 +45,10 @@ class LazyModel(Model):
         """Yield what the model yields."""
         yield from self._loaded().rerank(pairs)
 
+    def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
+        """Return what the model returns, None until it is loaded: counting is not worth loading."""
+        return None if self._model is None else self._model.count_tokens(inputs)
+
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return what the model returns."""
         return self._loaded().tokenize(texts)

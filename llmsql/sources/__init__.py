@@ -8,6 +8,16 @@ is `llmsql.torch_models`' business.
 from llmsql.sources import adapters, families
 from llmsql.sources.adapters import adapted
 from llmsql.sources.files import check, kind_of
+from llmsql.sources.fingerprint import fingerprint
 from llmsql.sources.location import PACKAGED, locate
 
-__all__ = ["PACKAGED", "adapted", "adapters", "check", "families", "kind_of", "locate"]
+__all__ = [
+    "PACKAGED",
+    "adapted",
+    "adapters",
+    "check",
+    "families",
+    "fingerprint",
+    "kind_of",
+    "locate",
+]

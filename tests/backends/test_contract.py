@@ -12,7 +12,7 @@ import pytest
 from llmsql import backends
 from llmsql.backends import base
 from llmsql.errors import GenerationError, OptionError
-from llmsql.types import Completion, Prompt, Sampling, read_options
+from llmsql.types import Completion, Prompt, Sampling, bare, read_options
 
 from .conftest import CANDIDATES, candidates
 
@@ -35,13 +35,22 @@ rerank = pytest.mark.parametrize("name", candidates("rerank"))
 every = pytest.mark.parametrize("name", candidates("chat", "emb", "rerank"))
 
 
-def run(model: base.Model, kind: str, texts: Sequence[str]) -> Any:
-    """Call the method of *kind* with inputs made of *texts*."""
+def inputs(kind: str, texts: Sequence[str]) -> Sequence[Any]:
+    """What a model of *kind* is given, made of *texts*."""
     if kind == "chat":
-        return model.generate([Prompt(text, Sampling(max_tokens=4)) for text in texts])
-    if kind == "emb":
-        return model.embed(texts)
-    return model.rerank([("Name a colour.", text) for text in texts])
+        return [Prompt(text, Sampling(max_tokens=4)) for text in texts]
+    return texts if kind == "emb" else [("Name a colour.", text) for text in texts]
+
+
+def raw(model: base.Model, kind: str, texts: Sequence[str]) -> Any:
+    """Call the method of *kind* with inputs made of *texts*."""
+    ask: Any = {"chat": model.generate, "emb": model.embed, "rerank": model.rerank}[kind]
+    return ask(inputs(kind, texts))
+
+
+def run(model: base.Model, kind: str, texts: Sequence[str]) -> Any:
+    """Call the method of *kind*; vectors and scores come without what they cost."""
+    return ((index, bare(result)) for index, result in raw(model, kind, texts))
 
 
 def answer(model: base.Model, text: str, **sampling: Any) -> Completion:
@@ -92,7 +101,7 @@ def test_a_long_text_does_not_harm_its_neighbours(model: Find, name: str) -> Non
 def test_a_batch_may_be_closed_half_way(model: Find, name: str) -> None:
     """After closing between two results the model answers the next batch."""
     kind = CANDIDATES[name].kind
-    running = run(model(name), kind, ["one", "two two", "three three three"])
+    running = raw(model(name), kind, ["one", "two two", "three three three"])
     next(running)
     running.close()
     assert len(list(run(model(name), kind, ["one", "two"]))) == 2
@@ -110,6 +119,18 @@ def test_a_batch_answers_like_its_rows(model: Find, name: str) -> None:
             assert together[index].text == alone[index].text
         else:
             np.testing.assert_allclose(together[index], alone[index], rtol=0.02, atol=0.02)
+
+
+@every
+def test_tokens_are_counted_as_they_are_used(model: Find, name: str) -> None:
+    """What a model counts before it is asked is what its usage says then; None where neither is."""
+    kind = CANDIDATES[name].kind
+    texts = ["one", "two two", "three " * 30, "one", "Größe 你好 😀", "x" * 3000]
+    counted = model(name).count_tokens(inputs(kind, texts))
+    answered = dict(raw(model(name), kind, texts))
+    used = [answered[index].usage.input_tokens for index in range(len(texts))]
+    assert used == (counted or [None] * len(texts))
+    assert model(name).count_tokens([]) in ([], None)
 
 
 @chat
@@ -164,7 +185,7 @@ def test_rows_of_one_batch_may_differ_in_sampling(model: Find, name: str) -> Non
 @emb
 def test_a_vector_has_the_dimension_of_its_model(model: Find, name: str) -> None:
     """Vectors are float32 and as long as the model says."""
-    for _, vector in model(name).embed(["one", "two"]):
+    for _, vector in run(model(name), "emb", ["one", "two"]):
         assert vector.dtype == np.float32
         assert vector.shape == (model(name).dimension,)
 
@@ -173,7 +194,7 @@ def test_a_vector_has_the_dimension_of_its_model(model: Find, name: str) -> None
 def test_a_score_is_a_number(model: Find, name: str) -> None:
     """Scores are finite, and differ between passages."""
     pairs = [("colour of the sky", "the colour of the sky is blue"), ("colour of the sky", "no")]
-    scores = dict(model(name).rerank(pairs))
+    scores = {index: bare(score) for index, score in model(name).rerank(pairs)}
     assert np.isfinite([scores[0], scores[1]]).all()
     assert scores[0] != scores[1]
 

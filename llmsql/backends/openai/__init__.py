@@ -5,7 +5,9 @@ Knows the options, and how to find the server. Requests are `model`'s business, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from llmsql.backends import base
 from llmsql.backends.openai import address
@@ -59,11 +61,24 @@ class Backend(base.Backend):
     modules = ("aiohttp", "tenacity")
     is_remote = True
     option_prefix = "saas."
+    paced = frozenset("timeout max_retries batch_texts organization proxies local_address".split())
 
     def kind_of(self, path: str, model_type: str) -> Kind:
         """What the model's name says it is for."""
         name = path.lower()
         return "emb" if "embed" in name else "rerank" if "rerank" in name else "chat"
+
+    def identity(self, spec: ModelSpec) -> Mapping[str, Any]:
+        """Return what decides an answer: the server, the model's name there, and the dimensions.
+
+        A deployment that names no model means whichever one the server has. Raises BackendError for
+        an address that is none.
+        """
+        options: Options = self.options_of(spec)
+        known = self.deciding(options) | {"base_url": address.plain(options.base_url)}
+        source = known.pop("model") or spec.source
+        known_types = {"model_type": None}  # all speak the same protocol
+        return {**super().identity(spec), **known_types, "source": source, "options": known}
 
     def load(self, spec: ModelSpec) -> base.Model:
         """Find the server, see that it takes the key, and learn what it has to tell."""

@@ -36,6 +36,13 @@ def bases(address: str) -> list[str]:
     return [f"{parts.scheme}://{parts.netloc}{p}" for p in paths]
 
 
+def plain(address: str) -> str:
+    """Return the likeliest of `bases`, without what is nobody's business: user, password, query."""
+    parts = urllib.parse.urlsplit(bases(address)[0])
+    host = parts.netloc.rpartition("@")[2].lower()
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
 def shown(address: str) -> str:
     """Return *address* as a message may show it: without the user and password it may hold."""
     return re.sub(r"[^\s/@:'\"{]+:[^\s/@]+@", "", re.sub(r"//[^/@]*@", "//", address))

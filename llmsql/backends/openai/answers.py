@@ -6,12 +6,14 @@ An answer that is none raises GenerationError; one of unknown shape is never gue
 from __future__ import annotations
 
 import base64
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from llmsql.errors import GenerationError
-from llmsql.types import Completion, Usage
+from llmsql.types import Completion, Measured, Usage
 
 _SHAPE_ERRORS = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 
@@ -37,28 +39,36 @@ def completion(answer: Any) -> Completion:
     return Completion(text, "stop", used)
 
 
-def vectors(answer: Any, count: int, dimension: int | None) -> list[np.ndarray | GenerationError]:
-    """Return *count* vectors in the order of the request, each of *dimension* numbers if given."""
+def vectors(
+    answer: Any, sizes: Sequence[int], dimension: int | None
+) -> list[Measured[np.ndarray] | GenerationError]:
+    """Return a vector for each of *sizes*, in the order of the request.
+
+    Each has *dimension* numbers if given, and the tokens that a text of its size read.
+    """
     try:
-        found = [_vector(item["embedding"]) for item in _items(answer["data"], count)]
+        found = [_vector(item["embedding"]) for item in _items(answer["data"], len(sizes))]
+        usages = _shares(answer.get("usage") or {}, sizes)
     except _SHAPE_ERRORS as error:
         raise _unknown(answer) from error
     return [
-        vector
+        Measured(vector, usage)
         if dimension in (None, vector.size)
         else GenerationError(f"the server gave {vector.size} numbers, not {dimension}")
-        for vector in found
+        for vector, usage in zip(found, usages, strict=True)
     ]
 
 
-def scores(answer: Any, count: int) -> list[float]:
-    """Return the scores of *count* passages in the order of the request."""
+def scores(answer: Any, sizes: Sequence[int]) -> list[Measured[float]]:
+    """Return a score for each of *sizes*, in the order of the request, with its tokens."""
     try:
-        items = _items(answer["results"], count)
+        items = _items(answer["results"], len(sizes))
         name = "relevance_score" if "relevance_score" in items[0] else "score"
-        return [float(item[name]) for item in items]
+        found = [float(item[name]) for item in items]
+        usages = _shares(answer.get("usage") or {}, sizes)
     except _SHAPE_ERRORS as error:
         raise _unknown(answer) from error
+    return [Measured(score, usage) for score, usage in zip(found, usages, strict=True)]
 
 
 def _text(content: Any) -> str | None:
@@ -70,12 +80,28 @@ def _text(content: Any) -> str | None:
 
 def _usage(given: dict[str, Any]) -> Usage:
     details = given.get("prompt_tokens_details") or {}
-    cached = details.get("cached_tokens") or given.get("prompt_cache_hit_tokens")
+    cached = details.get("cached_tokens", given.get("prompt_cache_hit_tokens"))
     return Usage(
-        input_tokens=int(given.get("prompt_tokens") or 0),
-        output_tokens=int(given.get("completion_tokens") or 0),
-        cached_tokens=int(cached or 0),
+        input_tokens=_count(given.get("prompt_tokens")),
+        output_tokens=_count(given.get("completion_tokens")),
+        cached_tokens=_count(cached),
     )
+
+
+def _shares(given: dict[str, Any], sizes: Sequence[int]) -> list[Usage]:
+    """What each text read of the tokens of a request, by its size; the sum is the request's."""
+    total = _count(given.get("prompt_tokens", given.get("total_tokens")))
+    if total is None:
+        return [Usage(output_tokens=0)] * len(sizes)
+    ends = list(itertools.accumulate(size or 1 for size in sizes))
+    marks = [0, *(total * end // ends[-1] for end in ends)]
+    return [Usage(after - before, 0) for before, after in itertools.pairwise(marks)]
+
+
+def _count(given: Any) -> int | None:
+    """A number of tokens, None for what is none; some gateways write 5.0."""
+    is_whole = isinstance(given, int | float) and 0 <= given == given // 1
+    return int(given) if is_whole else None
 
 
 def _items(given: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from llmsql.backends.openai import address, refusals
 from llmsql.backends.openai.refusals import Refused
@@ -24,6 +26,15 @@ CHECK_RETRIES, CHECK_SECONDS = 2, 20.0
 LONGEST_MESSAGE = 500
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Posted(Generic[Result]):
+    """What was read of an answer, how long it took, and how often it was asked for again."""
+
+    result: Result
+    seconds: float
+    retries: int
 
 
 class Client:
@@ -73,7 +84,7 @@ class Client:
             self.base = base
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
-                    answer = await self._ask("GET", "/models", None, CHECK_RETRIES)
+                    answer, _ = await self._ask("GET", "/models", None, CHECK_RETRIES)
             except Refused as refused:
                 if refused.status == 401:
                     raise self._translated(refused, "/models") from refused
@@ -96,29 +107,30 @@ class Client:
         read: Callable[[Any], Result],
         *,
         is_many: bool = False,
-    ) -> Result:
+    ) -> Posted[Result]:
         """Return what *read* makes of the answer to *body*.
 
         Raises BackendError where all other rows would fail as well, else GenerationError. A request
         that *is_many* is not repeated after a 500: whoever asks does better to divide it.
         """
+        started = time.perf_counter()
         try:
-            answer = await self._ask("POST", path, body, self.max_retries, is_many=is_many)
+            answer, retries = await self._ask("POST", path, body, self.max_retries, is_many=is_many)
         except Refused as refused:
             error = self._translated(refused, path)
             if error is refused:
                 raise
             raise error from refused
         try:
-            return read(answer)
+            return Posted(read(answer), time.perf_counter() - started, retries)
         except GenerationError as wrong:
             text = self._scrubbed(str(wrong))
         raise GenerationError(text)  # out here, lest the unscrubbed text stay as its context
 
     async def _ask(
         self, method: str, path: str, body: Any, retries: int, *, is_many: bool = False
-    ) -> Any:
-        """Ask until there is an answer; errors of the network become ours."""
+    ) -> tuple[Any, int]:
+        """Ask until there is an answer, and count the retries; the network's errors become ours."""
         import aiohttp
 
         def may_pass(error: BaseException) -> bool:
@@ -146,20 +158,23 @@ class Client:
         once: Callable[[], Awaitable[Any]],
         retries: int,
         may_pass: Callable[[BaseException], bool],
-    ) -> Any:
+    ) -> tuple[Any, int]:
         import tenacity
 
         try:
-            return await once()
+            return await once(), 0
         except Exception as error:
             if not retries or not may_pass(error):
                 raise
             failed = [error]
+        sent = 0
 
-        async def again() -> Any:
+        async def again() -> tuple[Any, int]:
+            nonlocal sent
             if failed:
                 raise failed.pop()
-            return await once()
+            sent += 1
+            return await once(), sent
 
         # Only now: at each call tenacity inspects what it is given, at a third of a request's cost.
         return await tenacity.AsyncRetrying(

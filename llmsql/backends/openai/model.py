@@ -16,11 +16,11 @@ from typing import Any
 
 from llmsql.backends import base
 from llmsql.backends.openai import answers
-from llmsql.backends.openai.client import Client
+from llmsql.backends.openai.client import Client, Posted
 from llmsql.backends.openai.loop import Loop
 from llmsql.backends.openai.refusals import Refused
 from llmsql.errors import BackendError, GenerationError
-from llmsql.types import Completion, Message, Prompt
+from llmsql.types import Completion, Measured, Message, Prompt
 
 CHARACTERS_PER_REQUEST = 200_000
 
@@ -100,7 +100,7 @@ class Model(base.Model):
         for self._has_base64 in (True, False):
             ((_, vector),) = self.loop.run(self._embed([(0, "a")]))
             if not isinstance(vector, GenerationError):
-                self.dimension = len(vector)
+                self.dimension = len(vector.value)
                 return
         raise BackendError(f'model "{self.name}" makes no vector: {vector}') from vector
 
@@ -127,9 +127,10 @@ class Model(base.Model):
             return [(index, GenerationError(f"no answer within {prompt.timeout:g} seconds"))]
         except GenerationError as error:
             return [(index, error)]
-        return [(index, replace(answer, seconds=time.perf_counter() - started))]
+        seconds = time.perf_counter() - started
+        return [(index, replace(answer.result, seconds=seconds, retries=answer.retries))]
 
-    async def _answered(self, prompt: Prompt) -> Completion:
+    async def _answered(self, prompt: Prompt) -> Posted[Completion]:
         while True:
             body = self._body(prompt)
             try:
@@ -183,16 +184,17 @@ class Model(base.Model):
         if self._has_base64:
             body["encoding_format"] = "base64"
         dimension = self.dimensions or self.dimension
-        read = partial(answers.vectors, count=len(texts), dimension=dimension)
-        return await self.client.post("/embeddings", body, read, is_many=len(texts) > 1)
+        sizes = [len(text) for text in texts]
+        read = partial(answers.vectors, sizes=sizes, dimension=dimension)
+        return _shared(await self.client.post("/embeddings", body, read, is_many=len(texts) > 1))
 
     async def _rerank(self, job: tuple[str, list[Row]]) -> list[tuple[int, Any]]:
         query, rows = job
 
-        async def scores(passages: list[str]) -> Sequence[float]:
+        async def scores(passages: list[str]) -> Sequence[Any]:
             body = {"model": self.name, "query": query, "documents": passages}
-            read = partial(answers.scores, count=len(passages))
-            return await self.client.post("/rerank", body, read, is_many=len(passages) > 1)
+            read = partial(answers.scores, sizes=[len(query) + len(text) for text in passages])
+            return _shared(await self.client.post("/rerank", body, read, is_many=len(passages) > 1))
 
         return await _halved(scores, rows)
 
@@ -211,6 +213,18 @@ async def _halved(
     except GenerationError as error:
         return [(index, error) for index, _ in rows]
     return [(index, result) for (index, _), result in zip(rows, results, strict=True)]
+
+
+def _shared(posted: Posted[Sequence[Any]]) -> list[Any]:
+    """The results of one request: its time is each one's, its retries are the first one's."""
+    found: list[Any] = []
+    retries = posted.retries
+    for result in posted.result:
+        if isinstance(result, Measured):
+            result = replace(result, seconds=posted.seconds, retries=retries)
+            retries = 0
+        found.append(result)
+    return found
 
 
 def _close(loop: Loop, client: Client) -> None:

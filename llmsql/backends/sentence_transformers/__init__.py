@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from llmsql import sources
 from llmsql.backends import base
@@ -16,6 +17,7 @@ from llmsql.backends.sentence_transformers.models import Embedder, Scorer, Simil
 from llmsql.backends.sentence_transformers.options import Options
 from llmsql.errors import BackendError, OptionError
 from llmsql.sources.files import read_json
+from llmsql.torch_models import numbers
 from llmsql.types import Kind, ModelSpec
 
 
@@ -26,6 +28,7 @@ class Backend(base.Backend):
     kinds = ("emb", "rerank")
     extra = "sentence_transformers"
     modules = ("sentence_transformers", "torch")
+    paced = frozenset({"batch_tokens"})
 
     def kind_of(self, path: str, model_type: str) -> Kind:
         """Rerank for a cross-encoder, else what the files say."""
@@ -63,6 +66,11 @@ class Backend(base.Backend):
                 f'model "{spec.name}" cannot be loaded from "{spec.path}": {_first_line(error)}\n'
                 f"  it takes a whole directory that {name} of sentence-transformers loads"
             ) from error
+
+    def deciding(self, options: Any) -> dict[str, Any]:
+        """Return the options that change answers; a device only where it chooses the numbers."""
+        device = numbers.deciding_device(options.dtype, options.device)
+        return {**super().deciding(options), "device": device}
 
 
 def is_cross_encoder(path: str) -> bool:

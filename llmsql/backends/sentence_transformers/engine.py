@@ -15,6 +15,7 @@ import numpy as np
 from llmsql.backends import base
 from llmsql.backends.sentence_transformers.options import Options
 from llmsql.errors import GenerationError, OptionError, suggestion
+from llmsql.types import Measured, Usage
 
 # Texts are tokenised some thousands at a time: the first vectors need not wait for the last.
 WINDOW_TEXTS = 4096
@@ -24,7 +25,8 @@ WINDOW_CHARACTERS = 1 << 22
 TOKENS_PER_CORE = 1024
 TOKENS_PER_GPU = 65536
 
-Rows = Iterator[tuple[int, Any]]
+Row = Measured[np.ndarray] | GenerationError
+Rows = Iterator[tuple[int, Row]]
 
 
 class Model(base.Model):
@@ -90,26 +92,53 @@ class Model(base.Model):
         return next(filter(None, found), None)
 
     def run(self, items: Sequence[Any], sizes: Sequence[int], prompt: str | None) -> Rows:
-        """Yield the row of each item, the longest first; *sizes* are in characters."""
+        """Yield the row of each item, `Measured`, the longest first; *sizes* are in characters."""
+        for window, features in self._windows(items, sizes, prompt):
+            tokens = self._tokens(features)
+            if self.is_padded and tokens is not None:
+                yield from self._sorted(features, tokens, window)
+            else:
+                yield from zip(window.tolist(), self.rows(features, tokens), strict=True)
+
+    def counts(
+        self, items: Sequence[Any], sizes: Sequence[int], prompt: str | None
+    ) -> list[int] | None:
+        """Return the tokens that `run` would read of each item."""
+        found = [0] * len(items)
+        for window, features in self._windows(items, sizes, prompt):
+            tokens = self._tokens(features)
+            if tokens is None:
+                return None
+            for index, count in zip(window.tolist(), tokens.tolist(), strict=True):
+                found[index] = count
+        return found
+
+    def _windows(
+        self, items: Sequence[Any], sizes: Sequence[int], prompt: str | None
+    ) -> Iterator[tuple[np.ndarray, Mapping[str, Any]]]:
+        """Yield some thousand indexes at a time, with what the tokenizer makes of their items."""
         lengths = np.minimum(np.asarray(sizes, dtype=np.int64), self.max_characters)
         characters = WINDOW_CHARACTERS if self.is_padded else 4 * self.batch_tokens
         for window in packs(lengths, characters):
-            features = self.engine.preprocess([items[i] for i in window], prompt=prompt)
-            if self.is_padded:
-                yield from self._sorted(features, window)
-            else:
-                yield from zip(window.tolist(), self.rows(features), strict=True)
+            yield window, self.engine.preprocess([items[i] for i in window], prompt=prompt)
 
-    def _sorted(self, features: Mapping[str, Any], window: np.ndarray) -> Rows:
+    def _tokens(self, features: Mapping[str, Any]) -> np.ndarray | None:
+        """How many tokens each item has; None where *features* do not say where one begins."""
+        if self.is_padded:
+            return np.asarray(features["attention_mask"].sum(dim=1))
+        if "offsets" not in features:
+            return None
+        return np.diff(np.append(features["offsets"], len(features["input_ids"])))
+
+    def _sorted(self, features: Mapping[str, Any], tokens: np.ndarray, window: np.ndarray) -> Rows:
         """Run the items of *window* by their length in tokens, as many at a time as fit."""
-        tokens = np.maximum(features["attention_mask"].sum(dim=1).numpy(), 1)
         order = np.argsort(-tokens, kind="stable")
         start = 0
         while start < len(order):
-            width = int(tokens[order[start]])
+            width = max(1, int(tokens[order[start]]))
             chosen = order[start : start + max(1, self.batch_tokens // width)]
             try:
-                rows = self.rows(_cut(features, chosen, width))
+                rows = self.rows(_cut(features, chosen, width), tokens[chosen])
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -121,10 +150,14 @@ class Model(base.Model):
             yield from zip(window[chosen].tolist(), rows, strict=True)
             start += len(chosen)
 
-    def rows(self, features: Mapping[str, Any]) -> list[np.ndarray | GenerationError]:
-        """Run *features* and return the row of each item."""
+    def rows(self, features: Mapping[str, Any], tokens: np.ndarray | None) -> list[Row]:
+        """Run *features* and return the row of each item, which has so many *tokens*."""
         rows = self.forward(features).cpu().numpy()
-        return [row if math.isfinite(row.sum()) else _not_finite() for row in rows]
+        counts = [None] * len(rows) if tokens is None else tokens.tolist()
+        return [
+            Measured(row, Usage(count, 0)) if math.isfinite(row.sum()) else _not_finite()
+            for row, count in zip(rows, counts, strict=True)
+        ]
 
     def forward(self, features: Mapping[str, Any]) -> Any:
         """What the model makes of *features*, in float32, on its device."""

@@ -10,6 +10,7 @@ from llmsql.backends import base
 from llmsql.backends.sentence_transformers.engine import Model
 from llmsql.backends.sentence_transformers.options import Options
 from llmsql.errors import BackendError, GenerationError, OptionError
+from llmsql.types import Measured, Usage
 
 
 class Embedder(Model):
@@ -29,6 +30,10 @@ class Embedder(Model):
     def embed(self, texts: Sequence[str]) -> base.Embedded:
         """Yield the vector of each text, the longest texts first."""
         return self.run(texts, [len(text) for text in texts], self.prompt())
+
+    def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
+        """Return the tokens of each text, with its prompt and after it is cut."""
+        return self.counts(inputs, [len(text) for text in inputs], self.prompt())
 
     def finish(self, rows: Any) -> Any:
         """Keep the first `dimensions` numbers, and divide by the length of what is left."""
@@ -52,7 +57,7 @@ class Similarity(Embedder):
 
     def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
         """Yield each score as soon as both vectors are there."""
-        prompts = self.prompt("query"), self.own_prompt("document", "passage", "corpus")
+        prompts = self._prompts()
         sides = [tuple(zip(prompts, pair, strict=True)) for pair in pairs]
         indexes_by_side: dict[tuple[str | None, str], list[int]] = {}
         for index, both in enumerate(sides):
@@ -67,6 +72,21 @@ class Similarity(Embedder):
                     query, passage = (vectors.get(side) for side in sides[index])
                     if query is not None and passage is not None:
                         yield index, _cosine(query, passage)
+
+    def count_tokens(self, inputs: Sequence[tuple[str, str]]) -> list[int] | None:
+        """Return the tokens of both sides of each pair, counted with every pair they are in."""
+        total = [0] * len(inputs)
+        for side, prompt in enumerate(self._prompts()):
+            texts = list(dict.fromkeys(pair[side] for pair in inputs))
+            counts = self.counts(texts, [len(text) for text in texts], prompt)
+            if counts is None:
+                return None
+            count_by_text = dict(zip(texts, counts, strict=True))
+            total = [have + count_by_text[p[side]] for have, p in zip(total, inputs, strict=True)]
+        return total
+
+    def _prompts(self) -> tuple[str | None, str | None]:
+        return self.prompt("query"), self.own_prompt("document", "passage", "corpus")
 
 
 class Scorer(Model):
@@ -86,11 +106,25 @@ class Scorer(Model):
 
     def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
         """Yield the score of each pair, the longest pairs first."""
-        sizes = [len(query) + len(passage) for query, passage in pairs]
-        for index, row in self.run(pairs, sizes, self.prompt()):
-            yield index, row if isinstance(row, GenerationError) else float(row[0])
+        for index, row in self.run(pairs, _sizes(pairs), self.prompt()):
+            if isinstance(row, GenerationError):
+                yield index, row
+            else:
+                yield index, Measured(float(row.value[0]), row.usage)
+
+    def count_tokens(self, inputs: Sequence[tuple[str, str]]) -> list[int] | None:
+        """Return the tokens of each pair, read as one, after it is cut."""
+        return self.counts(inputs, _sizes(inputs), self.prompt())
 
 
-def _cosine(query: Any, passage: Any) -> float | GenerationError:
+def _sizes(pairs: Sequence[tuple[str, str]]) -> list[int]:
+    return [len(query) + len(passage) for query, passage in pairs]
+
+
+def _cosine(query: Any, passage: Any) -> Measured[float] | GenerationError:
     failed = next((side for side in (query, passage) if isinstance(side, GenerationError)), None)
-    return failed or float(query @ passage)
+    if failed is not None:
+        return failed
+    counts = query.usage.input_tokens, passage.usage.input_tokens
+    usage = Usage(None if None in counts else sum(counts), 0)
+    return Measured(float(query.value @ passage.value), usage)

@@ -6,6 +6,8 @@ answer is the same alone and in any batch; in bfloat16 or float16 rounding diffe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from llmsql import sources
@@ -13,6 +15,7 @@ from llmsql.backends import base
 from llmsql.backends.transformers.model import JUDGE, Model
 from llmsql.backends.transformers.options import Options, Sampling
 from llmsql.errors import BackendError
+from llmsql.torch_models import numbers
 from llmsql.types import Kind, ModelSpec
 
 __all__ = ["JUDGE", "Backend", "Model", "Options", "Sampling"]
@@ -27,6 +30,7 @@ class Backend(base.Backend):
     file_kinds = ("chat",)
     extra = "transformers"
     modules = ("torch", "transformers")
+    paced = frozenset({"batch_size"})
 
     def kind_of(self, path: str, model_type: str) -> Kind:
         """Read it from the model's files."""
@@ -43,6 +47,28 @@ class Backend(base.Backend):
             sources.adapters.check(adapter)
         _check_causal(spec.source or path, path)
         return _loaded(spec, path, adapter, options)
+
+    def identity(self, spec: ModelSpec) -> Mapping[str, Any]:
+        """Return what decides an answer; an adapter and its base model count by their files."""
+        known = {**super().identity(spec), "judge": JUDGE if spec.kind == "rerank" else None}
+        options: Options = self.options_of(spec)
+        try:
+            path, adapter = sources.adapted(base.place(spec), options.base_model)
+        except BackendError:  # the base model is not here: its name is all there is to say
+            return known
+        known["options"].pop("base_model")
+        return {**known, "base": sources.fingerprint(path) if adapter else None}
+
+    def deciding(self, options: Any) -> dict[str, Any]:
+        """Return the options that change answers: a template by its text, and a number of bits."""
+        said = super().deciding(options)
+        said.pop("quatization")  # the other spelling of what is read below
+        return {
+            **said,
+            "device": numbers.deciding_device(options.dtype, options.device),
+            "quantization": options.bits,
+            "template": asdict(options.preset) if options.preset else None,
+        }
 
 
 def _check_causal(source: str, path: str) -> None:

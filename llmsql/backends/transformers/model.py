@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmsql import types
 from llmsql.backends import base
 from llmsql.errors import BackendError, GenerationError
-from llmsql.types import Completion, Message, Prompt, Usage
+from llmsql.types import Completion, Measured, Message, Prompt, Usage
 
 if TYPE_CHECKING:
     from llmsql.torch_models.decoding import Decoder
@@ -48,14 +48,9 @@ class Model(base.Model):
 
     def generate(self, prompts: Sequence[Prompt]) -> base.Answered:
         """Yield the completion of each prompt, the first to end first."""
-        from llmsql.torch_models.wording import Asked
-
         started = time.perf_counter()
         samplings = [self._cut(prompt.sampling) for prompt in prompts]
-        asked = [
-            Asked(p.sampling.system or self.system, p.text, p.history, p.roles) for p in prompts
-        ]
-        rows = yield from self._rows(asked, samplings)
+        rows = yield from self._rows([self._asked(prompt) for prompt in prompts], samplings)
         for row in self._ready().run(rows):
             usage = Usage(len(row.prompt), len(row.written), row.cached)
             yield (
@@ -75,26 +70,38 @@ class Model(base.Model):
         from llmsql.torch_models import pooling
 
         decoder = self._ready()
-        tokens = [(self.wording.plain(text) or [0])[: self.wording.context] for text in texts]
-        return pooling.vectors(
+        tokens = [self._pooled(text) for text in texts]
+        found = pooling.vectors(
             decoder.model,
             tokens,
             step_tokens=max(decoder.step_tokens, EMBEDDING_TOKENS),
             is_padded=decoder.is_attention,
         )
+        for index, vector in found:
+            if isinstance(vector, GenerationError):
+                yield index, vector
+            else:
+                yield index, Measured(vector, Usage(len(tokens[index]), 0))
 
     def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
         """Yield the log-odds of yes against no for each (query, passage)."""
-        from llmsql.torch_models.wording import Asked
-
-        asked = [Asked(None, JUDGE.format(query=q, passage=p)) for q, p in pairs]
+        asked = [_judged(pair) for pair in pairs]
         rows = yield from self._rows(asked, [types.Sampling(max_tokens=1)] * len(pairs))
         yes, no = self.wording.word("yes"), self.wording.word("no")
         for row, scores in self._ready().score(rows):
             if scores is None:
                 yield row.index, row.error or GenerationError("the passage was not scored")
             else:
-                yield row.index, float(scores[yes].logsumexp(0) - scores[no].logsumexp(0))
+                odds = float(scores[yes].logsumexp(0) - scores[no].logsumexp(0))
+                yield row.index, Measured(odds, Usage(len(row.prompt), 0, row.cached))
+
+    def count_tokens(self, inputs: Sequence[Any]) -> list[int]:
+        """Return the tokens of each input: a prompt as the template writes it, a text or a pair."""
+        if inputs and isinstance(inputs[0], str):
+            return [len(self._pooled(text)) for text in inputs]
+        asked = [self._asked(one) if isinstance(one, Prompt) else _judged(one) for one in inputs]
+        found = self.wording.tokens(asked)
+        return [0 if isinstance(tokens, GenerationError) else len(tokens) for tokens in found]
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each text."""
@@ -122,6 +129,16 @@ class Model(base.Model):
         self.decoder = None
         placement.release()
 
+    def _asked(self, prompt: Prompt) -> Asked:
+        from llmsql.torch_models.wording import Asked
+
+        system = prompt.sampling.system or self.system
+        return Asked(system, prompt.text, prompt.history, prompt.roles)
+
+    def _pooled(self, text: str) -> list[int]:
+        """The tokens that are read of *text* for its vector."""
+        return (self.wording.plain(text) or [0])[: self.wording.context]
+
     def _cut(self, sampling: types.Sampling) -> types.Sampling:
         """*sampling* with the stops that belong to the chat format, whatever a call's own are."""
         return replace(sampling, stop=sampling.stop + self.cuts) if self.cuts else sampling
@@ -147,3 +164,11 @@ class Model(base.Model):
             ends = self.wording.ending(sampling).union(getattr(sampling, "stop_token_ids", ()))
             rows.append(Row(index, tokens, sampling, limit, ends, self.wording.text))
         return rows
+
+
+def _judged(pair: tuple[str, str]) -> Asked:
+    """What the model is asked of a query and a passage."""
+    from llmsql.torch_models.wording import Asked
+
+    query, passage = pair
+    return Asked(None, JUDGE.format(query=query, passage=passage))

@@ -1,0 +1,123 @@
+"""A fingerprint of a model's files: the same for a copy, another where an answer may differ.
+
+Reads small files whole and samples large ones, as hashing gigabytes would take longer than most
+statements. Who compares fingerprints is others' business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+SMALL = 1 << 20
+EDGE, PIECE, STEP = 64 << 10, 4 << 10, 1 << 20
+"""A large file counts by its first and last EDGE bytes, and a PIECE of every STEP."""
+DIGEST_BYTES = 16
+
+# Everything else counts: a file that some library reads must not be missed.
+_IDLE_SUFFIXES = frozenset(
+    ".md .rst .pdf .png .jpg .jpeg .gif .svg .webp .log .lock .ipynb .html .pyc".split()
+)
+_IDLE_STARTS = (
+    *("readme", "license", "licence", "notice", "use_policy", "events.out.tfevents"),
+    *("optimizer", "scheduler", "rng_state", "trainer_state", "training_args", "global_step"),
+)
+_IDLE_FOLDERS = frozenset({"__pycache__", "runs", "wandb"})
+
+
+def fingerprint(path: str) -> str:
+    """Return the fingerprint of the file or directory *path* in hexadecimal, '' where none is.
+
+    Of a directory, the names and the contents of what may matter to a model count, in the order of
+    the names. Files read once are known for the life of the process, by path, size and time.
+    """
+    place = Path(path)
+    if path and place.is_file():
+        return _of_file(place).hex()
+    if not path or not place.is_dir():
+        return ""
+    whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for name, file in sorted(_files(place)):
+        whole.update(name.encode("utf-8", "surrogateescape") + b"\0" + _of_file(file))
+    return whole.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files in *folder* that matter, with their names from there on."""
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not _is_idle(name, _IDLE_FOLDERS)]
+        for name in files:
+            file = Path(root, name)
+            if not _is_idle(name) and file.is_file():
+                yield file.relative_to(folder).as_posix(), file
+
+
+def _is_idle(name: str, idle: frozenset[str] = frozenset()) -> bool:
+    """True for what no library reads to make an answer."""
+    lower = name.lower()
+    return (
+        lower.startswith((".", *_IDLE_STARTS))
+        or lower in idle
+        or os.path.splitext(lower)[1] in _IDLE_SUFFIXES
+    )
+
+
+def _of_file(file: Path) -> bytes:
+    state = file.stat()
+    return _digest(os.path.abspath(file), state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _digest(path: str, size: int, _time: int) -> bytes:
+    digest = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=DIGEST_BYTES)
+    with Path(path).open("rb", buffering=0) as stream:
+        if size <= SMALL:
+            digest.update(stream.read())
+            return digest.digest()
+        _expect_jumps(stream)
+        for start, length in _samples(size, _tensors(stream, size)):
+            stream.seek(start)
+            digest.update(stream.read(length))
+    return digest.digest()
+
+
+def _samples(size: int, tensors: Iterable[int]) -> list[tuple[int, int]]:
+    """Where to read, and how much: the edges, a piece of every step, and each tensor's start."""
+    starts = {*range(STEP, size - EDGE, STEP), *tensors}
+    inner = [(start, PIECE) for start in sorted(starts) if EDGE <= start < size - EDGE]
+    return [(0, EDGE), *inner, (size - EDGE, EDGE)]
+
+
+def _tensors(stream: BinaryIO, size: int) -> list[int]:
+    """Where the tensors begin in a file of safetensors: a small one may lie between two steps."""
+    stream.seek(0)
+    length = struct.unpack("<Q", stream.read(8))[0]
+    if not stream.name.endswith(".safetensors") or length > min(size, 100 * SMALL):
+        return []
+    try:
+        header = json.loads(stream.read(length))
+        return [
+            8 + length + int(tensor["data_offsets"][0])
+            for name, tensor in header.items()
+            if name != "__metadata__"
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):  # whoever loads it says what is wrong
+        return []
+
+
+def _expect_jumps(stream: BinaryIO) -> None:
+    """Tell the system not to read ahead, where it can be told."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
