@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 
 import llmsql
-from llmsql.console import Console, message, silence
+from llmsql.console import Console, message, notes, silence
 from llmsql.errors import CatalogError, LlmsqlError
 from llmsql.render import FORMATS
 
@@ -73,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         silence(sys.stdout)
         return Exit.CUT
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+    except KeyboardInterrupt as error:
+        sys.stderr.write("\n  ".join(["interrupted", *notes(error)]) + "\n")
         return Exit.INTERRUPTED
 
 

@@ -11,7 +11,7 @@ import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from llmsql.errors import OptionError, suggestion
 from llmsql.types import coerce, type_name
@@ -136,7 +136,8 @@ class Settings:
             return self._with_resource(field.removeprefix(RESOURCE), value)
         wanted = _TYPES[field]
         if value.strip() == "" and field in CAPS:  # the cap is lifted
-            return dataclasses.replace(self, **{field: None})
+            lifted: dict[str, Any] = {field: None}
+            return dataclasses.replace(self, **lifted)
         try:
             typed = coerce(value, wanted)
         except (TypeError, ValueError):

@@ -88,11 +88,20 @@ class Console:
 
 
 def message(error: BaseException) -> str:
-    """What *error* says, with its name where DuckDB has not put one in front."""
+    """What *error* says and what is noted on it, its name where DuckDB has put none in front."""
     text = str(error).strip()
     if type(error).__module__.startswith("llmsql"):
-        return f"{type(error).__name__}: {text}"
-    return text or type(error).__name__
+        text = f"{type(error).__name__}: {text}"
+    return "\n  ".join([text or type(error).__name__, *notes(error)])
+
+
+def notes(error: BaseException | None) -> list[str]:
+    """What is noted on *error*, or on what caused it."""
+    found: list[str] = []
+    while error is not None and not found:
+        found = list(getattr(error, "__notes__", ()))
+        error = error.__cause__
+    return found
 
 
 @contextmanager

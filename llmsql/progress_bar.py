@@ -5,6 +5,7 @@ Drawn by tqdm, where it is installed; without it nothing is shown.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, TextIO
 
 from llmsql.runtime.progress import Progress
@@ -50,12 +51,10 @@ class ProgressBar:
 
     def _made(self, progress: Progress) -> Any:
         try:
-            from tqdm.auto import tqdm as widget
-            from tqdm.std import tqdm as line
+            module = importlib.import_module("tqdm.auto" if self.in_notebook else "tqdm.std")
         except ImportError:
             return None
-        kind = widget if self.in_notebook else line
-        return kind(
+        return module.tqdm(
             total=progress.total, initial=progress.done, unit=" calls", leave=False,
             file=self.stream, dynamic_ncols=True, smoothing=0.1,
         )  # fmt: skip

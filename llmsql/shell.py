@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 import llmsql
-from llmsql.console import Console
+from llmsql.console import Console, notes
 from llmsql.errors import suggestion
 from llmsql.render import FORMATS
 from llmsql.syntax import cell, script
@@ -60,8 +60,9 @@ class Shell:
         except EOFError:
             self.console.say("")
             self._is_left = True
-        except KeyboardInterrupt:
-            self.console.say("" if self._pending else "\ninterrupted")
+        except KeyboardInterrupt as error:
+            said = "\n  ".join(["\ninterrupted", *notes(error)])
+            self.console.say("" if self._pending else said)
             self._pending = ""
 
     def _confirm(self, said: str) -> bool:

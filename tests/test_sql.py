@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,5 +38,5 @@ def test_macro(con: object, macro: library.Macro) -> None:
 def test_macro_file(macro: library.Macro) -> None:
     """A file of udfs defines the macro it is named after, and its comment is the macro's."""
     assert macro.signature.startswith(macro.name + "(")
-    assert f"COMMENT ON MACRO {macro.name} IS '" in macro.text
+    assert re.search(rf"COMMENT ON MACRO (TABLE )?{macro.name} IS '", macro.text)
     assert macro.comment.replace("'", "''") in macro.text.split("COMMENT ON", 1)[1]

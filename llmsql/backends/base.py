@@ -86,9 +86,6 @@ class Model:
         """Return the tokens of each text, as the model's tokenizer numbers them."""
         raise BackendError("this model does not show its tokens")
 
-    def count_tokens(self, inputs):
-        return None
-
     def apply_chat_template(self, messages: Sequence[Message]) -> str:
         """Return *messages* as the model reads them, up to where its answer begins."""
         raise BackendError("this model has no chat template of its own")
@@ -136,9 +133,6 @@ class Backend(ABC):
     def kind_of(self, path: str, model_type: str) -> Kind:
         """What a model at *path* is when the user did not say; remote backends go by the name."""
         return self.kinds[0]
-
-    def identity(self, spec):
-        return {"backend": self.name, "path": spec.path}
 
     @abstractmethod
     def load(self, spec: ModelSpec) -> Model:

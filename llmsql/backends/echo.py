@@ -7,6 +7,7 @@ For tests, for trying a script before paying for a real model, and for Kuwa's de
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,13 +27,19 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Options:
-    """What RUN command AS LLM accepts for this backend."""
+    """
+    What RUN command AS LLM accepts for this backend.
+
+    *journal* is a file that each input is written to, one a line, before it is answered: it counts
+    the calls of several processes.
+    """
 
     delay: float = 0.0
     dimension: int = 8
     fail_on: str | None = None
     break_on: str | None = None
     fail_to_load: bool = False
+    journal: str | None = None
 
     def __post_init__(self) -> None:
         if self.delay < 0:
@@ -48,7 +55,7 @@ class Backend(base.Backend):
     kinds = ("chat", "emb", "rerank")
     model_types = ("debug", "dummy", "echo")
     needs_source = False
-    paced = frozenset({"delay", "fail_on", "break_on", "fail_to_load"})
+    paced = frozenset({"delay", "fail_on", "break_on", "fail_to_load", "journal"})
 
     def load(self, spec: ModelSpec) -> base.Model:
         """Return the model at once, or fail when told to (`fail_to_load`)."""
@@ -103,6 +110,9 @@ class Model(base.Model):
         self, items: Sequence[Item], text: Callable[[Item], str], answer: Callable[[Item], Any]
     ) -> Iterator[tuple[int, Any]]:
         for index, item in enumerate(items):
+            if self.options.journal:
+                with open(self.options.journal, "a", encoding="utf-8") as journal:
+                    journal.write(json.dumps(text(item)) + "\n")
             if self.options.delay:
                 time.sleep(self.options.delay)
             if self.options.break_on and self.options.break_on in text(item):

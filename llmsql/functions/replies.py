@@ -9,7 +9,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from llmsql.backends.base import META
@@ -143,7 +143,7 @@ def _reply(wish: Wish, answer: Any, deployment: Deployment, seconds: float) -> C
         "history": [asdict(message) for message in said],
     }
     text = json.dumps(reply, ensure_ascii=False)
-    return Completion(text, completion.finish_reason if completion else "stop")
+    return replace(completion, text=text) if completion else Completion(text)
 
 
 def _metadata(

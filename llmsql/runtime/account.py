@@ -28,7 +28,7 @@ from llmsql.runtime.stores import Stores
 from llmsql.store import Entry, Store
 from llmsql.syntax.mask import masked
 from llmsql.syntax.ranks import APART
-from llmsql.types import Completion, Usage
+from llmsql.types import Completion, Usage, bare
 
 log = logging.getLogger("llmsql")
 
@@ -356,11 +356,11 @@ class Run:
 
 def value_of(result: Any) -> Any:
     """The text, vector or score in *result*, which may come with what it cost."""
-    return result.text if isinstance(result, Completion) else getattr(result, "value", result)
+    return result.text if isinstance(result, Completion) else bare(result)
 
 
 def _caps(settings: Settings, prefix: str) -> Caps:
     return Caps(**{f.name: getattr(settings, prefix + f.name) for f in fields(Caps)})
 
 
-_UNKNOWN = Usage()
+_UNKNOWN = Usage()  # not 0: nobody has said

@@ -17,7 +17,7 @@ from llmsql.store import Store
 STATEMENTS = pa.schema(
     [
         ("statement", pa.int64()),
-        ("at", pa.timestamp("us")),
+        ("started_at", pa.timestamp("us")),
         ("kind", pa.string()),
         ("text", pa.string()),
         ("state", pa.string()),
@@ -50,7 +50,7 @@ CALLS = pa.schema(
         ("retries", pa.int32()),
         ("finish_reason", pa.string()),
         ("error", pa.string()),
-        ("at", pa.timestamp("us")),
+        ("answered_at", pa.timestamp("us")),
     ]
 )
 USAGE = pa.schema(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Reporter:
         """*count* more inputs are to be asked of *model*; *reused* were known before."""
         self.state = replace(self.state, model=model, total=self.state.total + count, reused=reused)
 
-    def measure(self, **numbers: int) -> None:
+    def measure(self, **numbers: Any) -> None:
         """Take down what is known now."""
         seconds = time.monotonic() - self.started
         self.state = replace(self.state, seconds=seconds, **numbers)

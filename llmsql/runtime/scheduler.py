@@ -20,7 +20,7 @@ from llmsql.runtime.account import Keys, value_of
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.collector import Collector
 from llmsql.runtime.deployments import Deployment, Retired
-from llmsql.types import Completion, Prompt, bare
+from llmsql.types import Completion, Prompt
 
 POLL_SECONDS = 0.2
 HOPELESS = 8
@@ -167,7 +167,6 @@ class _Run:
             return
         self.deployment.answered += 1
         self.has_succeeded = True
-        result = bare(result)
         if isinstance(result, Completion):
             counts.cut += result.finish_reason == "length"
         self.answers.known[asked.key] = value_of(result)

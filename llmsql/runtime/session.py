@@ -174,18 +174,7 @@ class Session:
         if error is None:
             self.warn(collector)
         elif state == "interrupted" or isinstance(error, (BackendError, LimitError)):
-            self._say_how_to_go_on(collector)
-
-    def _say_how_to_go_on(self, collector: Collector) -> None:
-        """Tell that what was computed is not lost."""
-        account = collector.account
-        answered = account.spent.calls - account.failed
-        if answered:
-            where = "" if account.is_kept else " until this process ends"
-            warn(
-                f"{answered} answers are kept{where}: the same statement, run again, goes on from "
-                "there"
-            )
+            _say_how_to_go_on(error, collector)
 
     def clear(self) -> None:
         """Forget the statement before, its rows too: another one begins."""
@@ -414,6 +403,16 @@ def _kind(sql: str) -> str:
     except duckdb.Error:
         return ""
     return statements[0].type.name if statements else ""
+
+
+def _say_how_to_go_on(error: BaseException, collector: Collector) -> None:
+    """Add to *error* that what was computed is not lost."""
+    account = collector.account
+    answered = account.spent.calls - account.failed
+    if answered:
+        until = "" if account.is_kept else ", until this process ends"
+        are = "1 answer is" if answered == 1 else f"{answered} answers are"
+        error.add_note(f"{are} kept{until}: run again, the statement goes on")
 
 
 def _state(collector: Collector, error: BaseException | None) -> str:

@@ -1,2 +1,0 @@
-def estimate(text: str) -> float:
-    return len(text) / 4
