@@ -7,13 +7,15 @@ statements. Who compares fingerprints is others' business.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import struct
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
+
+from llmsql.errors import BackendError
+from llmsql.sources import files, gguf
 
 SMALL = 1 << 20
 EDGE, PIECE, STEP = 64 << 10, 4 << 10, 1 << 20
@@ -51,14 +53,14 @@ def fingerprint(path: str) -> str:
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield the files in *folder* that matter, with their names from there on."""
     seen = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
         if real in seen:  # a link to a folder above
             folders.clear()
             continue
         seen.add(real)
         folders[:] = [name for name in folders if not _is_idle(name, _IDLE_FOLDERS)]
-        for name in files:
+        for name in names:
             file = Path(root, name)
             if not _is_idle(name) and file.is_file():
                 yield file.relative_to(folder).as_posix(), file
@@ -87,7 +89,7 @@ def _digest(path: str, size: int, _time: int) -> bytes:
             digest.update(stream.read())
             return digest.digest()
         _expect_jumps(stream)
-        for start, length in _samples(size, _tensors(stream, size)):
+        for start, length in _samples(size, _tensors(Path(path))):
             stream.seek(start)
             digest.update(stream.read(length))
     return digest.digest()
@@ -100,21 +102,15 @@ def _samples(size: int, tensors: Iterable[int]) -> list[tuple[int, int]]:
     return [(0, EDGE), *inner, (size - EDGE, EDGE)]
 
 
-def _tensors(stream: BinaryIO, size: int) -> list[int]:
-    """Where the tensors begin in a file of safetensors: a small one may lie between two steps."""
-    stream.seek(0)
-    length = struct.unpack("<Q", stream.read(8))[0]
-    if not stream.name.endswith(".safetensors") or length > min(size, 100 * SMALL):
-        return []
+def _tensors(file: Path) -> list[int]:
+    """Where the tensors begin, if the file says so: a small one may lie between two steps."""
     try:
-        header = json.loads(stream.read(length))
-        return [
-            8 + length + int(tensor["data_offsets"][0])
-            for name, tensor in header.items()
-            if name != "__metadata__"
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError):  # whoever loads it says what is wrong
-        return []
+        if file.suffix == ".gguf":
+            return gguf.tensor_starts(str(file))
+        files.check_safetensors(file)
+        return files.tensor_starts(file)
+    except (BackendError, ValueError, KeyError, TypeError, AttributeError, struct.error):
+        return []  # another format, or a broken file, which whoever loads it will describe
 
 
 def _expect_jumps(stream: BinaryIO) -> None:

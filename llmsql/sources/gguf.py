@@ -45,14 +45,19 @@ def kind_of(path: str) -> Kind:
 
 def check(path: str) -> None:
     """Raise BackendError unless the head of the file can be read and the tensors lie inside it."""
+    size = Path(path).stat().st_size
+    if max(tensor_starts(path), default=-1) >= size:
+        raise _cut_off(path, size)
+
+
+def tensor_starts(path: str) -> list[int]:
+    """Return where each tensor begins, in bytes from the beginning of the file."""
     reader = _open(path)
     tensors, values = reader.tensors, reader.values()
     starts = [reader.tensor_start() for _ in range(tensors)]
     alignment = int(values.get("general.alignment", 32))
     data = -(-reader.at // alignment) * alignment
-    size = Path(path).stat().st_size
-    if starts and data + max(starts) >= size:
-        raise _cut_off(path, size)
+    return [data + start for start in starts]
 
 
 def metadata(path: str) -> dict[str, Any]:
