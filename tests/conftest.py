@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from llmsql.config import ENVIRONMENT
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--update`: write tests/examples/*.out anew, for the reader of the diff to judge."""
@@ -16,8 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads the settings of the machine it runs on."""
-    for name in ("LLMSQL_INFER_BACKEND", "LLMSQL_ON_ERROR", "LLMSQL_UDF_FOLDER", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(f"LLMSQL_{name.upper()}", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
 @pytest.fixture

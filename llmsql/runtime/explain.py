@@ -66,7 +66,8 @@ def explain(query: Query, collector: Collector, run: Callable[[str], Any]) -> li
     claimed: Claimed = {}
     found = list(_estimates(query.plan, census, store, claimed))
     is_whole = {e.call for e in found}.issuperset(query.plan.calls)
-    if all(e.precision == EXACT for e in found) and (is_whole or not any(e.calls for e in found)):
+    is_settled = all(e.precision != ESTIMATED for e in found)
+    if is_settled and (is_whole or not any(e.calls for e in found)):
         return found
     try:
         more = _counted(query.relaxed or query.plan, collector, run, stands_in=True)
@@ -100,7 +101,7 @@ def _counted(
 
 def _at_most(estimate: Estimate, other: Estimate | None) -> Estimate:
     """The higher one of two estimates of a call that waits for others."""
-    if estimate.precision == EXACT or other is None:
+    if estimate.precision != ESTIMATED or other is None:
         return estimate
     higher = other if other.calls > estimate.calls else estimate
     return replace(higher, site=estimate.site, precision=AT_MOST)
@@ -121,7 +122,7 @@ def _estimates(plan: Plan, census: Census, store: Store, claimed: Claimed) -> It
         unknown[where] = [key for key in asked if key not in taken]
     for where in order:
         estimate = _estimate(plan, where, census, unknown, store)
-        if estimate.precision == EXACT:
+        if estimate.precision != ESTIMATED:
             claimed.setdefault(where[2], set()).update(unknown[where])
         yield estimate
 
@@ -141,7 +142,7 @@ def _estimate(
         inputs=count,
         known=count - len(_unknown(census.inputs[where], deployment, answers, store)),
         calls=len(keys),
-        precision=EXACT if _is_independent(plan, where, unknown) else ESTIMATED,
+        precision=_precision(plan, where, unknown),
         input_tokens=need.input_tokens,
         is_counted=need.is_counted,
         output_tokens=need.output_tokens,
@@ -150,15 +151,15 @@ def _estimate(
     )
 
 
-def _is_independent(plan: Plan, where: Where, unknown: dict[Where, list[Any]]) -> bool:
-    """True when no answer that is not known yet decides what this call is asked."""
+def _precision(plan: Plan, where: Where, unknown: dict[Where, list[Any]]) -> str:
+    """How sure the number of a call is: not, where unknown answers decide what it is asked."""
     site = where[0]
-    if plan.limit is not None and site.rank <= plan.where_rank and unknown[where]:
-        return False  # it may be enough to ask a few
     others = [other[0] for other, keys in unknown.items() if keys and other != where]
-    if site == UNTAGGED:
-        return not others
-    return all(other != UNTAGGED and other.rank >= site.rank for other in others)
+    is_free = all(other != UNTAGGED and other.rank >= site.rank for other in others)
+    if others and (site == UNTAGGED or not is_free):
+        return ESTIMATED
+    is_limited = plan.limit is not None and site.rank <= plan.where_rank
+    return AT_MOST if is_limited and unknown[where] else EXACT
 
 
 def _unknown(

@@ -197,7 +197,7 @@ class Session:
         if counts.failed:
             warn(
                 f"{counts.failed} of {counts.computed} model calls failed and gave NULL; "
-                f"the first: {counts.first_error}"
+                f"the first: {counts.first_error}; llm_calls() has them all"
             )
         if counts.cut:
             warn(

@@ -1,0 +1,221 @@
+"""What a statement may cost is checked before it is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmsql.errors import LimitError, LlmsqlWarning, OptionError
+
+DEPLOY = "RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat'"
+TEN = "SELECT chat('one two ' || i) FROM range(10) t(i)"
+
+
+@pytest.fixture
+def priced(con: Any) -> Any:
+    """A model that costs 1 a word read and 2 a word written."""
+    con.execute(DEPLOY + " AND price_input='1000000' AND price_output='2000000'")
+    return con
+
+
+def asked(con: Any) -> int:
+    return con.engine.deployments.get("chat").answered  # type: ignore[no-any-return]
+
+
+def test_max_calls_refuses_before_anything_is_asked(priced: Any) -> None:
+    """The error states need and cap, and how to allow it."""
+    priced.execute('!llm setup "max_calls=9"')
+    with pytest.raises(LimitError) as caught:
+        priced.execute(TEN)
+    assert str(caught.value) == (
+        "10 more model calls would be needed, and max_calls is 9, of which 0 are spent\n"
+        '  nothing more was asked; !llm setup "max_calls=10" allows it'
+    )
+    assert asked(priced) == 0
+
+
+def test_a_cap_that_is_enough_is_silent(priced: Any) -> None:
+    """Ten calls fit into ten."""
+    priced.execute('!llm setup "max_calls=10"')
+    assert len(priced.execute(TEN).fetchall()) == 10
+
+
+def test_known_answers_cost_nothing(priced: Any) -> None:
+    """What was answered before does not count."""
+    priced.execute(TEN)
+    priced.execute('!llm setup "max_calls=0"')
+    assert len(priced.execute(TEN).fetchall()) == 10
+
+
+@pytest.mark.parametrize(
+    ("cap", "said"),
+    [
+        ("max_input_tokens=29", "30 more input tokens would be needed, and max_input_tokens is 29"),
+        ("max_output_tokens=39", "40 more output tokens would be needed"),
+        ("max_cost=109.5", "110 more of cost would be needed, and max_cost is 109.5"),
+    ],
+)
+def test_every_cap_is_checked_before(priced: Any, cap: str, said: str) -> None:
+    """Tokens are counted, those to write are at most max_tokens, and money follows."""
+    priced.execute(f'!llm setup "{cap}"')
+    with pytest.raises(LimitError, match=said):
+        priced.execute("SELECT chat('one two ' || i, {max_tokens: 4}) FROM range(10) t(i)")
+    assert asked(priced) == 0
+
+
+def test_a_cost_that_nobody_knows_is_not_free(con: Any) -> None:
+    """max_cost refuses a model without prices, and says what to give."""
+    con.execute(DEPLOY)
+    con.execute('!llm setup "max_cost=1"')
+    with pytest.raises(LimitError) as caught:
+        con.execute(TEN)
+    assert str(caught.value) == (
+        '"max_cost" is set, and the price of these calls is not known\n'
+        "  deploy the model with price_input and price_output, per million tokens"
+    )
+
+
+def test_max_seconds_stops_a_slow_statement(con: Any) -> None:
+    """What was answered until then is kept, and the statement says so."""
+    con.execute(DEPLOY + " AND delay='0.02'")
+    con.execute('!llm setup "max_seconds=0.3"')
+    with pytest.raises(LimitError, match="^max_seconds is 0.3, and 0") as caught:
+        con.execute("SELECT chat('one two ' || i) FROM range(1000) t(i)")
+    done = asked(con)
+    assert 0 < done < 1000
+    (note,) = caught.value.__notes__
+    assert note.endswith("kept, until this process ends: run again, the statement goes on")
+
+
+def test_answers_longer_than_expected_stop_at_the_cap(priced: Any) -> None:
+    """An expectation from short answers does not let long ones exceed the cap."""
+    priced.execute(TEN)  # answers of three words
+    priced.execute('!llm setup "max_output_tokens=40"')
+    long = " ".join(["word"] * 20)
+    with pytest.raises(LimitError, match="^max_output_tokens is 40, and 42 are spent"):
+        priced.execute(f"SELECT chat('{long} ' || i) FROM range(10) t(i)")
+    assert asked(priced) == 12
+
+
+def test_total_caps_count_all_statements(priced: Any) -> None:
+    """What a connection has spent is spent, also by its cursors."""
+    priced.execute('!llm setup "total_max_calls=15"')
+    priced.execute(TEN)
+    cursor = priced.cursor()
+    with pytest.raises(LimitError, match="total_max_calls is 15, of which 10 are spent"):
+        cursor.execute("SELECT chat('another ' || i) FROM range(10) t(i)")
+
+
+def test_a_total_cap_below_what_is_spent_lets_nothing_through(priced: Any) -> None:
+    """It is taken, as it stops the spending; the next call is refused."""
+    priced.execute(TEN)
+    priced.execute('!llm setup "total_max_calls=5"')
+    with pytest.raises(LimitError, match="1 more model calls would be needed, .* 10 are spent"):
+        priced.execute("SELECT chat('another')")
+
+
+def test_an_empty_value_lifts_a_cap(priced: Any) -> None:
+    """`max_calls=` is without end again."""
+    priced.execute('!llm setup "max_calls=0"; !llm setup "max_calls=";')
+    assert len(priced.execute(TEN).fetchall()) == 10
+
+
+def test_next_is_for_one_statement(priced: Any) -> None:
+    """The cap is gone after the next statement that calls models."""
+    priced.execute('!llm setup next "max_calls=1"')
+    priced.execute("SELECT 1")
+    with pytest.raises(LimitError):
+        priced.execute(TEN)
+    assert len(priced.execute(TEN).fetchall()) == 10
+
+
+def test_next_takes_settings_of_statements_only(con: Any) -> None:
+    """num_gpus is none of them."""
+    with pytest.raises(OptionError, match='^setting "num_gpus" is not one of a statement\n'):
+        con.execute('!llm setup next "num_gpus=2"')
+
+
+def test_a_cap_inside_a_write_leaves_the_table(priced: Any) -> None:
+    """CREATE TABLE AS that is refused makes no table."""
+    priced.execute('!llm setup next "max_calls=1"')
+    with pytest.raises(LimitError):
+        priced.execute(f"CREATE TABLE u AS {TEN}")
+    assert priced.execute("SELECT count(*) FROM duckdb_tables()").fetchall() == [(0,)]
+
+
+def test_many_priced_calls_are_warned_of(priced: Any) -> None:
+    """Where nobody can be asked, the statement goes on with a warning."""
+    priced.execute('!llm setup "confirm_calls=9"')
+    with pytest.warns(LlmsqlWarning) as caught:
+        priced.execute(TEN)
+    assert str(caught[0].message) == (
+        'this statement makes 10 calls of the priced model "chat", for about 5150.00; '
+        "max_calls or max_cost would stop it"
+    )
+
+
+def test_many_priced_calls_are_confirmed(priced: Any) -> None:
+    """Who says no stops the statement before it costs anything."""
+    priced.execute('!llm setup "confirm_calls=9"')
+    said: list[str] = []
+    priced.confirm = said.append
+    with pytest.raises(LimitError, match="and that was declined\n  nothing was asked"):
+        priced.execute(TEN)
+    assert said == [
+        'this statement makes 10 calls of the priced model "chat", for about 5150.00.'
+    ]
+    assert asked(priced) == 0
+
+
+def test_calls_without_a_price_are_not_confirmed(con: Any) -> None:
+    """A local model may be called as often as one likes."""
+    con.execute(DEPLOY)
+    con.execute('!llm setup "confirm_calls=9"')
+    assert len(con.execute(TEN).fetchall()) == 10
+
+
+def test_prices_come_from_a_file(con: Any, tmp_path: Path) -> None:
+    """By the name of the model, where the statement gives none."""
+    (tmp_path / "prices.json").write_text('{"Chat": {"input": 3, "output": 4.5}}')
+    con.execute(f'!llm setup "prices={tmp_path}/prices.json"')
+    con.execute(DEPLOY)
+    rows = con.execute("SELECT price_input, price_output FROM llm_models()").fetchall()
+    assert rows == [(3.0, 4.5)]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is neither JSON nor TOML"),
+        ("[1]", "does not say prices by model"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_bad_price_file_is_refused(
+    con: Any, tmp_path: Path, content: str | None, said: str
+) -> None:
+    """When it is named, not when a model is deployed."""
+    if content is not None:
+        (tmp_path / "prices.json").write_text(content)
+    with pytest.raises(OptionError, match=said):
+        con.execute(f'!llm setup "prices={tmp_path}/prices.json"')
+    assert con.settings.prices is None
+
+
+def test_a_negative_price_is_refused(con: Any) -> None:
+    """Nobody pays for answers to be taken."""
+    with pytest.raises(OptionError, match=r"^price_input must be 0 or more, not -1.0$"):
+        con.execute(DEPLOY + " AND price_input='-1'")
+
+
+def test_prices_are_remembered(tmp_path: Path) -> None:
+    """A database file that is opened again knows what its models cost."""
+    import llmsql
+
+    with llmsql.connect(str(tmp_path / "a.duckdb")) as con:
+        con.execute(DEPLOY + " AND price_input='1' AND price_output='2'")
+    with llmsql.connect(str(tmp_path / "a.duckdb")) as con:
+        rows = con.execute("SELECT price_input, price_output FROM llm_models()").fetchall()
+    assert rows == [(1.0, 2.0)]

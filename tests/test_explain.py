@@ -1,0 +1,221 @@
+"""EXPLAIN says what a statement would ask of its models, and asks nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+ECHO = "RUN command AS LLM WHERE pretrainedModelType='debug' AND "
+
+
+@pytest.fixture
+def table(con: Any) -> Any:
+    """Fifty rows of seven texts, and models of each kind."""
+    con.execute(f"{ECHO} udfName='chat' AND price_input='10' AND price_output='20'")
+    con.execute(f"{ECHO} udfName='emb' AND kind='emb'; {ECHO} udfName='rr' AND kind='rerank'")
+    con.execute("CREATE TABLE t AS SELECT i, 'text ' || i % 7 AS s FROM range(50) r(i)")
+    return con
+
+
+def estimates(con: Any, sql: str, columns: str) -> list[tuple[Any, ...]]:
+    con.execute(f"EXPLAIN {sql}").fetchall()
+    return con.execute(f"SELECT {columns} FROM llm_estimates()").fetchall()  # type: ignore[no-any-return]
+
+
+def asked(con: Any) -> int:
+    return sum(deployment.answered for deployment in con.engine.deployments)
+
+
+def test_nothing_is_asked(table: Any) -> None:
+    """Model calls made: 0."""
+    table.execute("EXPLAIN SELECT chat(s), emb(s), rr(s, 'x') FROM t").fetchall()
+    assert asked(table) == 0
+
+
+def test_the_plan_is_duckdbs_and_the_calls_are_ours(table: Any) -> None:
+    """A row more than DuckDB's, with a line a call."""
+    rows = table.execute("EXPLAIN SELECT chat(s) FROM t WHERE i < 3").fetchall()
+    assert [key for key, _ in rows] == ["physical_plan", "model_calls"]
+    assert rows[1][1] == (
+        "model calls\n"
+        "site  call     model  inputs  known  calls  tokens in  tokens out  seconds  cost\n"
+        "1     chat(s)  chat   3       0      3      6          ~768        NULL     0.015\n"
+        "      in all          3       0      3      6          768         NULL     0.015\n"
+    )
+
+
+def test_each_call_has_its_numbers(table: Any) -> None:
+    """Distinct inputs, those known, and calls to make."""
+    table.execute("SELECT chat(s) FROM t WHERE i < 3")
+    found = estimates(
+        table, "SELECT chat(s), chat('a ' || s), emb(s) FROM t", "call, inputs, known, calls"
+    )
+    assert found == [("chat(s)", 7, 3, 4), ("chat(('a ' || s))", 7, 0, 7), ("emb(s)", 7, 0, 7)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT chat(s), emb(s), rr(s, 'x') FROM t",
+        "SELECT count(*) FROM t WHERE chat(s) = 'text 1'",
+        "SELECT chat(s || i // 10) FROM t GROUP BY ALL",
+        "SELECT * FROM t a JOIN t b ON a.i = b.i AND a.i < 9 WHERE rr(a.s, b.s) > 0",
+        "SELECT chat(s) FROM t ORDER BY i LIMIT 4",
+        "SELECT list_transform(list(s), lambda x: chat(x)) FROM t",
+    ],
+)
+def test_calls_of_independent_sites_are_exact(table: Any, sql: str) -> None:
+    """What EXPLAIN says is what the statement then asks."""
+    expected = estimates(table, sql, "calls, precision")
+    assert {precision for _, precision in expected} == {"exact"}
+    table.execute(sql).fetchall()
+    assert sum(calls for calls, _ in expected) == asked(table)
+
+
+def test_an_input_that_two_calls_share_counts_once(table: Any) -> None:
+    """It will be asked once."""
+    found = estimates(table, "SELECT chat(s), upper(chat(lower(s))) FROM t", "inputs, calls")
+    assert found == [(7, 7), (7, 0)]
+
+
+def test_a_call_behind_a_condition_on_answers_is_an_upper_bound(table: Any) -> None:
+    """It is counted as if the condition let every row pass, and says so."""
+    sql = "SELECT emb(s) FROM t WHERE chat(s) = 'text 1' AND i < 3"
+    assert estimates(table, sql, "call, calls, precision") == [
+        ("chat(s)", 3, "exact"),
+        ("emb(s)", 3, "at most"),
+    ]
+
+
+def test_a_nested_call_is_an_upper_bound(table: Any) -> None:
+    """The outer call sees as many texts as the inner one answers."""
+    assert estimates(table, "SELECT chat(chat('b ' || s)) FROM t", "calls, precision") == [
+        (7, "exact"),
+        (7, "at most"),
+    ]
+
+
+def test_a_limit_makes_an_upper_bound(table: Any) -> None:
+    """Few answers may be enough."""
+    sql = "SELECT i FROM t WHERE chat(s) = 'text 1' LIMIT 1"
+    assert estimates(table, sql, "calls, precision") == [(7, "at most")]
+
+
+def test_input_tokens_are_counted_by_the_models_tokenizer(table: Any) -> None:
+    """Echo's are words."""
+    found = estimates(table, "SELECT chat('one two ' || s) FROM t", "input_tokens, is_counted")
+    assert found == [(28.0, True)]
+
+
+def test_output_tokens_come_from_history(table: Any) -> None:
+    """Without one an answer is as long as max_tokens."""
+    before = estimates(table, "SELECT chat(s) FROM t", "output_tokens, seconds IS NULL")
+    table.execute("SELECT chat('in five words or so ' || i) FROM range(10) t(i)")
+    after = estimates(table, "SELECT chat(s) FROM t", "output_tokens, seconds IS NULL")
+    assert (before, after) == ([(7 * 256.0, True)], [(7 * 6.0, False)])
+
+
+def test_money_is_tokens_times_prices(table: Any) -> None:
+    """Prices are for a million tokens."""
+    ((cost,),) = estimates(table, "SELECT chat(s, {max_tokens: 1}) FROM t", "cost")
+    assert cost == pytest.approx((14 * 10 + 7 * 20) / 1e6)
+
+
+def test_an_unknown_price_is_null(table: Any) -> None:
+    """Never 0."""
+    assert estimates(table, "SELECT emb(s) FROM t", "cost") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "INSERT INTO t SELECT 1, chat('x ' || s) FROM t",
+        "CREATE TABLE u AS SELECT chat('x ' || s) FROM t",
+        "UPDATE t SET s = chat('x ' || s)",
+        "DELETE FROM t WHERE chat('x ' || s) = 'y'",
+        "COPY (SELECT chat('x ' || s) FROM t) TO '/nowhere/at/all.csv'",
+    ],
+)
+def test_explain_of_a_write_writes_nothing(table: Any, write: str) -> None:
+    """Its calls are counted all the same."""
+    before = table.execute("SELECT count(*), count(DISTINCT s) FROM t").fetchall()
+    assert estimates(table, write, "calls") == [(7,)]
+    assert table.execute("SELECT count(*), count(DISTINCT s) FROM t").fetchall() == before
+    assert table.execute("SELECT count(*) FROM duckdb_tables()").fetchall() == [(1,)]
+
+
+def test_what_may_be_read_once_is_not_counted(table: Any) -> None:
+    """It says so, and gives no numbers."""
+    rows = table.execute("EXPLAIN SELECT chat(s || random()) FROM t").fetchall()
+    assert rows[-1][1] == (
+        "model calls: not counted: the statement may be read only once, or fails while answers "
+        "are unknown\n"
+    )
+    assert table.execute("FROM llm_estimates()").fetchall() == []
+
+
+def test_json_is_json(table: Any) -> None:
+    """FORMAT JSON gives the calls as JSON as well."""
+    rows = table.execute("EXPLAIN (FORMAT JSON) SELECT chat(s) FROM t").fetchall()
+    (call,) = json.loads(rows[-1][1])
+    assert (call["call"], call["calls"], call["seconds"]) == ("chat(s)", 7, None)
+
+
+def test_explain_leaves_the_users_transaction(table: Any) -> None:
+    """It goes on, and nothing is asked."""
+    table.execute("BEGIN; INSERT INTO t VALUES (50, 'text 50')")
+    assert estimates(table, "SELECT chat(s) FROM t", "calls") == [(8,)]
+    table.execute("ROLLBACK")
+    assert asked(table) == 0
+
+
+def test_explain_takes_parameters(table: Any) -> None:
+    """As DuckDB's does."""
+    table.execute("EXPLAIN SELECT chat(s || $1) FROM t WHERE i < $2", ["!", 2]).fetchall()
+    assert table.execute("SELECT calls FROM llm_estimates()").fetchall() == [(2,)]
+
+
+def test_analyze_adds_what_happened(table: Any) -> None:
+    """Calls made, tokens and money beside those expected."""
+    sql = "ANALYZE SELECT chat('a ' || s) FROM t WHERE chat(s) = 'text 1' AND i < 20"
+    found = estimates(table, sql, "calls, precision, calls_made, tokens_read, tokens_written")
+    assert found == [(7, "exact", 7, 14, 14), (7, "at most", 1, 3, 3)]
+
+
+def test_analyze_of_a_write_writes_once(table: Any) -> None:
+    """DuckDB runs what it analyzes."""
+    table.execute("EXPLAIN ANALYZE INSERT INTO t SELECT 1, chat('x ' || s) FROM t").fetchall()
+    assert table.execute("SELECT count(*) FROM t").fetchall() == [(100,)]
+    assert asked(table) == 7
+
+
+def test_calls_in_views_are_counted(table: Any) -> None:
+    """By their model, as their text is the view's."""
+    table.execute("CREATE VIEW v AS SELECT chat(s) AS answer FROM t")
+    assert estimates(table, "SELECT answer FROM v", "call, calls") == [("in a view or macro", 7)]
+
+
+@pytest.mark.models
+def test_tokens_of_a_real_model(con: Any) -> None:
+    """What EXPLAIN counts is within 2 % of what the model reads, also from a sample."""
+    con.execute("RUN command AS LLM WHERE localModelDir='smollm2' AND udfName='chat'")
+    con.execute("""CREATE TABLE t AS SELECT repeat('The kettle leaks. ', 1 + i % 5) || i AS s
+        FROM range(24) t(i)""")
+    sql = "SELECT chat('Good or bad? ' || s, {max_tokens: 1}) FROM t"
+    ((expected, is_counted),) = estimates(con, sql, "input_tokens, is_counted")
+    with pytest.warns(UserWarning, match="cut at max_tokens"):
+        con.execute(sql).fetchall()
+    ((read,),) = con.execute("SELECT sum(input_tokens) FROM llm_usage()").fetchall()
+    assert is_counted
+    assert expected == read
+
+
+def test_a_sample_is_within_two_percent(con: Any) -> None:
+    """Of many inputs some are counted, of every length alike."""
+    con.execute(f"{ECHO} udfName='chat'")
+    sql = "SELECT chat(repeat('word ', 1 + (i * i) % 97) || i) FROM range(20000) t(i)"
+    ((expected,),) = estimates(con, sql, "input_tokens")
+    ((read,),) = con.execute("SELECT sum(2 + (i * i) % 97) FROM range(20000) t(i)").fetchall()
+    assert expected == pytest.approx(read, rel=0.02)
