@@ -9,6 +9,7 @@ import pytest
 
 from llmsql.config import ENVIRONMENT
 
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--update`: write tests/examples/*.out anew, for the reader of the diff to judge."""
     parser.addoption("--update", action="store_true", help="rewrite the examples' outputs")

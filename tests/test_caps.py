@@ -163,9 +163,7 @@ def test_many_priced_calls_are_confirmed(priced: Any) -> None:
     priced.confirm = said.append
     with pytest.raises(LimitError, match="and that was declined\n  nothing was asked"):
         priced.execute(TEN)
-    assert said == [
-        'this statement makes 10 calls of the priced model "chat", for about 5150.00.'
-    ]
+    assert said == ['this statement makes 10 calls of the priced model "chat", for about 5150.00.']
     assert asked(priced) == 0
 
 

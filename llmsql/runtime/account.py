@@ -24,6 +24,7 @@ from llmsql.runtime.answers import Answers
 from llmsql.runtime.caps import Caps, Spent
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.progress import Observer, Reporter
+from llmsql.runtime.reuse import RECORDED
 from llmsql.runtime.stores import Stores
 from llmsql.store import Entry, Store
 from llmsql.syntax.mask import masked
@@ -32,11 +33,11 @@ from llmsql.types import Completion, Usage, bare
 
 log = logging.getLogger("llmsql")
 
-RECORDED_REUSES = 10_000
+SLICE = 65_536
 BATCH_CALLS, BATCH_SECONDS = 4_096, 5.0
 _numbers = itertools.count(time.time_ns() // 1000)  # in order of time, whoever opens the database
 
-Keys = Mapping[Hashable, int]
+Sites = Mapping[Any, int]
 """Distinct inputs, each with the number of the call in the statement that wants it."""
 
 
@@ -110,36 +111,56 @@ class Account:
         """What names this statement's text, so that running it again finds what it had drawn."""
         return hashlib.blake2b(self.text.encode("utf-8", "replace"), digest_size=16).digest()
 
-    def recall(self, deployment: Deployment, answers: Answers, keys: Keys) -> dict[Any, bytes]:
-        """Fill *answers* with what the store knows of *keys*; returns the others, with call ids."""
-        group = deployment.group(answers)
-        ids = {key: group.key(key) for key in keys}
+    def recall(
+        self, deployment: Deployment, answers: Answers, keys: list[Any], sites: Sites
+    ) -> list[Any]:
+        """Fill *answers* with what the store knows of *keys*; returns the others."""
         if not deployment.spec.terms.cache:
-            return ids
-        found = self.store.get(group, list(ids.values()))
+            return keys
+        unknown: list[Any] = []
+        for start in range(0, len(keys), SLICE):
+            unknown += self._recalled(deployment, answers, keys[start : start + SLICE], sites)
+        return unknown
+
+    def _recalled(
+        self, deployment: Deployment, answers: Answers, keys: list[Any], sites: Sites
+    ) -> list[Any]:
+        group = deployment.group(answers)
+        calls = [group.key(key) for key in keys]
+        found = self.store.get(group, calls)
         if not found:
-            return ids
-        known = {key: found[call] for key, call in ids.items() if call in found}
-        answers.known.update((key, entry.value) for key, entry in known.items())
-        self.reuse(deployment, answers, {key: keys[key] for key in known}, known)
-        return {key: call for key, call in ids.items() if call not in found}
+            return keys
+        pairs = list(zip(keys, calls, strict=True))
+        answers.known.update((key, found[call].value) for key, call in pairs if call in found)
+        known = {key: found[call] for key, call in pairs[:RECORDED] if call in found}
+        first = {key: sites[key] for key in known}
+        self.reuse(deployment, answers, len(found), first, known)
+        return [key for key, call in pairs if call not in found]
 
     def reuse(
         self,
         deployment: Deployment,
         answers: Answers,
-        keys: Keys,
+        count: int,
+        first: Sites,
         known: Mapping[Hashable, Entry] | None = None,
     ) -> None:
-        """Write down that *keys* were answered before; *known* is what the store had of them."""
-        self.reused += len(keys)
-        self._count(deployment, answers, reused=len(keys))
-        for key, site in itertools.islice(keys.items(), RECORDED_REUSES):
+        """Write down that *count* inputs were answered before, and the *first* of them one by one.
+
+        *known* is what the store had of them.
+        """
+        if not count:
+            return
+        self.reused += count
+        self._count(deployment, answers, reused=count)
+        group = deployment.group(answers)
+        for key, site in first.items():
             entry = (known or {}).get(key)
             usage = Usage(entry.input_tokens, entry.output_tokens) if entry else _UNKNOWN
             reason = entry.finish_reason if entry else None
-            call = deployment.group(answers).key(key)
-            self._record(deployment, key, site, call, usage, finish_reason=reason, is_reused=True)
+            self._record(
+                deployment, key, site, group.key(key), usage, finish_reason=reason, is_reused=True
+            )
 
     def allow(self, deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> None:
         """Raise LimitError where asking *keys* would cost more than it may; nothing is asked."""
@@ -159,12 +180,12 @@ class Account:
         if is_many:
             self._ask(deployment, need)
 
-    def begin(self, deployment: Deployment, answers: Answers, count: int) -> Run:
-        """Begin to ask *count* inputs."""
+    def begin(self, deployment: Deployment, answers: Answers, count: int, sites: Sites) -> Run:
+        """Begin to ask *count* inputs, which are among those of *sites*."""
         now = time.monotonic()
         self.spent.running_since = self.conditions.spent.running_since = now
         self.reporter.expect(deployment.name, count, self.reused)
-        return Run(self, deployment, answers)
+        return Run(self, deployment, answers, sites)
 
     def tick(self) -> None:
         """Look up while a model works: tell how far it is, and stop what takes too long."""
@@ -280,8 +301,11 @@ class Account:
 class Run:
     """A set of inputs that a model is asked: every answer is counted, kept and written down."""
 
-    def __init__(self, account: Account, deployment: Deployment, answers: Answers) -> None:
+    def __init__(
+        self, account: Account, deployment: Deployment, answers: Answers, sites: Sites
+    ) -> None:
         self.account = account
+        self.sites = sites
         self.deployment = deployment
         self.group = deployment.group(answers)
         self.answers = answers
@@ -291,8 +315,9 @@ class Run:
         self._sums |= {"output_tokens": 0, "cached_tokens": 0}
         self._cost: float | None = None
 
-    def answered(self, key: Any, site: int, call: bytes, result: Any) -> None:
+    def answered(self, key: Any, result: Any) -> None:
         """Keep the answer *result* of *key*, or its GenerationError, and count what it cost."""
+        site, call = self.sites[key], self.group.key(key)
         account, error = self.account, result if isinstance(result, GenerationError) else None
         usage = getattr(result, "usage", None) or _UNKNOWN
         reason = getattr(result, "finish_reason", None)

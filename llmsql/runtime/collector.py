@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +17,7 @@ from llmsql.errors import GenerationError
 from llmsql.runtime.account import Account
 from llmsql.runtime.answers import MISSING, Answers
 from llmsql.runtime.census import Census
+from llmsql.runtime.reuse import Reuse
 
 if TYPE_CHECKING:
     from llmsql.runtime.deployments import Deployment
@@ -82,7 +83,7 @@ class Collector:
         self.is_tracking = True  # until the first answer is computed between passes
         self._own: dict[tuple[Any, Any], Answers] = {}
         self.census: Census | None = None
-        self._met: dict[Group, dict[Hashable, int]] = {}
+        self._reuses: dict[Group, Reuse] = {}
         self._computed: dict[Answers, set[Hashable]] = {}
         self._lock = threading.Lock()
         self.limit = _Budget()
@@ -105,28 +106,27 @@ class Collector:
         return self._own.setdefault((deployment, sampling), own)
 
     def met(
-        self, deployment: Deployment, answers: Answers, keys: Iterable[Hashable], site: Site
+        self, deployment: Deployment, answers: Answers, keys: Collection[Hashable], site: Site
     ) -> None:
         """Note that *keys* have an answer; those that this statement did not compute are reused."""
         computed = self._computed.get(answers)
+        if computed:
+            keys = [key for key in keys if key not in computed]
         with self._lock:
-            met = self._met.setdefault((deployment, answers), {})
-            if computed:
-                keys = [key for key in keys if key not in computed]
-            met.update(dict.fromkeys(keys, site.number))
+            reuse = self._reuses.setdefault((deployment, answers), Reuse())
+            reuse.add(keys, site.number)
 
     def computed(self, answers: Answers, keys: Iterable[Hashable]) -> None:
         """Note that *keys* were computed, or found in the store, by this statement."""
-        with self._lock:
-            self._computed.setdefault(answers, set()).update(keys)
+        if self.is_tracking:
+            with self._lock:
+                self._computed.setdefault(answers, set()).update(keys)
 
     def settle_account(self, state: str, error: BaseException | None = None) -> None:
         """Write down what the statement did, if it reached a model at all."""
-        for (deployment, answers), keys in self._met.items():
-            keys.pop(None, None)
-            if keys:
-                self.account.reuse(deployment, answers, keys)
-        self._met.clear()
+        for (deployment, answers), reuse in self._reuses.items():
+            self.account.reuse(deployment, answers, reuse.count, reuse.first)
+        self._reuses.clear()
         self.account.finish(state, self.counts.cut, error)
 
     def failures(self, answers: Answers) -> dict[Hashable, GenerationError]:

@@ -11,12 +11,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import duckdb
 
 from llmsql.errors import BackendError, GenerationError, LlmsqlError
-from llmsql.runtime.account import Keys, value_of
+from llmsql.runtime.account import Run, Sites, value_of
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.collector import Collector
 from llmsql.runtime.deployments import Deployment, Retired
@@ -40,7 +40,7 @@ class Asking(ABC):
         """Yield every index with its answer, or with its GenerationError, as a model does."""
 
 
-def resolve(deployment: Deployment, answers: Answers, keys: Keys, collector: Collector) -> None:
+def resolve(deployment: Deployment, answers: Answers, keys: Sites, collector: Collector) -> None:
     """Compute and store the answer of every one of *keys* that is not known.
 
     Raises BackendError where every row would fail, LimitError where that would cost more than it
@@ -50,27 +50,17 @@ def resolve(deployment: Deployment, answers: Answers, keys: Keys, collector: Col
     with deployment.turn:
         if deployment.is_retired:
             raise Retired
-        failures = collector.failures(answers)
-        unknown = {
-            key: site
-            for key, site in keys.items()
-            if key not in answers.known and key not in failures
-        }
+        account, failures = collector.account, collector.failures(answers)
+        unknown: list[Any] = [k for k in keys if k not in answers.known and k not in failures]
+        if not unknown:
+            return
         collector.computed(answers, unknown)
-        calls = collector.account.recall(deployment, answers, unknown) if unknown else {}
-        if calls:
-            order = sorted(calls)
-            collector.account.allow(deployment, answers, order)
-            asked = [Asked(key, unknown[key], calls[key]) for key in order]
-            _wait(deployment, _Run(deployment, answers, asked, collector), collector)
-
-
-class Asked(NamedTuple):
-    """An input, which call of the statement wants it, and the id of asking it."""
-
-    key: Any
-    site: int
-    call: bytes
+        unknown = account.recall(deployment, answers, unknown, keys)
+        if unknown:
+            account.allow(deployment, answers, unknown)
+            unknown.sort()
+            run = account.begin(deployment, answers, len(unknown), keys)
+            _wait(deployment, _Run(deployment, answers, unknown, collector, run), collector)
 
 
 def _wait(deployment: Deployment, run: _Run, collector: Collector) -> None:
@@ -96,17 +86,22 @@ class _Run:
     """One set of inputs on its way through a model, in the deployment's thread."""
 
     def __init__(
-        self, deployment: Deployment, answers: Answers, asked: list[Asked], collector: Collector
+        self,
+        deployment: Deployment,
+        answers: Answers,
+        keys: list[Any],
+        collector: Collector,
+        run: Run,
     ) -> None:
         self.deployment = deployment
         self.answers = answers
-        self.asked = asked
+        self.keys = keys
         self.collector = collector
         self.stopped = threading.Event()
         self.has_succeeded = False
         self.lonely_failures = 0
         self.call = _caller(deployment, answers)
-        self.run = collector.account.begin(deployment, answers, len(asked))
+        self.run = run
 
     def __call__(self) -> None:
         """Run every input, and count what it cost, also where that ends early."""
@@ -117,7 +112,7 @@ class _Run:
 
     def _split(self) -> None:
         """Run every input, splitting a batch that breaks until the broken row stands alone."""
-        waiting = [list(range(len(self.asked)))]
+        waiting = [list(range(len(self.keys)))]
         while waiting and not self.stopped.is_set():
             batch = waiting.pop()
             left, error = self._try(batch)
@@ -139,7 +134,7 @@ class _Run:
         left = dict.fromkeys(batch)
         stream: Iterator[tuple[int, Any]] = iter(())
         try:
-            stream = self.call([self.asked[i].key for i in batch])
+            stream = self.call([self.keys[i] for i in batch])
             for index, result in stream:
                 left.pop(batch[index])
                 self._store(batch[index], result)
@@ -157,20 +152,20 @@ class _Run:
         return [], None
 
     def _store(self, index: int, result: Any) -> None:
-        asked = self.asked[index]
+        key = self.keys[index]
         counts = self.collector.counts
         counts.computed += 1
         if isinstance(result, GenerationError):
             self.deployment.failed += 1
-            self.run.answered(*asked, result)
-            self.collector.fail(self.answers, asked.key, result)
+            self.run.answered(key, result)
+            self.collector.fail(self.answers, key, result)
             return
         self.deployment.answered += 1
         self.has_succeeded = True
         if isinstance(result, Completion):
             counts.cut += result.finish_reason == "length"
-        self.answers.known[asked.key] = value_of(result)
-        self.run.answered(*asked, result)
+        self.answers.known[key] = value_of(result)
+        self.run.answered(key, result)
 
 
 def _caller(deployment: Deployment, answers: Answers) -> Callable[[list[Any]], Iterator[Any]]:

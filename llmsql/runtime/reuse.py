@@ -1,0 +1,51 @@
+"""How many different inputs of a statement were answered before, and which came first.
+
+A set of a million texts would hold a million texts: their hashes, eight bytes each, tell as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable
+from itertools import islice
+
+import numpy as np
+
+RECORDED = 10_000
+"""So many inputs are kept to be written down one by one; the others are counted."""
+
+COMPACTED = 1 << 20
+
+
+class Reuse:
+    """The reused inputs of one statement, of one deployment under one sampling."""
+
+    def __init__(self) -> None:
+        self.first: dict[Hashable, int] = {}
+        self._hashes: list[np.ndarray] = []
+        self._size = 0
+
+    @property
+    def count(self) -> int:
+        """How many different inputs there were."""
+        self._compact()
+        return self._size
+
+    def add(self, keys: Collection[Hashable], site: int) -> None:
+        """Count *keys*, which may repeat; NULL is no input."""
+        hashes = np.fromiter(map(hash, keys), np.int64, len(keys))
+        if None in keys:
+            hashes = hashes[hashes != hash(None)]
+        self._hashes.append(hashes)
+        self._size += len(hashes)
+        if len(self.first) < RECORDED:
+            wanted = (key for key in keys if key is not None and key not in self.first)
+            self.first.update((key, site) for key in islice(wanted, RECORDED))
+        if self._size > COMPACTED:
+            self._compact()
+
+    def _compact(self) -> None:
+        if len(self._hashes) > 1:
+            self._hashes = [np.concatenate(self._hashes)]
+        if self._hashes:
+            self._hashes = [np.unique(self._hashes[0])]
+            self._size = len(self._hashes[0])
