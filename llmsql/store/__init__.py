@@ -4,5 +4,6 @@ Owns the file beside a database. What is looked up and when is the scheduler's b
 """
 
 from llmsql.store.entry import Entry, Group
+from llmsql.store.store import Store
 
-__all__ = ["Entry", "Group"]
+__all__ = ["Entry", "Group", "Store"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 KEY_BYTES = 16
 
@@ -27,20 +29,30 @@ class Group:
     def of(cls, model: str, about: Mapping[str, Any]) -> Group:
         """The group of what *about* says, whose values JSON can hold; *model* does not count."""
         text = json.dumps(about, sort_keys=True, ensure_ascii=False, default=repr)
-        return cls(model, text, _digest(text.encode()))
+        return cls(model, text, _digest(text.encode("utf-8", "surrogatepass")))
 
     def key(self, given: Any) -> bytes:
         """The key of the input *given*: a text, or a pair of texts."""
-        digest = hashlib.blake2b(self.digest, digest_size=KEY_BYTES)
+        digest = self._begun.copy()
         for part in (given,) if isinstance(given, str) else given:
             data = part.encode("utf-8", "surrogatepass")
-            digest.update(len(data).to_bytes(8, "little"))
-            digest.update(data)
+            digest.update(len(data).to_bytes(8, "little") + data)
         return digest.digest()
 
+    @cached_property
+    def seed(self) -> int:
+        """Where the checksums of this group's entries begin."""
+        return zlib.crc32(self.digest)
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+    @cached_property
+    def _begun(self) -> hashlib.blake2b:
+        return hashlib.blake2b(self.digest, digest_size=KEY_BYTES)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Group, (self.model, self.about, self.digest)  # a hash that has begun has no pickle
+
+
+class Entry(NamedTuple):
     """
     One answer: a text, a vector of float32, or a score.
 

@@ -1,0 +1,257 @@
+"""The answers in a store: looked up, added, marked as used, deleted, the least used ones first.
+
+Owns the SQL on `groups`, `answers`, `uses` and `state`. A set of keys goes into SQLite as one JSON
+list and its answers come back as one blob: Python's sqlite3 gives up the interpreter's lock at
+every row, and with a busy thread beside it each of them would wait 5 ms to get it back.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import Any
+
+from llmsql.store import codec
+from llmsql.store.entry import Entry, Group
+
+CHUNK = 4_096  # keys looked up at once
+KEPT_SHARE = 0.9  # how much of max_bytes is left when it was exceeded
+
+_FOUND = """SELECT group_concat(length(a.body)), CAST(group_concat(a.body, '') AS BLOB), {marks}
+    FROM json_each(?1) k CROSS JOIN answers a ON a.id = k.value {join}
+    WHERE typeof(a.body) = 'blob'"""
+_READ = _FOUND.format(marks="NULL", join="")
+_READ_UNMARKED = _FOUND.format(
+    marks="group_concat(CASE WHEN u.used IS NULL OR u.used <= ?2 THEN a.n END)",
+    join="LEFT JOIN uses u ON u.n = a.n",
+)
+_INSERT = """INSERT OR REPLACE INTO answers (id, grp, used, created, statement, body)
+    SELECT k.value, ?1, ?2, ?3, ?4, substr(?5, CAST(substr(?6, k.key * 24 + 1, 12) AS INTEGER),
+        CAST(substr(?6, k.key * 24 + 13, 12) AS INTEGER)) FROM json_each(?7) k"""
+_LEAST_USED = """INSERT INTO temp.doomed SELECT n FROM (
+    SELECT a.n AS n, sum(length(a.body)) OVER (ORDER BY coalesce(u.used, a.used), a.n)
+        - length(a.body) AS before
+    FROM answers a LEFT JOIN uses u ON u.n = a.n) WHERE before < ?"""
+
+
+def tick(connection: sqlite3.Connection) -> int:
+    """How many group commits there have been: what "used" is counted in, as clocks jump."""
+    row = connection.execute("SELECT CAST(tick AS INTEGER) FROM state").fetchone()
+    return int(row[0] or 0) if row else 0
+
+
+def read(
+    connection: sqlite3.Connection, group: Group, keys: Sequence[bytes], since: int | None
+) -> tuple[dict[bytes, Entry], list[str]]:
+    """
+    The intact entries among *keys*, and the numbers of those to mark as used, as texts `1,2,3`.
+
+    Those are the ones last marked at or before the tick *since*; none where it is None.
+    """
+    found: dict[bytes, Entry] = {}
+    marks: list[str] = []
+    for bodies, unmarked in _chunks(connection, _ids(keys), since):
+        found.update(codec.decode(bodies, group.seed))
+        if unmarked:
+            marks.append(unmarked)
+    if len(found) and not found.keys() <= set(keys):  # damage has moved an entry to another's id
+        found = {key: found[key] for key in keys if key in found}
+    return found, marks
+
+
+def known(connection: sqlite3.Connection, group: Group, keys: Sequence[bytes]) -> set[bytes]:
+    """Those of *keys* that have an intact entry."""
+    found: set[bytes] = set()
+    for bodies, _ in _chunks(connection, _ids(keys), None):
+        found.update(codec.intact(bodies, group.seed))
+    return found.intersection(keys)
+
+
+def write(
+    connection: sqlite3.Connection,
+    group: Group,
+    statement: bytes | None,
+    bodies: dict[bytes, bytes],
+) -> None:
+    """Add *bodies* by key where no intact one is; *statement* is what all of them belong to."""
+    there = known(connection, group, list(bodies)) if bodies else set()
+    missing = {key: body for key, body in bodies.items() if key not in there}
+    if not missing:
+        return
+    connection.execute(
+        "INSERT OR REPLACE INTO groups (digest, model, about, used_at, checksum, id)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        _group_row(group),
+    )
+    sizes = [len(body) for body in missing.values()]
+    starts = accumulate(sizes[:-1], initial=1)
+    places = "".join(
+        [f"{start:012d}{size:012d}" for start, size in zip(starts, sizes, strict=True)]
+    )
+    connection.execute(
+        _INSERT,
+        (_group_id(group), tick(connection), int(time.time()), statement,
+         b"".join(missing.values()), places.encode(), str(_ids(list(missing), is_sorted=False))),
+    )  # fmt: skip
+    connection.execute("UPDATE state SET bytes = bytes + ?", (sum(sizes),))
+
+
+def mark(connection: sqlite3.Connection, marks: Iterable[str], groups: Iterable[Group]) -> None:
+    """Note that the entries numbered *marks*, and some of each of *groups*, are in use."""
+    now = tick(connection)
+    for numbers in marks:
+        connection.execute(
+            "INSERT INTO uses SELECT value, ? FROM json_each(?) WHERE true"
+            " ON CONFLICT (n) DO UPDATE SET used = excluded.used",
+            (now, f"[{numbers}]"),
+        )
+    for group in groups:
+        connection.execute(
+            "UPDATE groups SET digest = ?, model = ?, about = ?, used_at = ?, checksum = ?"
+            " WHERE id = ?",
+            _group_row(group),
+        )
+
+
+def delete(connection: sqlite3.Connection, condition: str, given: tuple[Any, ...] = ()) -> int:
+    """Delete the answers that meet *condition*, which is SQL; how many they were."""
+    ((count, size),) = connection.execute(
+        f"SELECT count(*), coalesce(sum(length(body)), 0) FROM answers WHERE {condition}", given
+    ).fetchall()
+    if count:
+        connection.execute(
+            f"DELETE FROM uses WHERE n IN (SELECT n FROM answers WHERE {condition})", given
+        )
+        connection.execute(f"DELETE FROM answers WHERE {condition}", given)
+        connection.execute("UPDATE state SET bytes = max(0, bytes - ?)", (size,))
+    return int(count)
+
+
+def delete_model(connection: sqlite3.Connection, model: str | None) -> int:
+    """Delete the answers of the model of this name, or all; how many they were."""
+    if model is None:
+        count = delete(connection, "true")
+        connection.execute("DELETE FROM groups")
+        return count
+    count = delete(connection, "grp IN (SELECT id FROM groups WHERE model = ?)", (model,))
+    connection.execute("DELETE FROM groups WHERE model = ?", (model,))
+    return count
+
+
+def evict(connection: sqlite3.Connection, max_bytes: int) -> None:
+    """Delete the least recently used answers where there are more than *max_bytes* of them."""
+    row = connection.execute("SELECT CAST(bytes AS INTEGER) FROM state").fetchone()
+    if not row or (row[0] or 0) <= max_bytes:
+        return
+    # Counted anew, as a damaged sum would have everything deleted.
+    ((size,),) = connection.execute(
+        "UPDATE state SET bytes = (SELECT coalesce(sum(length(body)), 0) FROM answers)"
+        " RETURNING bytes"
+    ).fetchall()
+    if size <= max_bytes:
+        return
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS doomed (n INTEGER PRIMARY KEY)")
+    connection.execute("DELETE FROM temp.doomed")
+    connection.execute(_LEAST_USED, (size - int(KEPT_SHARE * max_bytes),))
+    delete(connection, "n IN (SELECT n FROM temp.doomed)")
+
+
+def stat(connection: sqlite3.Connection) -> list[tuple[str, int, int, datetime.datetime]]:
+    """For each model name: answers, their bytes, and when one was last used, in UTC."""
+    rows = connection.execute(
+        "SELECT g.model, count(*), sum(length(a.body)), max(g.used_at)"
+        " FROM answers a JOIN groups g ON g.id = a.grp GROUP BY g.model ORDER BY g.model"
+    )
+    return [(model, count, size, _moment(used_at)) for model, count, size, used_at in rows]
+
+
+def page(connection: sqlite3.Connection, after: int, size: int) -> list[tuple[Any, ...]]:
+    """The next *size* answers after the one numbered *after*, each with its number in front."""
+    rows = connection.execute(
+        "SELECT a.n, g.digest, g.model, g.about, g.checksum, a.created, a.body"
+        " FROM answers a LEFT JOIN groups g ON g.id = a.grp WHERE a.n > ? ORDER BY a.n LIMIT ?",
+        (after, size),
+    )
+    return rows.fetchall()
+
+
+def exported(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """The intact ones of a `page` as people want them."""
+    for _, digest, model, about, checksum, created, body in rows:
+        if not isinstance(body, bytes) or checksum != _checksum(digest, model, about):
+            continue
+        text = about.decode("utf-8", "surrogatepass")
+        for key, entry in codec.decode([body], Group(model, text, digest).seed).items():
+            value = entry.value if isinstance(entry.value, (str, float)) else entry.value.tolist()
+            yield (
+                model, text, key.hex(), value, entry.finish_reason, entry.input_tokens,
+                entry.output_tokens, _moment(created),
+            )  # fmt: skip
+
+
+def _chunks(
+    connection: sqlite3.Connection, ids: list[int], since: int | None
+) -> Iterator[tuple[Iterator[bytes], str | None]]:
+    """The bodies at *ids*, and the numbers of those to mark, some at a time."""
+    for start in range(0, len(ids), CHUNK):
+        yield from _chunk(connection, ids[start : start + CHUNK], since)
+
+
+def _chunk(
+    connection: sqlite3.Connection, ids: list[int], since: int | None
+) -> Iterator[tuple[Iterator[bytes], str | None]]:
+    try:
+        if since is None:
+            found = connection.execute(_READ, (str(ids),)).fetchone()
+        else:
+            found = connection.execute(_READ_UNMARKED, (str(ids), since)).fetchone()
+    except sqlite3.DataError:  # more than SQLite can hold in one value
+        half = len(ids) // 2
+        if half:
+            yield from _chunk(connection, ids[:half], since)
+            yield from _chunk(connection, ids[half:], since)
+        return
+    sizes, whole, unmarked = found
+    if sizes is not None:
+        yield _bodies(whole, sizes), unmarked
+
+
+def _bodies(whole: bytes, sizes: str) -> Iterator[bytes]:
+    start = 0
+    for size in map(int, sizes.split(",")):
+        end = start + size
+        yield whole[start:end]
+        start = end
+
+
+def _ids(keys: Sequence[bytes], *, is_sorted: bool = True) -> list[int]:
+    """The first 8 bytes of each key as an integer; in order, neighbours share a page."""
+    import numpy as np
+
+    ids = np.frombuffer(b"".join(keys), ">i8")[::2]
+    numbers: list[int] = (np.sort(ids) if is_sorted else ids).tolist()
+    return numbers
+
+
+def _group_id(group: Group) -> int:
+    return int.from_bytes(group.digest[:8].ljust(8), "big", signed=True)
+
+
+def _group_row(group: Group) -> tuple[bytes, str, bytes, int, int, int]:
+    about = group.about.encode("utf-8", "surrogatepass")
+    checksum = _checksum(group.digest, group.model, about)
+    return group.digest, group.model, about, int(time.time()), checksum, _group_id(group)
+
+
+def _checksum(*parts: Any) -> int:
+    """Of whatever damage may have made of the columns of a group."""
+    return zlib.crc32(repr(parts).encode("utf-8", "backslashreplace"))
+
+
+def _moment(seconds: int) -> datetime.datetime:
+    is_time = isinstance(seconds, int) and 0 <= seconds < 2**36  # not so where it is damaged
+    return datetime.datetime.fromtimestamp(seconds if is_time else 0, datetime.UTC)
