@@ -10,7 +10,7 @@ import pyarrow as pa
 
 import llmsql
 from benchmarks.table import Line, best, seconds
-from llmsql.types import Prompt, Sampling
+from llmsql.types import Prompt, Sampling, bare
 
 PROMPTS = 64
 TOKENS = 16
@@ -119,7 +119,7 @@ def _per_chunk(con: Any) -> Line:
         batches.append(len(column))
         vectors: list[Any] = [None] * len(column)
         for index, vector in model.embed(column.to_pylist()):
-            vectors[index] = vector
+            vectors[index] = bare(vector)
         return pa.array([v.tolist() for v in vectors], pa.list_(pa.float32()))
 
     plain.create_function("emb", function, ["VARCHAR"], "FLOAT[]", type="arrow")

@@ -1,7 +1,8 @@
 """A fingerprint of a model's files: the same for a copy, another where an answer may differ.
 
 Reads small files whole and samples large ones, as hashing gigabytes would take longer than most
-statements. Who compares fingerprints is others' business.
+statements: a training is seen, a few bytes edited within a large tensor may not be. Who compares
+fingerprints is others' business.
 """
 
 from __future__ import annotations
@@ -77,8 +78,11 @@ def _is_idle(name: str, idle: frozenset[str] = frozenset()) -> bool:
 
 
 def _of_file(file: Path) -> bytes:
-    state = file.stat()
-    return _digest(os.path.abspath(file), state.st_size, state.st_mtime_ns)
+    try:
+        state = file.stat()
+        return _digest(os.path.abspath(file), state.st_size, state.st_mtime_ns)
+    except OSError:  # gone since, or not ours to read: loading says so
+        return b""
 
 
 @cache

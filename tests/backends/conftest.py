@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 
 from llmsql import backends, sources
 from llmsql.backends import base
-from llmsql.types import Kind, ModelSpec
+from llmsql.types import Kind, ModelSpec, bare
 from tests import openai_api
 from tests.servers import Server
 
@@ -43,6 +43,11 @@ def remote(kind: Kind, request: Request) -> base.Model:
     server = Server(openai_api.answer).__enter__()
     request.addfinalizer(server.stop)
     return loaded("openai", kind, base_url=server.url, api_key="k", model="echo", max_retries=1)
+
+
+def values(answered: Iterable[tuple[int, Any]]) -> dict[int, Any]:
+    """The vectors or scores by their index, without what they cost."""
+    return {index: bare(result) for index, result in answered}
 
 
 @dataclass(frozen=True)

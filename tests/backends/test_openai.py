@@ -26,8 +26,19 @@ import llmsql
 from llmsql import backends
 from llmsql.backends.openai import address
 from llmsql.errors import BackendError, GenerationError, OptionError
-from llmsql.types import Completion, Kind, ModelSpec, Prompt, Sampling, Usage, read_options
+from llmsql.types import (
+    Completion,
+    Kind,
+    Measured,
+    ModelSpec,
+    Prompt,
+    Sampling,
+    Usage,
+    read_options,
+)
 from tests.servers import Answer, Reply, Request, Server
+
+from .conftest import values
 
 pytest.importorskip("aiohttp")
 pytest.importorskip("tenacity")
@@ -270,6 +281,10 @@ def test_reasoning_models_get_what_they_take(parameter: str) -> None:
         ({**said("x"), "usage": {"prompt_tokens": 9, "completion_tokens": 1,
                                  "prompt_cache_hit_tokens": 4}},
          Completion("x", "stop", Usage(9, 1, 4))),
+        ({**said("x"), "usage": {"prompt_tokens": 9.0, "completion_tokens": None,
+                                 "prompt_tokens_details": {"cached_tokens": 0}}},
+         Completion("x", "stop", Usage(9, None, 0))),
+        ({**said("x"), "usage": {"prompt_tokens": "many"}}, Completion("x", "stop", Usage())),
         (said(None, refusal="I can't help with that."),
          "the model refuses: I can't help with that."),
         (said("so f", "content_filter"),
@@ -340,6 +355,15 @@ def test_what_passes_is_asked_again(bad: Reply) -> None:
     ):
         assert answers(model, "a")[0].text == "a"
         assert len(server.asked("/chat/completions")) == 3
+
+
+def test_an_answer_says_how_often_it_was_asked_for() -> None:
+    """Retries are counted for each answer, and its seconds begin with the first try."""
+    busy = Reply({"error": {"message": "slow down"}}, 429)
+    with Server(failing_first(2, busy)) as server, deployed(server.url) as model:
+        first, second = answers(model, "a")[0], answers(model, "a")[0]
+    assert (first.retries, second.retries) == (2, 0)
+    assert first.seconds > 0.06 and second.seconds > 0
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
@@ -676,7 +700,7 @@ def test_texts_share_requests() -> None:
     with Server(scrambled) as server, deployed(server.url, "emb", batch_texts=10) as model:
         assert model.dimension == 3
         texts = ["x" * (i % 17) for i in range(95)]
-        found = dict(model.embed(texts))
+        found = values(model.embed(texts))
         sent = server.asked("/embeddings")[1:]
     assert [len(body["input"]) for body in sent] == [10] * 9 + [5]
     assert [found[i].tolist() for i in range(95)] == [[len(t), 1.0, 2.0] for t in texts]
@@ -687,7 +711,7 @@ def test_a_request_holds_only_so_many_characters() -> None:
     """Long texts share a request with few others, and the longest with none."""
     with Server(echo) as server, deployed(server.url, "emb") as model:
         lengths = [150_000, 40_000, 20_000, 300_000, 1, 2]
-        found = dict(model.embed(["x" * n for n in lengths]))
+        found = values(model.embed(["x" * n for n in lengths]))
         sent = sorted(len(body["input"]) for body in server.asked("/embeddings")[1:])
     assert sent == [1, 1, 2, 2] or sent == [1, 2, 3]
     assert [found[i][0] for i in range(6)] == lengths
@@ -706,7 +730,10 @@ def test_vectors_may_come_as_numbers() -> None:
 
     with Server(old) as server, deployed(server.url, "emb") as model:
         assert model.dimension == 2
-        assert {i: v.tolist() for i, v in model.embed(["a", "bb"])} == {0: [0.5, 1], 1: [0.5, 2]}
+        assert {i: v.tolist() for i, v in values(model.embed(["a", "bb"])).items()} == {
+            0: [0.5, 1],
+            1: [0.5, 2],
+        }
 
 
 @pytest.mark.parametrize("status", [400, 413, 500])
@@ -719,7 +746,7 @@ def test_a_text_that_is_refused_does_not_take_its_request_along(status: int) -> 
         return echo(request)
 
     with Server(picky) as server, deployed(server.url, "emb") as model:
-        found = dict(model.embed([*["abc"] * 20, "", *["de"] * 20]))
+        found = values(model.embed([*["abc"] * 20, "", *["de"] * 20]))
         sizes = [len(body["input"]) for body in server.asked("/embeddings")[1:]]
     assert str(found.pop(20)) == f"the server answers {status}: input is too large to process"
     assert sorted(found) == [*range(20), *range(21, 41)]
@@ -748,7 +775,7 @@ def test_a_vector_of_another_length_is_an_error_of_its_row() -> None:
         return reply
 
     with Server(moody) as server, deployed(server.url, "emb") as model:
-        found = dict(model.embed(["a", "short"]))
+        found = values(model.embed(["a", "short"]))
     assert found[0].tolist() == [1.0, 1.0, 2.0]
     assert str(found[1]) == "the server gave 1 numbers, not 3"
 
@@ -757,11 +784,60 @@ def test_pairs_of_one_query_share_a_request() -> None:
     """Scores belong to their pairs, though the server sorts them and queries are mixed."""
     pairs = [(f"query {i % 3}", "p" * (i + 1)) for i in range(12)]
     with Server(echo) as server, deployed(server.url, "rerank") as model:
-        found = dict(model.rerank(pairs))
+        found = values(model.rerank(pairs))
         sent = server.asked("/rerank")
     assert [found[i] for i in range(12)] == [(i + 1) / 10 for i in range(12)]
     assert sorted(body["query"] for body in sent) == ["query 0", "query 1", "query 2"]
     assert all(body["model"] == "small" for body in sent)
+
+
+def charged(name: str, used: Any) -> Answer:
+    """A server that says what a request *used*, in the words of *name*."""
+
+    def answer(request: Request) -> Reply:
+        reply = echo(request)
+        if request.body:
+            reply.body["usage"] = {name: used}
+        return reply
+
+    return answer
+
+
+@pytest.mark.parametrize("name", ["prompt_tokens", "total_tokens"])
+def test_the_tokens_of_a_request_are_shared_out(name: str) -> None:
+    """Each text has its part by its length, and together they have all of them."""
+    texts = ["", "a", "bb" * 50, "c" * 100, "d" * 300]
+    with Server(charged(name, 101)) as server, deployed(server.url, "emb") as model:
+        found = dict(model.embed(texts))
+    tokens = [found[i].usage.input_tokens for i in range(5)]
+    assert sum(tokens) == 101
+    assert tokens[2] == pytest.approx(20, abs=1) and tokens[4] == pytest.approx(60, abs=1)
+    with Server(charged(name, 7)) as server, deployed(server.url, "rerank") as model:
+        scores = dict(model.rerank([("query", "a"), ("query", "b" * 15)]))
+    assert [scores[i].usage for i in range(2)] == [Usage(1, 0), Usage(6, 0)]
+
+
+@pytest.mark.parametrize("used", [None, "many", -1])
+def test_tokens_that_nobody_told_are_unknown(used: Any) -> None:
+    """No usage, or none that is a number, is not taken for 0."""
+    with Server(charged("prompt_tokens", used)) as server, deployed(server.url, "emb") as model:
+        ((_, found),) = model.embed(["a"])
+    assert found.usage == Usage(None, 0)
+
+
+def test_the_retries_of_a_request_count_once() -> None:
+    """The first of the texts that shared a request has its retries, and all have its seconds."""
+    left = [Reply({"error": {"message": "slow down"}}, 429)] * 2
+
+    def busy(request: Request) -> Reply:
+        is_batch = request.body and len(request.body["input"]) > 1
+        return left.pop() if is_batch and left else echo(request)
+
+    with Server(busy) as server, deployed(server.url, "emb") as model:
+        found = [result for _, result in sorted(model.embed(["a", "b", "c"]))]
+    assert [result.retries for result in found] == [2, 0, 0]
+    assert len({result.seconds for result in found}) == 1 and found[0].seconds > 0.06
+    assert all(isinstance(result, Measured) for result in found)
 
 
 def test_a_server_without_rerank_says_so() -> None:
@@ -868,7 +944,7 @@ def test_llamacpp_answers(llamacpp: str) -> None:
 def test_llamacpp_embeds(llamacpp: str) -> None:
     """Vectors of a real model through base64: unit length, equal where the texts are."""
     with deployed(llamacpp, "emb", model=None, max_retries=0) as model:
-        found = dict(model.embed(["a cat", "the stock market", "a cat", ""]))
+        found = values(model.embed(["a cat", "the stock market", "a cat", ""]))
     assert model.dimension == len(found[0]) == 576
     assert np.linalg.norm(found[0]) == pytest.approx(1, abs=1e-4)
     assert found[0] @ found[1] < 0.99 < found[0] @ found[2]

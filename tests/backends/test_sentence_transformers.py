@@ -16,6 +16,8 @@ from llmsql.backends.sentence_transformers.engine import packs
 from llmsql.errors import BackendError, GenerationError, OptionError
 from llmsql.types import Kind, ModelSpec
 
+from .conftest import values
+
 PLANES = [chr(plane * 0x10000 + 0x100) for plane in range(17)]
 ODD_TEXTS = [
     "",
@@ -45,7 +47,7 @@ def load(path: str | Path, kind: Kind = "emb", **options: Any) -> Any:
 
 def matrix(model: Any, texts: list[str]) -> np.ndarray:
     """The vectors in the order of *texts*; every index comes once."""
-    vectors = dict(found := list(model.embed(texts)))
+    vectors = values(found := list(model.embed(texts)))
     assert len(found) == len(vectors) == len(texts)
     return np.stack([vectors[i] for i in range(len(texts))])
 
@@ -197,7 +199,7 @@ def test_a_prompt_may_be_one_of_the_models(minilm: str, model: Any, tmp_path: Pa
     assert str(caught.value).startswith(message)
     ranker = load(place, "rerank", dtype="float32")
     query, passage = matrix(model, ["query: cats", "passage: cats"])
-    assert list(ranker.rerank([("cats", "cats")])) == [(0, pytest.approx(query @ passage))]
+    assert values(ranker.rerank([("cats", "cats")])) == {0: pytest.approx(query @ passage)}
 
 
 @pytest.mark.models
@@ -291,7 +293,7 @@ def test_a_text_too_big_for_memory_fails_alone(minilm: str) -> None:
             torch.empty(1 << 60)  # the allocator's own words
 
     model.engine[0].register_forward_pre_hook(limit)
-    results = dict(model.embed(["word " * 200, "short"]))
+    results = values(model.embed(["word " * 200, "short"]))
     assert str(results[0]) == "a text of 202 tokens does not fit into memory"
     assert isinstance(results[1], np.ndarray)
 
@@ -309,7 +311,7 @@ def test_numbers_that_overflow_fail_alone(minilm: str) -> None:
         return output
 
     model.engine[-1].register_forward_hook(spoil)
-    results = dict(model.embed(["a text of many words here", "short"]))
+    results = values(model.embed(["a text of many words here", "short"]))
     assert isinstance(results[0], GenerationError)
     assert "overflow on this text\n  deploy it with dtype='float32'" in str(results[0])
     assert isinstance(results[1], np.ndarray)
@@ -331,7 +333,7 @@ def test_a_cross_encoder_gives_raw_scores(tiny: Callable[..., Path]) -> None:
             direct(**tokenizer([query], [passage], return_tensors="pt")).logits.item()
             for query, passage in pairs
         ]
-    found = dict(model.rerank(pairs))
+    found = values(model.rerank(pairs))
     assert len(found) == len(pairs)
     assert np.allclose([found[i] for i in range(len(pairs))], expected, atol=1e-4)
     assert not all(0 <= score <= 1 for score in expected)
@@ -360,7 +362,7 @@ def test_an_embedding_model_ranks_by_cosine(minilm: str, model: Any) -> None:
     ranker = load(minilm, "rerank", dtype="float32")
     seen = sizes(ranker)
     pairs = [("cats", "dogs"), ("cats", "cats"), ("dogs", "cats"), ("", "dogs"), ("cats", "dogs")]
-    scores = dict(found := list(ranker.rerank(pairs)))
+    scores = values(found := list(ranker.rerank(pairs)))
     cats, dogs, empty = matrix(model, ["cats", "dogs", ""])
     expected = [cats @ dogs, 1, cats @ dogs, empty @ dogs, cats @ dogs]
     assert len(found) == len(scores) == 5
@@ -391,6 +393,32 @@ def test_a_broken_directory_is_refused(minilm: str, tmp_path: Path, broken: str)
         load(place)
     assert str(place) in str(caught.value)
     assert caught.value.__cause__ is not None
+
+
+def used(answered: Any) -> list[int | None]:
+    """The tokens that each input took, in their order."""
+    found = dict(answered)
+    return [found[index].usage.input_tokens for index in range(len(found))]
+
+
+@pytest.mark.models
+def test_tokens_are_those_that_were_read(minilm: str, model: Any) -> None:
+    """A text counts with the tokens around it, its prompt, and no further than where it is cut."""
+    texts = ["cats", "", "a cat sat on the mat", "word " * 600]
+    expected = [3, 2, 8, 256]
+    assert model.count_tokens(texts) == used(model.embed(texts)) == expected
+    short = load(minilm, prompt="one two ", max_length=8)
+    assert short.count_tokens(texts) == used(short.embed(texts)) == [5, 4, 8, 8]
+
+
+@pytest.mark.models
+def test_a_pair_counts_both_its_sides(minilm: str, tiny: Callable[..., Path]) -> None:
+    """A cross-encoder reads a pair as one text, an embedding model as two, with every pair."""
+    pairs = [("cats", "dogs bark"), ("cats", "cats"), ("cats", "dogs bark")]
+    crossed = load(tiny("BertForSequenceClassification", num_labels=1), "rerank")
+    assert crossed.count_tokens(pairs) == used(crossed.rerank(pairs)) == [6, 5, 6]
+    ranker = load(minilm, "rerank")
+    assert ranker.count_tokens(pairs) == used(ranker.rerank(pairs)) == [7, 6, 7]
 
 
 @pytest.mark.models

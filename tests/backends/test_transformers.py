@@ -18,9 +18,9 @@ from llmsql import backends, sources
 from llmsql.backends import base
 from llmsql.backends.transformers import JUDGE, Options, Sampling
 from llmsql.errors import BackendError, GenerationError, OptionError
-from llmsql.types import Completion, Prompt
+from llmsql.types import Completion, Message, Prompt, Roles
 
-from .conftest import loaded
+from .conftest import loaded, values
 
 pytestmark = pytest.mark.models
 
@@ -190,6 +190,48 @@ def test_a_shared_start_is_read_once(smollm2: Any) -> None:
     assert {completion.usage.cached_tokens for completion in again.values()} == {cached[1]}
 
 
+def test_tokens_are_counted_without_asking(smollm2: Any) -> None:
+    """Options, a system prompt and what was said before are in the count, as they are in usage."""
+    before = (Message("user", "My name is Ann."), Message("assistant", "Hello Ann!"))
+    prompts = [
+        Prompt("Hi", Sampling(max_tokens=1)),
+        Prompt("Hi", Sampling(max_tokens=1, system="Answer in rhymes.")),
+        Prompt("What is my name?", Sampling(max_tokens=1, temperature=1.0, seed=3), before),
+        Prompt("What is my name?", Sampling(max_tokens=1, system="Be brief."), before, Roles("Q:", "A:")),
+        Prompt("Größe 你好 😀 \n\n" * 20, Sampling(max_tokens=1, stop=("x",))),
+        Prompt("", Sampling(max_tokens=1)),
+    ]  # fmt: skip
+    answered = dict(smollm2.generate(prompts))
+    counted = smollm2.count_tokens(prompts)
+    assert counted == [answered[index].usage.input_tokens for index in range(len(prompts))]
+    assert len(set(counted)) == len(counted)
+    smollm2.system = "Answer in rhymes."
+    try:
+        assert smollm2.count_tokens(prompts)[:2] == [counted[1]] * 2
+    finally:
+        smollm2.system = None
+
+
+def test_a_prompt_that_is_too_long_counts_nothing(smollm2: Any) -> None:
+    """What is refused is not read."""
+    assert (
+        smollm2.count_tokens([Prompt("word " * 10_000, Sampling()), Prompt("a", Sampling())])[0]
+        == 0
+    )
+
+
+def test_vectors_and_scores_say_what_was_read(smollm2: Any) -> None:
+    """A text counts as its tokens, a pair as the question that is made of it."""
+    for asked, ask in [
+        (["one", "two words", ""], smollm2.embed),
+        ([("a cat?", "no"), ("a cat?", "a cat is an animal")], smollm2.rerank),
+    ]:
+        found = dict(ask(asked))
+        used = [found[index].usage for index in range(len(asked))]
+        assert smollm2.count_tokens(asked) == [usage.input_tokens for usage in used]
+        assert {usage.output_tokens for usage in used} == {0}
+
+
 def test_a_system_prompt_is_followed(smollm2: Any) -> None:
     """The system prompt of a call goes where the template wants it."""
     (tokens,) = smollm2.wording.tokens([("Answer in rhymes.", "Hi")])
@@ -330,7 +372,9 @@ def test_scores_are_the_log_odds_of_yes(model: Find) -> None:
     ranker: Any = model("transformers rerank")
     pairs = [("What is a cat?", "A cat is a small animal."), ("What is a cat?", "Trains are late.")]
     wording, engine = ranker.wording, ranker.decoder.model
-    for (query, passage), (_, score) in zip(pairs, sorted(ranker.rerank(pairs)), strict=True):
+    for (query, passage), score in zip(
+        pairs, values(sorted(ranker.rerank(pairs))).values(), strict=True
+    ):
         (tokens,) = wording.tokens([(None, JUDGE.format(query=query, passage=passage))])
         with torch.no_grad():
             scores = engine(input_ids=torch.tensor([tokens])).logits[0, -1].float()

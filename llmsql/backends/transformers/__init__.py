@@ -52,8 +52,11 @@ class Backend(base.Backend):
         """Return what decides an answer; an adapter and its base model count by their files."""
         known = {**super().identity(spec), "judge": JUDGE if spec.kind == "rerank" else None}
         options: Options = self.options_of(spec)
+        place = base.place(spec)
+        if not place:
+            return known
         try:
-            path, adapter = sources.adapted(base.place(spec), options.base_model)
+            path, adapter = sources.adapted(place, options.base_model)
         except BackendError:  # the base model is not here: its name is all there is to say
             return known
         known["options"].pop("base_model")
