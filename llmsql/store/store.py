@@ -64,6 +64,15 @@ class Store:
         return self._file.is_usable
 
     @property
+    def max_bytes(self) -> int | None:
+        """How many bytes of answers are kept; None is without end."""
+        return self._limits.max_bytes
+
+    @max_bytes.setter
+    def max_bytes(self, number: int | None) -> None:
+        self._limits.max_bytes = number
+
+    @property
     def max_records(self) -> int:
         """How many records of each kind are kept."""
         return self._limits.max_records
