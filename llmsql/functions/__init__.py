@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llmsql.runtime.engine import Engine, SqlFunction
     from llmsql.types import Kind
 
-_NOT_PRIMITIVES = ("base", "columns", "library", "replies", "wishes")
+_NOT_PRIMITIVES = ("base", "captured", "columns", "library", "policy", "replies", "wishes")
 
 
 def classes() -> list[type[ModelFunction]]:

@@ -20,6 +20,7 @@ from llmsql.errors import BackendError, CatalogError, suggestion
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.lazy import LazyModel
 from llmsql.runtime.worker import Worker
+from llmsql.store import Group
 from llmsql.types import Kind, ModelSpec
 
 MAX_ANSWERS = 4_000_000
@@ -57,6 +58,7 @@ class Deployment:
         self.failed = 0
         self._answers: dict[Any, Answers] = {}
         self._samplings: dict[str, Any] = {}
+        self._groups: dict[Any, Group] = {}  # by sampling
 
     @property
     def name(self) -> str:
@@ -94,6 +96,14 @@ class Deployment:
         if text not in self._samplings:
             self._samplings[text] = make()
         return self._samplings[text]
+
+    def group(self, answers: Answers) -> Group:
+        """What decides *answers*, as the keys of their calls need it."""
+        sampling = answers.sampling
+        if sampling not in self._groups:
+            about = {"backend": self.spec.backend, "sampling": repr(sampling)}
+            self._groups[sampling] = Group.of(self.name, about)
+        return self._groups[sampling]
 
     def shrink(self) -> None:
         """Forget the oldest answers beyond what memory is meant for; between statements only."""

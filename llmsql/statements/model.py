@@ -122,7 +122,9 @@ class ModelCheck(Statement):
         key, shown = _QUESTIONS[kind]
         sampling = deployment.backend.sampling(max_tokens=1) if kind == "chat" else None
         answers = Answers(sampling)  # its own: a known answer would prove nothing
-        scheduler.resolve(deployment, answers, [key], Collector(on_error="raise"))
+        collector = Collector()
+        collector.demand(answers, [key])
+        scheduler.resolve(deployment, answers, [key], collector)
         seconds = round(time.perf_counter() - started, 3)
         columns = ("name text", "kind text", "ok boolean", "seconds number", "answer text")
         answer = shown(answers.known[key])

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_OPENING = frozenset({"(", "[", "{"})
-_CLOSING = frozenset({")", "]", "}"})
+OPENING = frozenset({"(", "[", "{"})
+CLOSING = frozenset({")", "]", "}"})
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ def words(sql: str) -> list[Word]:
     found, depth = [], 0
     for token in tokens:
         text = sql[token.start : token.end + 1]
-        depth -= text in _CLOSING
+        depth -= text in CLOSING
         found.append(
             Word(text.upper() if text.isidentifier() else text, token.start, token.end + 1, depth)
         )
-        depth += text in _OPENING
+        depth += text in OPENING
     return found
