@@ -49,7 +49,10 @@ class _Naming:
             return None
         name = tree.own_name(items[0])
         for mark, call in clauses.items():
-            name = name.replace(mark, self._said(call))
+            said = self._said(call)
+            if said is None:
+                return None
+            name = name.replace(mark, said)
         return name
 
     def _readable(self, first: int, last: int, inside: Call | None) -> tuple[str, dict[str, Call]]:
@@ -67,13 +70,14 @@ class _Naming:
             place += 1
         return "".join([*parts, self.sql[position : words[last].end]]), clauses
 
-    def _said(self, call: Call) -> str:
+    def _said(self, call: Call) -> str | None:
         """How a call reads, with its clause."""
-        name = self.name(call.name, call.closing, inside=call)
-        clause = [self.brackets.text(call.closing + 1)]
+        parts = [self.name(call.name, call.closing, inside=call)]
+        parts.append(self.brackets.text(call.closing + 1))
         if call.value:
-            clause.append(self.name(*call.value) or "…")
-        return " ".join([name or self.brackets.text(call.name), *clause, "ON ERROR"])
+            parts.append(self.name(*call.value))
+        known = [part for part in parts if part is not None]
+        return " ".join([*known, "ON ERROR"]) if known == parts else None
 
 
 def _is_star(node: tree.Node) -> bool:

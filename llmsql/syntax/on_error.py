@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmsql.errors import StatementError
-from llmsql.syntax import naming, quote
+from llmsql.syntax import naming, quote, tree
 from llmsql.syntax.brackets import Brackets, Span
 
 SIBLINGS = {
@@ -80,6 +80,7 @@ class _Reading:
         self.cuts: dict[int, int] = {}  # the first word of what is left out → the word behind it
         found = [call for place in range(len(self.brackets.words)) if (call := self._call(place))]
         self.calls = {call.name: call for call in found if call.becomes}
+        self.numbers = self._numbers()
         self._refuse_others()
         self.names = dict(naming.names(sql, self.brackets, self.calls)) if self.calls else {}
 
@@ -109,6 +110,8 @@ class _Reading:
         """What stands for the words from *place* on, and the place behind them."""
         if place in self.cuts:
             return self.cuts[place], ""
+        if place in self.numbers:
+            return place + 1, f"${self.numbers[place]}"
         call = self.calls.get(place)
         return (call.last + 1, self._written(call)) if call else (place, "")
 
@@ -121,7 +124,7 @@ class _Reading:
         first, last = call.value
         words = self.brackets.words
         gap = self.sql[words[last].end : words[last + 1].start]
-        value = self.spelled(first, last + 1).removesuffix(gap)
+        value = self.spelled(first, last + 1).removesuffix(gap).lstrip()
         return f"(CASE WHEN ({made}).error IS NOT NULL THEN ({value}) ELSE ({made}).value END)"
 
     def _made(self, call: Call, becomes: str) -> str:
@@ -207,6 +210,13 @@ class _Reading:
         said = [self.brackets.text(place).lower() for place in range(first, last + 1)]
         return len(said) == 3 and (_plain(said[0]), *said[1:]) == ("on_error", ":", "'capture'")
 
+    def _numbers(self) -> dict[int, int]:
+        """The numbers of the parameters `?`, where one stands in a call that is written twice."""
+        marks = [place for place, word in enumerate(self.brackets.words) if word.text == "?"]
+        twice = [call for call in self.calls.values() if call.value]
+        is_wanted = any(call.name < place < call.closing for call in twice for place in marks)
+        return {place: number for number, place in enumerate(marks, 1)} if is_wanted else {}
+
     def _refuse_others(self) -> None:
         """Say what a clause belongs to where DuckDB would only find a syntax error."""
         ours = {call.closing for call in self.calls.values()} | {
@@ -216,10 +226,11 @@ class _Reading:
             if place in ours or self.brackets.text(place + 1) not in ("NULL", _DEFAULT):
                 continue
             if self._clause(place)[1]:
+                clause = {"NULL": "NULL ON ERROR"}.get(self.brackets.text(place + 1))
                 raise StatementError(
-                    f"{self.brackets.text(place + 1)} … ON ERROR stands behind a call of a model, "
+                    f"{clause or 'DEFAULT … ON ERROR'} stands behind a call of a model, "
                     f"which {self._before(place)} is not\n"
-                    f"  models: {', '.join(sorted(self.models))}"
+                    f"  functions that call models: {', '.join(sorted(self.models))}"
                 )
 
     def _closings(self) -> Iterator[int]:
@@ -228,7 +239,8 @@ class _Reading:
     def _before(self, closing: int) -> str:
         place = self.brackets.partner[closing] - 1
         name = self._name(place) if place >= 0 else ""
-        return f'"{name}(…)"' if name.isidentifier() else '"(…)"'
+        is_name = name.isidentifier() and name.lower() not in tree.reserved()
+        return f'"{name}(…)"' if is_name else '"(…)"'
 
 
 def _plain(name: str) -> str:
