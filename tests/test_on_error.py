@@ -422,6 +422,24 @@ def test_names_with_a_clause(con: llmsql.Connection, item: str, name: str) -> No
         assert [column[0] for column in con.description] == [name]
 
 
+def test_deep_expression(con: llmsql.Connection) -> None:
+    """An expression of hundreds of levels is answered, whatever its column is called."""
+    item = "chat(x) NULL ON ERROR" + " || 'y'" * 700
+    assert rows(con, f"SELECT {item} FROM t WHERE i = 1") == [("a" + "y" * 700,)]
+
+
+def test_guards_and_order_see_the_calls(con: llmsql.Connection) -> None:
+    """Cheap predicates come first, and ORDER BY with LIMIT before the calls of the SELECT list."""
+    model = counted(con)
+    call = "chat(x) DEFAULT 'none' ON ERROR"
+    assert rows(con, f"SELECT i FROM t WHERE {call} = 'none' AND i = 2") == [(2,)]
+    assert rows(con, f"SELECT {call} FROM t ORDER BY i DESC LIMIT 2") == [(None,), ("b",)]
+    assert model.asked == ["fail", "b"]
+    assert rows(con, f"SELECT {call} AS c, count(*) FROM t GROUP BY {call} ORDER BY c") == [
+        ("a", 1), ("b", 1), ("none", 1), (None, 1)
+    ]  # fmt: skip
+
+
 def test_transaction_survives(con: llmsql.Connection) -> None:
     """A raising call ends its statement, not the user's transaction."""
     con.execute("BEGIN; INSERT INTO t VALUES (5, 'c')")

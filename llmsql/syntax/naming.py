@@ -6,6 +6,7 @@ Owns what a SELECT's items without an alias are called where calls in them say O
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from llmsql.syntax import tree
@@ -27,7 +28,9 @@ def names(sql: str, brackets: Brackets, calls: Mapping[int, Call]) -> Iterator[t
 
     for first, last in brackets.items(jump):
         if any(place in calls for place in range(first, last + 1)):
-            name = naming.name(first, last)
+            name = None
+            with suppress(RecursionError):  # an expression of hundreds of levels
+                name = naming.name(first, last)
             if name is not None:
                 yield last, name
 
