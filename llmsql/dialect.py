@@ -159,7 +159,7 @@ class Dialect:
 
         Values go into quoted texts afterwards: Spark's end elsewhere than DuckDB's.
         """
-        text = self.variables.splice(sql, is_code_only=True)
+        text = self.session.engine.spelled_out(self.variables.splice(sql, is_code_only=True))
         if found is not None:
             named = self._named(text)
             body = named.body if named else ""

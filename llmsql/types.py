@@ -196,12 +196,18 @@ Options = TypeVar("Options")
 
 
 def read_options(
-    cls: type[Options], given: Mapping[str, Any], *, owner: str, prefix: str = ""
+    cls: type[Options],
+    given: Mapping[str, Any],
+    *,
+    owner: str,
+    prefix: str = "",
+    also: tuple[str, ...] = (),
 ) -> Options:
     """Make a *cls* from *given*, whose values may be text; None keeps the default.
 
     All wrong options are named at once. Raises OptionError; *owner* is who takes the options, as
-    the message calls it, and *prefix* is what the user wrote before each name.
+    the message calls it, and *prefix* is what the user wrote before each name. *also* are options
+    that were taken out of *given* before.
     """
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
@@ -210,9 +216,9 @@ def read_options(
     for key, value in given.items():
         name = key.lower()
         if name not in fields:
-            known = ", ".join(prefix + f for f in fields)
+            known = ", ".join(prefix + f for f in (*fields, *also))
             wrong.append(
-                f'{owner} has no option "{prefix}{key}"{suggestion(name, fields)}\n'
+                f'{owner} has no option "{prefix}{key}"{suggestion(name, (*fields, *also))}\n'
                 f"  its options: {known or 'none'}"
             )
         elif value is not None:

@@ -14,18 +14,18 @@ from llmsql.syntax import script
 FOLDER = Path(__file__).parent / "syntax"
 
 
-def pairs() -> list[object]:
-    return [pytest.param(*pair, id=pair[0].split("\n")[0]) for pair in _read()]
+def pairs(name: str) -> list[object]:
+    """The golden pairs of one file."""
+    return [pytest.param(*pair, id=pair[0].split("\n")[0]) for pair in _read(FOLDER / name)]
 
 
-def _read() -> Iterator[tuple[str, str]]:
-    for path in sorted(FOLDER.glob("*.sql")):
-        for block in path.read_text(encoding="utf-8").split("\n\n")[1:]:
-            typed, _, meant = block.rstrip("\n").rpartition("\n")
-            yield typed, meant
+def _read(path: Path) -> Iterator[tuple[str, str]]:
+    for block in path.read_text(encoding="utf-8").split("\n\n")[1:]:
+        typed, _, meant = block.rstrip("\n").rpartition("\n")
+        yield typed, meant
 
 
-@pytest.mark.parametrize(("typed", "meant"), pairs())
+@pytest.mark.parametrize(("typed", "meant"), pairs("statements.sql"))
 def test_golden(typed: str, meant: str) -> None:
     """What is typed means what is written below it, and printing that changes nothing."""
     if meant.startswith("-- error: "):

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from llmsql.runtime.engine import Engine, SqlFunction
     from llmsql.types import Kind
 
-_NOT_PRIMITIVES = ("base", "columns", "library", "replies", "tables", "wishes")
+_NOT_PRIMITIVES = (
+    "base", "captured", "columns", "library", "policy", "replies", "tables", "wishes",
+)  # fmt: skip
 
 
 def classes() -> list[type[ModelFunction]]:

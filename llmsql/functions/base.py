@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from llmsql.errors import CatalogError, OptionError
+from llmsql.errors import CatalogError, GenerationError, OptionError
+from llmsql.functions import captured, policy
 from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
 from llmsql.runtime import scheduler
@@ -20,6 +22,7 @@ from llmsql.runtime.answers import MISSING, Answers
 from llmsql.runtime.collector import UNTAGGED, Collector, Mode, Site
 from llmsql.runtime.deployments import Deployment, Retired
 from llmsql.runtime.engine import Engine
+from llmsql.syntax.on_error import SIBLINGS
 from llmsql.types import Kind, read_options
 
 log = logging.getLogger("llmsql")
@@ -28,29 +31,44 @@ Keys = list[Hashable]
 
 
 class Group(NamedTuple):
-    """Rows of a chunk that are asked alike: of whom, and where their answers are kept."""
+    """Rows of a chunk that are asked alike: of whom, and where their answers are kept.
+
+    *is_raising* tells that one that fails ends the statement.
+    """
 
     deployment: Deployment
     answers: Answers
     rows: Sequence[int]
+    is_raising: bool
 
 
 class ModelFunction(ABC):
     """A primitive (`llm_generate`), or the function of one deployed model (*model* given).
 
-    *kind* is None for one that asks models of every kind.
+    *kind* is None for one that asks models of every kind. With *on_error*, a key of SIBLINGS, it is
+    the sibling that does that with a row that fails.
     """
 
     name: str
     kind: ClassVar[Kind | None]
     inputs: ClassVar[tuple[str, ...]]
-    takes_options: ClassVar[bool] = False
+    takes_options: ClassVar[bool] = True
 
-    def __init__(self, engine: Engine, model: str | None = None) -> None:
+    def __init__(
+        self, engine: Engine, model: str | None = None, on_error: str | None = None
+    ) -> None:
         self.engine = engine
         self.model = model
-        if model is not None:
-            self.name = model
+        self.on_error = on_error
+        self.called = model or type(self).name
+        self.name = SIBLINGS[on_error] + self.called if on_error else self.called
+
+    @property
+    def siblings(self) -> Sequence[ModelFunction]:
+        """The functions that call the same model, and do something else with what fails."""
+        if self.on_error:
+            return ()
+        return [type(self)(self.engine, self.model, on_error) for on_error in SIBLINGS]
 
     @property
     def signatures(self) -> tuple[tuple[str, ...], ...]:
@@ -65,8 +83,14 @@ class ModelFunction(ABC):
 
     @property
     @abstractmethod
+    def answer_type(self) -> str:
+        """The SQL type of an answer."""
+
+    @property
     def return_type(self) -> str:
         """The SQL type it returns."""
+        is_captured = self.on_error == "capture"
+        return captured.type_of(self.answer_type) if is_captured else self.answer_type
 
     @abstractmethod
     def keys(self, inputs: Sequence[Column]) -> Keys:
@@ -74,7 +98,7 @@ class ModelFunction(ABC):
 
     @abstractmethod
     def array(self, values: list[Any]) -> Any:
-        """The answers as an Arrow array of `return_type`."""
+        """The answers as an Arrow array of `answer_type`."""
 
     def __call__(self, *columns: Column) -> Any:
         """Answer one chunk. DuckDB calls this, from several threads."""
@@ -82,7 +106,10 @@ class ModelFunction(ABC):
         try:
             while True:
                 with suppress(Retired):
-                    return self.array(self._values(arguments, collector, site))
+                    values = self._values(arguments, collector, site)
+                    if self.on_error == "capture":
+                        return captured.array(values, self.array)
+                    return self.array(values)
         except BaseException as error:
             # DuckDB keeps only the text of an exception: the connection raises the original.
             collector.error = collector.error or error
@@ -101,21 +128,20 @@ class ModelFunction(ABC):
 
     def _values(self, arguments: Sequence[Column], collector: Collector, site: Site) -> list[Any]:
         if len(arguments) not in map(len, self.signatures):
-            takes = " or ".join(f"{self.name}({', '.join(names)})" for names in self.signatures)
+            takes = " or ".join(f"{self.called}({', '.join(names)})" for names in self.signatures)
             raise OptionError(f"{takes} is what there is, not {len(arguments)} arguments")
         count = len(self.inputs)
         keys = self.keys(arguments[:count])
         groups = self._groups(keys, arguments[count:], collector)
         if len(groups) == 1:
-            group = groups[0]
-            return self._answer(group.deployment, group.answers, keys, collector, site)
+            return self._answer(groups[0], keys, collector, site)
         if collector.mode is Mode.LIMIT:  # which row comes first is lost here
             collector.limit.is_hopeless = True
             return [None] * len(keys)
         values: list[Any] = [None] * len(keys)
         for group in groups:
             some = [keys[row] for row in group.rows]
-            answered = self._answer(group.deployment, group.answers, some, collector, site)
+            answered = self._answer(group, some, collector, site)
             for row, value in zip(group.rows, answered, strict=True):
                 values[row] = value
         return values
@@ -127,20 +153,39 @@ class ModelFunction(ABC):
         if (options is None or read.is_constant(options)) and (
             models is None or read.is_constant(models)
         ):
-            deployment = self._deployment(read.first(models) if models is not None else None)
+            name = read.first(models) if models is not None else None
             said = read.mappings(options)[0] if options is not None else None
-            return [Group(deployment, self._answers(deployment, said, collector), rows)]
+            return [self._group(name, said, rows, collector)]
         given = read.mappings(options) if options is not None else [None] * len(keys)
         names = read.texts(models) if models is not None else [None] * len(keys)
         alike: dict[tuple[str | None, str], list[int]] = {}
         for row in rows:
             alike.setdefault((names[row], repr(given[row])), []).append(row)
-        groups = []
-        for (name, _), members in alike.items():
-            deployment = self._deployment(name)
-            answers = self._answers(deployment, given[members[0]], collector)
-            groups.append(Group(deployment, answers, members))
-        return groups
+        return [
+            self._group(name, given[members[0]], members, collector)
+            for (name, _), members in alike.items()
+        ]
+
+    def _group(
+        self,
+        name: str | None,
+        options: Mapping[str, Any] | None,
+        rows: Sequence[int],
+        collector: Collector,
+    ) -> Group:
+        deployment = self._deployment(name)
+        on_error, said = policy.split(options)
+        answers = self._answers(deployment, said, collector)
+        return Group(deployment, answers, rows, self.is_raising(on_error, collector))
+
+    def is_raising(self, said: str | None, collector: Collector) -> bool:
+        """True where a row that fails ends the statement; the options *said* so, or nothing."""
+        if said and self.on_error:
+            raise OptionError(
+                f"{self.called}(…) says twice what a failed row becomes\n"
+                f"  leave out {policy.OPTION}, or the words behind the call"
+            )
+        return (self.on_error or said or collector.on_error) == "raise"
 
     def _extras(self, extras: Sequence[Column]) -> tuple[Column | None, Column | None]:
         """Which of the arguments behind the inputs are options, and which the model's name."""
@@ -164,30 +209,45 @@ class ModelFunction(ABC):
         deployment = deployments.get(name)
         if self.kind not in (None, deployment.spec.kind):
             raise CatalogError(
-                f'model "{name}" is of kind {deployment.spec.kind}; {self.name}() wants {self.kind}'
+                f'model "{name}" is of kind {deployment.spec.kind}; '
+                f"{self.called}() wants {self.kind}"
             )
         return deployment
 
-    def _answers(self, deployment: Deployment, options: Any, collector: Collector) -> Answers:
-        if not self.takes_options:
+    def _answers(
+        self, deployment: Deployment, said: Mapping[str, Any], collector: Collector
+    ) -> Answers:
+        also, owner = (policy.OPTION,), f'model "{deployment.name}"'
+        if deployment.spec.kind != "chat":
+            read_options(_Unsampled, said, owner=owner, also=also)
             return collector.answers(deployment, None)
-        said = {name: value for name, value in (options or {}).items() if value is not None}
         given = {**deployment.spec.defaults, **said}
 
         def make() -> Any:
-            owner = f'model "{deployment.name}"'
-            return read_options(deployment.backend.sampling, given, owner=owner)
+            return read_options(deployment.backend.sampling, given, owner=owner, also=also)
 
         return collector.answers(deployment, deployment.sampling(repr(given), make))
 
-    def _answer(
-        self,
-        deployment: Deployment,
-        answers: Answers,
-        keys: Keys,
-        collector: Collector,
-        site: Site,
-    ) -> list[Any]:
+    def _answer(self, group: Group, keys: Keys, collector: Collector, site: Site) -> list[Any]:
+        """What each of *keys* gives, as this function's policy has it."""
+        values = self._looked_up(group, keys, collector, site)
+        if self.on_error == "capture":
+            return captured.rows(keys, values, group.deployment.group(group.answers))
+        if not collector.failed.get(group.answers):
+            return values
+        pairs = zip(keys, values, strict=True)
+        failures = {key: value for key, value in pairs if isinstance(value, GenerationError)}
+        if failures and group.is_raising:
+            collector.refuse(next(iter(failures.values())))
+        elif failures:
+            collector.excuse(group.answers, failures)
+            for error in failures.values() if collector.is_detached else ():
+                log.warning("a call of %s failed: %s", group.deployment.name, error)
+        return [None if isinstance(value, GenerationError) else value for value in values]
+
+    def _looked_up(self, group: Group, keys: Keys, collector: Collector, site: Site) -> list[Any]:
+        """The answer of each of *keys*, or its error; None where it is not known yet."""
+        deployment, answers, is_raising = group.deployment, group.answers, group.is_raising
         known = answers.known
         if collector.mode is Mode.EXPLAIN and collector.census is not None:
             return collector.census.count(deployment, answers, keys, site)
@@ -204,9 +264,14 @@ class ModelFunction(ABC):
         if collector.is_tracking and len(missing) < len(keys):
             collector.met(deployment, answers, set(keys).difference(missing), site)
         if collector.mode is not Mode.SPOT:
-            return collector.unknown(deployment, answers, keys, values, site)
+            return collector.unknown(deployment, answers, keys, values, site, is_raising=is_raising)
+        if is_raising:
+            collector.demand(answers, missing)
         scheduler.resolve(deployment, answers, dict.fromkeys(missing, site.number), collector)
-        if collector.is_detached:  # nobody else would say it
-            for error in collector.failures(answers).values():
-                log.warning("a call of %s failed: %s", deployment.name, error)
-        return [known.get(key) for key in keys]
+        failures = collector.failures(answers)
+        return [known[key] if key in known else failures.get(key) for key in keys]
+
+
+@dataclass(frozen=True)
+class _Unsampled:
+    """The options of a call that draws nothing."""

@@ -30,7 +30,7 @@ class Function(base.ModelFunction):
         return self.engine.deployments.get(self.model).model.dimension if self.model else None
 
     @property
-    def return_type(self) -> str:
+    def answer_type(self) -> str:
         return f"FLOAT[{self.dimension}]" if self.dimension else "FLOAT[]"
 
     def keys(self, inputs: Sequence[Column]) -> base.Keys:
@@ -38,9 +38,9 @@ class Function(base.ModelFunction):
         texts = read.texts(inputs[0])
         if any(text and _REQUESTS.match(text) for text in texts):
             raise OptionError(
-                f"{self.name}() got a list of requests where DuckDB cannot tell its type: "
+                f"{self.called}() got a list of requests where DuckDB cannot tell its type: "
                 "in an aggregate, or by an alias of the same SELECT\n"
-                f"  llm_request(…, '{self.name}') takes it everywhere"
+                f"  llm_request(…, '{self.called}') takes it everywhere"
             )
         return texts  # type: ignore[return-value]
 

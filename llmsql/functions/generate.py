@@ -19,21 +19,20 @@ class Function(base.ModelFunction):
     name = "llm_generate"
     kind = "chat"
     inputs = ("prompt",)
-    takes_options = True
-    return_type = "VARCHAR"
+    answer_type = "VARCHAR"
 
     def __call__(self, *columns: Column) -> Any:
         """Answer one chunk; a list that is given to the function of a model holds requests."""
         if self.model is not None and read.has_requests(columns):
             self._check(columns)
-            return request.Function(self.engine, self.model)(*columns)
+            return request.Function(self.engine, self.model, self.on_error)(*columns)
         return super().__call__(*columns)
 
     def _check(self, columns: Sequence[Column]) -> None:
         collector, _, arguments = self._caller(columns)
         if len(arguments) > 1:
             collector.error = OptionError(
-                f"{self.name}(llm_param(…)) takes its options inside the request\n"
+                f"{self.called}(llm_param(…)) takes its options inside the request\n"
                 "  llm_param({'instruction': '…', 'max_tokens': 5})"
             )
             raise collector.error

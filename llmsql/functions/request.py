@@ -27,8 +27,9 @@ class Function(base.ModelFunction):
     name = "llm_request"
     kind = None
     inputs = ("requests",)
+    takes_options = False
     takes_requests = True
-    return_type = "VARCHAR"
+    answer_type = "VARCHAR"
 
     def __call__(self, *columns: Column) -> Any:
         """Answer one chunk, of lists or of requests alone."""
@@ -55,8 +56,9 @@ class Function(base.ModelFunction):
             deployment = self._deployment(name)
             asking = self._asking(keys, row, deployment, collector)
             alike.setdefault((deployment, asking), []).append(row)
+        is_raising = self.is_raising(None, collector)
         return [
-            base.Group(deployment, collector.answers(deployment, asking), rows)
+            base.Group(deployment, collector.answers(deployment, asking), rows, is_raising)
             for (deployment, asking), rows in alike.items()
         ]
 

@@ -18,7 +18,7 @@ class Function(base.ModelFunction):
     name = "llm_rerank"
     kind = "rerank"
     inputs = ("query", "passage")
-    return_type = "FLOAT"
+    answer_type = "FLOAT"
 
     def keys(self, inputs: Sequence[Column]) -> base.Keys:
         """The pairs; NULL where either side is."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,6 +81,9 @@ class Collector:
         self.cancelled = threading.Event()
         self.failed: dict[Answers, dict[Hashable, GenerationError]] = {}
         self.is_tracking = True  # until the first answer is computed between passes
+        self.refused: GenerationError | None = None
+        self._demanded: dict[Answers, set[Hashable]] = {}
+        self._excused: dict[Answers, set[Hashable]] = {}
         self._own: dict[tuple[Any, Any], Answers] = {}
         self.census: Census | None = None
         self._reuses: dict[Group, Reuse] = {}
@@ -96,6 +99,8 @@ class Collector:
         self.count = 0
         self.is_full = False
         self.has_met_unknown = False
+        self.refused = None
+        self._demanded.clear()
         self.limit.begin()
 
     def answers(self, deployment: Deployment, sampling: Any) -> Answers:
@@ -130,7 +135,7 @@ class Collector:
         self.account.finish(state, self.counts.cut, error)
 
     def failures(self, answers: Answers) -> dict[Hashable, GenerationError]:
-        """The inputs that failed in this statement, which answers NULL for them."""
+        """The inputs that failed in this statement, which does not ask them again."""
         return self.failed.setdefault(answers, {})
 
     def unknown(
@@ -140,19 +145,27 @@ class Collector:
         keys: list[Hashable],
         values: list[Any],
         site: Site,
+        *,
+        is_raising: bool = False,
     ) -> list[Any]:
-        """Note what is MISSING in *values* and return them with NULL in its place."""
+        """Note what is MISSING in *values* and return them with NULL in its place.
+
+        What failed before has its error there. *is_raising* is the site's policy for what fails.
+        """
         failures = self.failed.get(answers)
         if failures:
             values = [
-                None if v is MISSING and k in failures else v
-                for k, v in zip(keys, values, strict=True)
+                failures.get(k, v) if v is MISSING else v for k, v in zip(keys, values, strict=True)
             ]
         if self.mode is Mode.LIMIT and site.rank <= self.limit.where_rank:
-            return self._unknown_limited(deployment, answers, keys, values, site)
+            return self._unknown_limited(
+                deployment, answers, keys, values, site, is_raising=is_raising
+            )
         missing = [k for k, v in zip(keys, values, strict=True) if v is MISSING]
         if missing and self.mode is not Mode.MUTE:
             self._note(deployment, answers, missing, site)
+            if is_raising:
+                self.demand(answers, missing)
         return [None if v is MISSING else v for v in values]
 
     def lowest(self) -> dict[Group, dict[Hashable, int]]:
@@ -171,12 +184,31 @@ class Collector:
         return self._merged(sorted(r for r in self.noted if r > self.limit.where_rank)[:1])
 
     def fail(self, answers: Answers, key: Hashable, error: GenerationError) -> None:
-        """Record that *key* failed; raises the error where the statement wants that."""
-        if self.on_error == "raise":
+        """Record that *key* failed; raises the error where one of the sites that ask wants that."""
+        if key in self._demanded.get(answers, ()):
             raise error
         self.failures(answers)[key] = error
-        self.counts.failed += 1
-        self.counts.first_error = self.counts.first_error or error
+
+    def demand(self, answers: Answers, keys: Iterable[Hashable]) -> None:
+        """End the statement if one of *keys* fails, which are about to be computed."""
+        self._demanded.setdefault(answers, set()).update(keys)
+
+    def refuse(self, error: GenerationError) -> None:
+        """A site that wants no failure has met one that another site excused.
+
+        Raises it, unless this is a pass, which may have come here by a placeholder.
+        """
+        if self.mode is Mode.SPOT:
+            raise error
+        self.refused = self.refused or error
+
+    def excuse(self, answers: Answers, failures: Mapping[Hashable, GenerationError]) -> None:
+        """Count the inputs whose failure gives NULL: the user is told of each once."""
+        with self._lock:
+            excused = self._excused.setdefault(answers, set())
+            self.counts.failed += len(failures.keys() - excused)
+            self.counts.first_error = self.counts.first_error or next(iter(failures.values()))
+            excused.update(failures)
 
     def _merged(self, ranks: Iterable[int]) -> dict[Group, dict[Hashable, int]]:
         merged: dict[Group, dict[Hashable, int]] = {}
@@ -205,6 +237,8 @@ class Collector:
         keys: list[Hashable],
         values: list[Any],
         site: Site,
+        *,
+        is_raising: bool,
     ) -> list[Any]:
         """Note few, and let nothing through from this site's first unknown row on."""
         missing = [k for k, v in zip(keys, values, strict=True) if v is MISSING]
@@ -223,6 +257,8 @@ class Collector:
                     if key not in group:
                         group[key] = site.number
                         budget.spent[site] += 1
+                if is_raising:
+                    self.demand(answers, [key for key in missing if key in group])
         return [value if i < first else None for i, value in enumerate(values)]
 
 

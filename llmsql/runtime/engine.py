@@ -10,9 +10,10 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
+import re
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any, Protocol
 
@@ -26,7 +27,7 @@ from llmsql.runtime.collector import Collector
 from llmsql.runtime.deployments import Deployment, Deployments
 from llmsql.runtime.stores import Stores
 from llmsql.runtime.worker import Worker
-from llmsql.syntax import tree
+from llmsql.syntax import on_error, tree
 
 CLOSING_SECONDS = 2.0
 UNLOADING_SECONDS = 10.0  # a thread inside torch when the interpreter ends takes the process along
@@ -37,9 +38,19 @@ _PROCESS = os.getpid()
 
 
 class SqlFunction(Protocol):
-    """What the engine registers: an Arrow callable, its name, its arguments and its type."""
+    """What the engine registers: an Arrow callable, its name, its arguments and its type.
+
+    *called* is the name without what tells a sibling, *answer_type* the type of one answer.
+    """
 
     name: str
+    called: str
+
+    @property
+    def siblings(self) -> Sequence[SqlFunction]: ...
+
+    @property
+    def answer_type(self) -> str: ...
 
     @property
     def inputs(self) -> tuple[str, ...]: ...
@@ -72,6 +83,7 @@ class Engine:
         self._serving: dict[str, str] = {}  # function → the name it is registered under now
         self._natives: dict[str, dict[str, str]] = {}  # function → return type → registered name
         self.primitives: frozenset[str] = frozenset()
+        self._used: set[str] = set()  # the siblings that some text of this database calls
         self.collectors: dict[int, Collector] = {}
         self.stores = Stores(_key(database) if _is_file(database) else None, is_read_only=read_only)
         self.version = 0
@@ -102,7 +114,7 @@ class Engine:
                 try:
                     for function in primitives(engine):
                         engine.define(function)
-                    engine.primitives = frozenset(engine.functions)
+                        engine.primitives |= {function.name}
                     for table in tables(engine):
                         engine.define_table(table)
                     problems = remembered.recall(engine)
@@ -137,7 +149,8 @@ class Engine:
                 f'udfName "{name}" cannot be the name of a SQL function\n'
                 "  use letters, digits and _, beginning with a letter, and no reserved word"
             )
-        if key in self.primitives or key in tree.builtins():
+        is_ours = key in self.primitives or key.startswith(tuple(on_error.SIBLINGS.values()))
+        if is_ours or key in tree.builtins():
             raise StatementError(
                 f'udfName "{name}" would shadow the function {key}() of DuckDB or llmsql\n'
                 "  choose another name"
@@ -167,21 +180,22 @@ class Engine:
             replaced.retire()
 
     def define(self, function: SqlFunction) -> None:
-        """Serve *function* under its name.
+        """Serve *function* under its name, and its siblings under theirs.
 
         DuckDB crashes when a function goes while some plan still calls it, so none is ever removed:
         one that returns another type than before is registered under another name, which the
         connections' macros call.
         """
         with self._lock:
-            key, kind = function.name.lower(), function.return_type
-            natives = self._natives.setdefault(key, {})
-            if kind not in natives:
-                native = self._unused(function.name)
-                self._register(native, function, kind)
-                natives[kind] = native
-            self.functions[key] = function
-            self._serving[key] = natives[kind]
+            for each in (function, *function.siblings):
+                key, kind = each.name.lower(), each.return_type
+                natives = self._natives.setdefault(key, {})
+                if kind not in natives:
+                    native = self._unused(each.name)
+                    self._register(native, each, kind)
+                    natives[kind] = native
+                self.functions[key] = each
+                self._serving[key] = natives[kind]
             self.version += 1
 
     def define_table(self, table: Any) -> None:
@@ -190,14 +204,49 @@ class Engine:
             self._natives[table.name] = {table.return_type: table.name}
             self._register(table.name, table, table.return_type, is_volatile=True)
 
-    def macros(self) -> frozenset[str]:
-        """The names of the database's own macros, in lower case."""
+    def use(self, names: Iterable[str]) -> None:
+        """Let connections shadow the siblings among *names*, in lower case, from now on.
+
+        Without a shadow they are right as well, but on the spot; making all takes long.
+        """
+        with self._lock:
+            siblings = {key for key, each in self.functions.items() if each.name != each.called}
+            new = siblings.intersection(names) - self._used
+            self._used |= new
+            self.version += bool(new)
+
+    def spelled_out(self, sql: str) -> str:
+        """*sql* with what its model calls say of failed rows, so that DuckDB can read it."""
+        if on_error.is_said(sql):
+            called = frozenset(each.called.lower() for each in list(self.functions.values()))
+            sql = on_error.spelled_out(sql, called)
+        if "llmsql_" in sql.lower():
+            self.use(re.findall(r"\w+", sql.lower()))
+        return sql
+
+    def shadowed(self) -> list[SqlFunction]:
+        """The functions that connections shadow."""
+        return [
+            each
+            for key, each in list(self.functions.items())
+            if each.name == each.called or key in self._used
+        ]
+
+    def macros(self) -> dict[str, str]:
+        """The database's own macros, by name in lower case, and what they are made of."""
         with closing(self.root.cursor()) as con:
             rows = con.execute(
-                "SELECT DISTINCT lower(function_name) FROM duckdb_functions()"
-                " WHERE NOT internal AND function_type IN ('macro', 'table_macro')"
+                "SELECT lower(function_name), string_agg(macro_definition, ' ')"
+                " FROM duckdb_functions() WHERE NOT internal"
+                " AND function_type IN ('macro', 'table_macro') GROUP BY ALL"
             ).fetchall()
-        return frozenset(name for (name,) in rows)
+        return dict(rows)
+
+    def views(self) -> str:
+        """The text of all views of the database."""
+        with closing(self.root.cursor()) as con:
+            rows = con.execute("SELECT sql FROM duckdb_views() WHERE NOT internal").fetchall()
+        return " ".join(text for (text,) in rows)
 
     def _unused(self, name: str) -> str:
         """A name to register *name* under that no function has had."""
@@ -210,9 +259,11 @@ class Engine:
         return self._serving[function.name.lower()]
 
     def drop(self, name: str) -> None:
-        """Serve the function *name* no longer."""
+        """Serve the function *name* no longer, nor its siblings."""
         with self._lock:
-            self.functions.pop(name.lower())
+            function = self.functions.pop(name.lower())
+            for sibling in function.siblings:
+                self.functions.pop(sibling.name.lower())
             self.version += 1
 
     def close(self) -> None:

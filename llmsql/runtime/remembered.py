@@ -6,6 +6,7 @@ are read, and its model is loaded at the first call. How it is written down is t
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from functools import partial
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def recall(engine: Engine) -> list[str]:
     """Offer every deployment that the database remembers; returns what is wrong with the others."""
     records, problems = engine.catalog.records()
-    macros = engine.macros() if records else frozenset()
+    macros = engine.macros() if records else {}
     for record in records:
         if record.name.lower() in macros:
             problems.append(
@@ -41,6 +42,9 @@ def recall(engine: Engine) -> list[str]:
             offer(engine, record)
         except (duckdb.Error, ImportError) as error:
             problems.append(f'model "{record.name}" is remembered, but not offered: {error}')
+    if records:
+        stored = " ".join([engine.views(), *macros.values()])
+        engine.use(re.findall(r"\w+", stored.lower()))
     return problems
 
 

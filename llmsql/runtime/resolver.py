@@ -139,6 +139,9 @@ class Resolver:
             if original is not None and not isinstance(original, LlmsqlError):
                 raise original from error
             return error  # one of ours may be about a placeholder: the last run will tell
+        refused = self.collector.refused
+        if refused and (mode is Mode.LIMIT or not self.collector.has_met_unknown):
+            raise refused
         return None
 
     def _describe(self, sql: str) -> list[tuple[str, str]]:

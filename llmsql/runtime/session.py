@@ -97,6 +97,7 @@ class Session:
     def execute(self, sql: str, parameters: Any, scope: Scope) -> None:
         """Run one DuckDB statement; its result is then pending on the connection."""
         self.clear()
+        sql = self.engine.spelled_out(sql)
         self.sync()
         if not self.calls_models(sql):
             self._plain(sql, parameters, scope)
@@ -134,7 +135,7 @@ class Session:
         if self._version == self.engine.version:
             return
         wanted: dict[str, str] = {}
-        for function in list(self.engine.functions.values()):
+        for function in self.engine.shadowed():
             wanted |= shadows(function, self.engine.native_name(function))
         try:
             self.con.execute(f"SET VARIABLE {VARIABLE} = {self.token}")

@@ -23,7 +23,7 @@ def shadows(function: SqlFunction, native: str) -> dict[str, str]:
     places = ((function.name, "", ""), (TAGGED + function.name.lower(), "rank, site, ", _PLACE))
     found: dict[str, str] = {}
     for name, before, place in places:
-        is_text = function.return_type == "VARCHAR"
+        is_text = function.answer_type == "VARCHAR"
         overloads = []
         for signature in function.signatures:
             names = ", ".join(f'"{parameter}"' for parameter in signature)
@@ -53,8 +53,10 @@ def _choices(
     passes on what is not of its type.
     """
     (parameter,) = function.signatures[0]
-    given = [f'"{parameter}"::VARCHAR', f"'{function.name}'"]
-    request = _call(REQUEST, given, f"{place}, '{REQUESTS}': true")
+    given = [f'"{parameter}"::VARCHAR', f"'{function.called}'"]
+    request = _call(
+        function.name.removesuffix(function.called) + REQUEST, given, f"{place}, '{REQUESTS}': true"
+    )
     lists, json_lists = (f"llmsql_{kind}_{name.lower()}" for kind in ("list", "json"))
 
     def typed(kind: str, body: str) -> str:

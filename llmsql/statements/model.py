@@ -121,7 +121,8 @@ class ModelCheck(Statement):
         key, shown = _QUESTIONS[kind]
         sampling = deployment.backend.sampling(max_tokens=1) if kind == "chat" else None
         answers = Answers(sampling)  # its own: a known answer would prove nothing
-        collector = connection.engine.detached(on_error="raise", cache="off")
+        collector = connection.engine.detached(cache="off")
+        collector.demand(answers, [key])
         scheduler.resolve(deployment, answers, {key: -1}, collector)
         seconds = round(time.perf_counter() - started, 3)
         columns = ("name text", "kind text", "ok boolean", "seconds number", "answer text")

@@ -108,7 +108,7 @@ class Shape:
         if kind == "COMPARE_IN":
             first, *others = node["children"]
             return strict(first) and all(map(is_free, others))
-        if kind == "OPERATOR_NOT":
+        if kind in ("OPERATOR_NOT", "STRUCT_EXTRACT"):
             return strict(node["children"][0])
         if node.get("class") == "CAST":
             return strict(node["child"])
@@ -152,6 +152,7 @@ class Shape:
             "OPERATOR_IS_NULL",
             "OPERATOR_IS_NOT_NULL",
             "OPERATOR_NOT",
+            "STRUCT_EXTRACT",
         ):
             return all(map(self._is_harmless, tree.inner(node)))
         if self.is_call(node) or (

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_OPENING = frozenset({"(", "[", "{"})
-_CLOSING = frozenset({")", "]", "}"})
+OPENING = frozenset({"(", "[", "{"})
+CLOSING = frozenset({")", "]", "}"})
+
+_FIRST = ", "
+"""Behind EXPLAIN or PREPARE as its first word, sqlglot would take the rest for one text."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,14 @@ def words(sql: str) -> list[Word]:
     from sqlglot.errors import SqlglotError
 
     try:
-        tokens = sqlglot.tokenize(sql, read="duckdb")
+        tokens = sqlglot.tokenize(_FIRST + sql, read="duckdb")[1:]
     except SqlglotError:
         return []
     found, depth = [], 0
     for token in tokens:
-        text = sql[token.start : token.end + 1]
-        depth -= text in _CLOSING
-        found.append(
-            Word(text.upper() if text.isidentifier() else text, token.start, token.end + 1, depth)
-        )
-        depth += text in _OPENING
+        start, end = token.start - len(_FIRST), token.end + 1 - len(_FIRST)
+        text = sql[start:end]
+        depth -= text in CLOSING
+        found.append(Word(text.upper() if text.isidentifier() else text, start, end, depth))
+        depth += text in OPENING
     return found
