@@ -115,7 +115,7 @@ class Account:
         self, deployment: Deployment, answers: Answers, keys: list[Any], sites: Sites
     ) -> list[Any]:
         """Fill *answers* with what the store knows of *keys*; returns the others."""
-        if not deployment.spec.terms.cache:
+        if not deployment.is_kept:
             return keys
         unknown: list[Any] = []
         for start in range(0, len(keys), SLICE):
@@ -309,7 +309,7 @@ class Run:
         self.deployment = deployment
         self.group = deployment.group(answers)
         self.answers = answers
-        self.is_kept = deployment.spec.terms.cache
+        self.is_kept = deployment.is_kept
         self._started = time.monotonic()
         self._sums = {"calls": 0, "failed": 0, "input_chars": 0, "input_tokens": 0}
         self._sums |= {"output_tokens": 0, "cached_tokens": 0}

@@ -96,6 +96,16 @@ class Deployment:
         """What decides its answers, besides the input and the sampling."""
         return self.backend.identity(self.spec)
 
+    @property
+    def is_kept(self) -> bool:
+        """True where its answers may be kept on disk: nobody objects, and it is known what it is.
+
+        A server's only model may be another one tomorrow, and what was withheld may be its address.
+        """
+        is_known = any(self.identity.get(name) for name in ("files", "source"))
+        is_known |= not self.backend.needs_source
+        return self.spec.terms.cache and is_known and not self.withheld
+
     def group(self, answers: Answers) -> Group:
         """The group of the store that *answers* belong to."""
         if answers.group is None:

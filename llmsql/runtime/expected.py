@@ -18,6 +18,7 @@ from llmsql.token_estimate import estimate
 from llmsql.types import DEFAULT_MAX_TOKENS, Prompt, Sampling
 
 SAMPLE = 2_000
+TURN_SECONDS = 1.0
 FRAME_TOKENS = 8
 """What a chat format puts around a prompt, about, where only the server knows."""
 
@@ -103,7 +104,7 @@ def _input_tokens(
 ) -> tuple[float, bool]:
     """How many tokens *keys* are, and whether the model's own tokenizer says so."""
     sample, factor = _sampled(keys)
-    counts = deployment.model.count_tokens(_inputs(deployment, answers, sample))
+    counts = _counted(deployment, _inputs(deployment, answers, sample))
     if counts is not None:
         return sum(counts) * factor, True
     if past.tokens_per_character:
@@ -113,6 +114,16 @@ def _input_tokens(
     around = frame + (estimate(system) + FRAME_TOKENS / 2 if system else 0)
     tokens = sum(estimate(text) for key in sample for text in _texts(key))
     return tokens * factor + around * len(keys), False
+
+
+def _counted(deployment: Deployment, inputs: Sequence[Any]) -> list[int] | None:
+    """The tokens of each of *inputs*; None where only a server knows, or the model is at work."""
+    if not deployment.turn.acquire(timeout=TURN_SECONDS):
+        return None
+    try:
+        return deployment.model.count_tokens(inputs)
+    finally:
+        deployment.turn.release()
 
 
 def _sampled(keys: Sequence[Hashable]) -> tuple[Sequence[Hashable], float]:

@@ -20,9 +20,11 @@ from llmsql.runtime.census import Census, Where
 from llmsql.runtime.collector import UNTAGGED, Collector, Mode
 from llmsql.runtime.deployments import Deployment
 from llmsql.store import Store
+from llmsql.syntax.on_error import SIBLINGS
 from llmsql.syntax.ranks import APART
 from llmsql.syntax.rewrite import Plan
 
+ELSEWHERE = "in a view or macro"
 EXACT, AT_MOST, ESTIMATED = "exact", "at most", "estimate"
 Claimed = dict[Answers, set[Any]]
 
@@ -65,7 +67,7 @@ def explain(query: Query, collector: Collector, run: Callable[[str], Any]) -> li
     census = _counted(query.plan, collector, run, stands_in=False)
     claimed: Claimed = {}
     found = list(_estimates(query.plan, census, store, claimed))
-    is_whole = {e.call for e in found}.issuperset(query.plan.calls)
+    is_whole = {e.call for e in found}.issuperset(map(_said, query.plan.calls))
     is_settled = all(e.precision != ESTIMATED for e in found)
     if is_settled and (is_whole or not any(e.calls for e in found)):
         return found
@@ -82,7 +84,8 @@ def explain(query: Query, collector: Collector, run: Callable[[str], Any]) -> li
 
 def _elsewhere(estimate: Estimate, plan: Plan) -> Estimate:
     """*estimate*, of a call of the relaxed query, as one of *plan*."""
-    site = plan.calls.index(estimate.call) + 1 if estimate.call in plan.calls else None
+    calls = [_said(call) for call in plan.calls]
+    site = calls.index(estimate.call) + 1 if estimate.call in calls else None
     return replace(estimate, site=site, precision=AT_MOST)
 
 
@@ -137,7 +140,7 @@ def _estimate(
     is_named = number is not None and number < len(plan.calls)
     return Estimate(
         site=None if number is None else number + 1,
-        call=plan.calls[number] if is_named and number is not None else "in a view or macro",
+        call=_said(plan.calls[number]) if is_named and number is not None else ELSEWHERE,
         model=deployment.name,
         inputs=count,
         known=count - len(_unknown(census.inputs[where], deployment, answers, store)),
@@ -149,6 +152,13 @@ def _estimate(
         seconds=need.seconds if keys else 0.0,
         cost=need.cost,
     )
+
+
+def _said(call: str) -> str:
+    """*call* as the user wrote it: what becomes of failed rows is in the name of a sibling."""
+    for prefix in SIBLINGS.values():
+        call = call.replace(prefix, "")
+    return call
 
 
 def _precision(plan: Plan, where: Where, unknown: dict[Where, list[Any]]) -> str:
@@ -167,7 +177,7 @@ def _unknown(
 ) -> list[Any]:
     """Those of *inputs* that neither memory nor the store knows."""
     unknown = [key for key in inputs if key not in answers.known]
-    if not unknown or not deployment.spec.terms.cache:
+    if not unknown or not deployment.is_kept:
         return unknown
     group = deployment.group(answers)
     ids = {key: group.key(key) for key in unknown}

@@ -55,7 +55,7 @@ def _row(deployment: Deployment) -> dict[str, Any]:
         "answered": deployment.answered,
         "failed": deployment.failed,
         "known": deployment.known,
-        "is_kept": spec.terms.cache,
+        "is_kept": deployment.is_kept,
         "price_input": spec.terms.price_input,
         "price_output": spec.terms.price_output,
     }
