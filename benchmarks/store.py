@@ -6,6 +6,7 @@ import random
 import tempfile
 import timeit
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.table import Line, seconds
@@ -32,7 +33,7 @@ def _put(path: Path, group: Group) -> Line:
     rates = []
     for attempt in range(3):
         store = Store.open(path.with_suffix(f".{attempt}"))
-        rates.append(PUT / seconds(lambda store=store: _fill(store, group, entries)))
+        rates.append(PUT / seconds(partial(_fill, store, group, entries)))
         store.close()
     return Line(
         f"{PUT:,} answers of 100 bytes put into the result store until durable: answers/s",
@@ -49,7 +50,7 @@ def _read(path: Path, group: Group, keys: list[bytes]) -> Line:
     rates = []
     for max_bytes in (None, 2**40):
         store = Store.open(path, max_bytes=max_bytes)
-        rates.append(READ / min(seconds(lambda: _slices(store, group, keys)) for _ in range(3)))
+        rates.append(READ / min(seconds(partial(_slices, store, group, keys)) for _ in range(3)))
         store.close()
     return Line(
         f"{READ:,} answers read back in random order, {SLICE:,} at a time: answers/s",

@@ -173,7 +173,7 @@ class File:
             return _connection(f"{uri}?immutable=1")
 
     def _prepare(self, connection: sqlite3.Connection, is_writing: bool) -> bool:
-        """Whether *connection* can be used; an empty file gets its tables where one *is_writing*."""
+        """Whether *connection* can be used; one *is_writing* gives an empty file its tables."""
         finding, version = schema.examine(connection)
         if finding == "empty" and is_writing:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")

@@ -22,8 +22,10 @@ CHUNK = 4_096  # keys looked up at once
 KEPT_SHARE = 0.9  # how much of max_bytes is left when it was exceeded
 
 _FOUND = """SELECT group_concat(length(a.body)), CAST(group_concat(a.body, '') AS BLOB), {marks}
-    FROM json_each(?1) k CROSS JOIN answers a ON a.id = k.value {join}
+    FROM json_each(?1) k CROSS JOIN answers a ON a.n = k.value {join}
     WHERE typeof(a.body) = 'blob'"""
+_NUMBERS = """SELECT group_concat(a.n) FROM json_each(?) k
+    CROSS JOIN answers a INDEXED BY answers_id ON a.id = k.value"""
 _READ = _FOUND.format(marks="NULL", join="")
 _READ_UNMARKED = _FOUND.format(
     marks="group_concat(CASE WHEN u.used IS NULL OR u.used <= ?2 THEN a.n END)",
@@ -197,23 +199,28 @@ def _chunks(
     connection: sqlite3.Connection, ids: list[int], since: int | None
 ) -> Iterator[tuple[Iterator[bytes], str | None]]:
     """The bodies at *ids*, and the numbers of those to mark, some at a time."""
+    numbers: list[int] = []
     for start in range(0, len(ids), CHUNK):
-        yield from _chunk(connection, ids[start : start + CHUNK], since)
+        (found,) = connection.execute(_NUMBERS, (str(ids[start : start + CHUNK]),)).fetchone()
+        numbers += map(int, found.split(",")) if found else ()
+    numbers.sort()  # in the order in which they lie, so that each page is read once
+    for start in range(0, len(numbers), CHUNK):
+        yield from _chunk(connection, numbers[start : start + CHUNK], since)
 
 
 def _chunk(
-    connection: sqlite3.Connection, ids: list[int], since: int | None
+    connection: sqlite3.Connection, numbers: list[int], since: int | None
 ) -> Iterator[tuple[Iterator[bytes], str | None]]:
     try:
         if since is None:
-            found = connection.execute(_READ, (str(ids),)).fetchone()
+            found = connection.execute(_READ, (str(numbers),)).fetchone()
         else:
-            found = connection.execute(_READ_UNMARKED, (str(ids), since)).fetchone()
+            found = connection.execute(_READ_UNMARKED, (str(numbers), since)).fetchone()
     except sqlite3.DataError:  # more than SQLite can hold in one value
-        half = len(ids) // 2
+        half = len(numbers) // 2
         if half:
-            yield from _chunk(connection, ids[:half], since)
-            yield from _chunk(connection, ids[half:], since)
+            yield from _chunk(connection, numbers[:half], since)
+            yield from _chunk(connection, numbers[half:], since)
         return
     sizes, whole, unmarked = found
     if sizes is not None:
