@@ -1,0 +1,368 @@
+"""Nothing is paid twice: what was answered is found again, by whoever runs the statement next."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llmsql
+from llmsql.errors import LimitError, LlmsqlWarning
+
+ROWS, KILLS, DELAY = 2_000, 50, 0.0005
+COMMIT_SECONDS = 0.05
+ECHO = "RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat'"
+TEN = "SELECT chat('row ' || i) FROM range(10) t(i)"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return str(tmp_path / "shop.duckdb")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+def deployed(journal: Path, more: str = "") -> str:
+    return f"{ECHO} AND journal='{journal}'{more}"
+
+
+def asked(journal: Path) -> list[str]:
+    return journal.read_text().splitlines() if journal.exists() else []
+
+
+def opened(database: str, *statements: str) -> llmsql.Connection:
+    con = llmsql.connect(database)
+    for statement in statements:
+        con.execute(statement)
+    return con
+
+
+def test_another_process_asks_nothing_again(database: str, journal: Path) -> None:
+    """The model is the same, and so are the texts."""
+    for _ in range(2):
+        with opened(database, deployed(journal)) as con:
+            rows = con.execute(TEN).fetchall()
+    assert rows == [(f"row {i}",) for i in range(10)]
+    assert len(asked(journal)) == 10
+
+
+@pytest.mark.parametrize("kind", ["chat", "emb", "rerank"])
+def test_answers_of_every_kind_are_kept(database: str, journal: Path, kind: str) -> None:
+    """Texts, vectors and scores come back as they were."""
+    call = "chat('a b', 'b c')" if kind == "rerank" else "chat('a b')"
+    found = []
+    for _ in range(2):
+        with opened(database, deployed(journal, f" AND kind='{kind}'")) as con:
+            found += con.execute(f"SELECT {call}").fetchall()
+    assert found[0] == found[1]
+    assert len(asked(journal)) == 1
+
+
+def test_requests_are_kept_too(database: str, journal: Path) -> None:
+    """An answer to a JSON request is the one that was given, its id included."""
+    found = []
+    for _ in range(2):
+        with opened(database, deployed(journal)) as con:
+            found += con.execute("SELECT chat(llm_param({'instruction': 'Hello'}))").fetchall()
+    assert found[0] == found[1]
+    assert len(asked(journal)) == 1
+
+
+def test_a_remembered_model_is_not_loaded_for_what_is_known(database: str, journal: Path) -> None:
+    """The second process needs no RUN and no model."""
+    with opened(database, deployed(journal)) as con:
+        con.execute(TEN)
+    with opened(database) as con:
+        assert con.execute(TEN).fetchall() == [(f"row {i}",) for i in range(10)]
+        assert con.execute("SELECT is_loaded FROM llm_models()").fetchall() == [(False,)]
+
+
+def test_a_database_in_memory_keeps_nothing(journal: Path, tmp_path: Path) -> None:
+    """Unless it is told where."""
+    for _ in range(2):
+        with opened(":memory:", deployed(journal)) as con:
+            con.execute(TEN)
+    assert len(asked(journal)) == 20
+    for _ in range(2):
+        with opened(":memory:", f'!llm setup "cache={tmp_path}/kept"', deployed(journal)) as con:
+            con.execute(TEN)
+    assert len(asked(journal)) == 30
+
+
+def test_no_file_is_made_before_a_model_is_asked(database: str) -> None:
+    """A database that calls no model has no second file."""
+    with opened(database, "CREATE TABLE t AS SELECT 1"):
+        pass
+    assert not Path(database + ".llmsql").exists()
+
+
+@pytest.mark.parametrize(
+    "off",
+    ['!llm setup "cache=off"', '!llm setup next "cache=off"'],
+    ids=["connection", "statement"],
+)
+def test_the_cache_is_switched_off(database: str, journal: Path, off: str) -> None:
+    """For a connection, or for one statement."""
+    with opened(database, deployed(journal), off, TEN):
+        pass
+    with opened(database, deployed(journal), TEN):
+        pass
+    assert len(asked(journal)) == 20
+
+
+def test_a_deployment_keeps_nothing(database: str, journal: Path) -> None:
+    """With cache='false'."""
+    for _ in range(2):
+        with opened(database, deployed(journal, " AND cache='false'"), TEN):
+            pass
+    assert len(asked(journal)) == 20
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "SELECT chat('row ' || i, {max_tokens: 1}) FROM range(10) t(i)",
+        "SELECT chat('row ' || i, {system: 'Be brief.'}) FROM range(10) t(i)",
+        "SELECT chat('row ' || i, {temperature: 1, seed: 1}) FROM range(10) t(i)",
+    ],
+)
+def test_other_options_are_other_answers(database: str, journal: Path, other: str) -> None:
+    """What decides an answer is in its key."""
+    with opened(database, deployed(journal), TEN):
+        pass
+    with opened(database, deployed(journal)) as con:
+        if "max_tokens" in other:
+            with pytest.warns(LlmsqlWarning, match="cut at max_tokens"):
+                con.execute(other)
+        else:
+            con.execute(other)
+    assert len(asked(journal)) == 20
+
+
+def test_another_model_gives_other_answers(database: str, journal: Path) -> None:
+    """The name is the same, the model is not."""
+    for dimension in (4, 8):
+        deploy = deployed(journal, f" AND kind='emb' AND dimension='{dimension}'")
+        with opened(database, deploy) as con:
+            ((vector,),) = con.execute("SELECT chat('a')").fetchall()
+            assert len(vector) == dimension
+    assert len(asked(journal)) == 2
+
+
+def test_another_name_finds_the_same_answers(database: str, journal: Path) -> None:
+    """A model is what it is, not what it is called."""
+    with opened(database, deployed(journal), TEN):
+        pass
+    with opened(database, deployed(journal).replace("'chat'", "'talk'")) as con:
+        con.execute(TEN.replace("chat", "talk"))
+    assert len(asked(journal)) == 10
+
+
+def test_failures_are_not_kept(database: str, journal: Path) -> None:
+    """A row that failed is asked again."""
+    with (
+        opened(database, deployed(journal, " AND fail_on='row 7'")) as con,
+        pytest.warns(LlmsqlWarning),
+    ):
+        con.execute(TEN)
+    with opened(database, deployed(journal)) as con:
+        assert (("row 7",)) in con.execute(TEN).fetchall()
+    assert Counter(asked(journal)) == {f'"row {i}"': 1 + (i == 7) for i in range(10)}
+
+
+SAMPLED = "SELECT chat('row ' || i, {temperature: 1}) FROM range(10) t(i)"
+
+
+def test_sampled_answers_are_drawn_anew(database: str, journal: Path) -> None:
+    """A statement that has finished leaves none behind."""
+    with opened(database, deployed(journal), SAMPLED, SAMPLED):
+        pass
+    with opened(database, deployed(journal), SAMPLED):
+        pass
+    assert len(asked(journal)) == 30
+
+
+def test_sampled_answers_of_a_statement_that_did_not_finish_serve_it_again(
+    database: str, journal: Path
+) -> None:
+    """The same text on the same database goes on, another one draws its own."""
+    slow = deployed(journal, " AND delay='0.02'")
+    with opened(database, slow, '!llm setup "max_seconds=0.1"') as con, pytest.raises(LimitError):
+        con.execute(SAMPLED)
+    done = len(asked(journal))
+    assert 0 < done < 10
+    with opened(database, deployed(journal), SAMPLED):
+        pass
+    assert len(asked(journal)) == 10
+    with opened(database, deployed(journal), SAMPLED + " "):
+        pass
+    assert len(asked(journal)) == 20
+
+
+def test_a_capped_statement_goes_on(database: str, journal: Path) -> None:
+    """What was answered before the cap is not asked again."""
+    slow = deployed(journal, " AND delay='0.02'")
+    with opened(database, slow) as con:
+        con.execute('!llm setup next "max_seconds=0.1"')
+        with pytest.raises(LimitError) as caught:
+            con.execute(TEN)
+        (note,) = caught.value.__notes__
+        assert note.endswith(" kept: run again, the statement goes on")
+    with opened(database, slow) as con:
+        assert con.execute(TEN).fetchall() == [(f"row {i}",) for i in range(10)]
+    assert len(asked(journal)) == 10
+
+
+def test_a_write_that_failed_left_nothing_and_goes_on(database: str, journal: Path) -> None:
+    """The table is made as a whole, or not at all."""
+    slow = deployed(journal, " AND delay='0.02'")
+    write = f"CREATE TABLE u AS {TEN}"
+    with opened(database, slow, '!llm setup next "max_seconds=0.1"') as con:
+        with pytest.raises(LimitError):
+            con.execute(write)
+        assert con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'u'").fetchall() == [(0,)]  # fmt: skip
+        con.execute(write)
+        assert con.execute("SELECT count(*) FROM u").fetchall() == [(10,)]
+    assert len(asked(journal)) == 10
+
+
+def test_cache_statements(database: str, journal: Path, tmp_path: Path) -> None:
+    """What is kept is shown, exported and cleared."""
+    with opened(database, deployed(journal), TEN) as con:
+        ((model, answers, size, _, path),) = con.execute("!llm cache stat").fetchall()
+        assert (model, answers, size > 100, path) == ("chat", 10, True, database + ".llmsql")
+        target = tmp_path / "answers.csv"
+        assert con.execute(f"!llm cache export '{target}'").fetchall() == [(str(target), 10)]
+        rows = con.execute(f"SELECT answer FROM '{target}' ORDER BY ALL").fetchall()
+        assert rows == [(f"row {i}",) for i in range(10)]
+        assert con.execute("!llm cache clear chat").fetchall() == [(10,)]
+        con.execute(TEN)
+    assert len(asked(journal)) == 20
+
+
+def test_a_read_only_database_reads_what_is_kept(database: str, journal: Path) -> None:
+    """And adds nothing to it."""
+    with opened(database, deployed(journal), TEN):
+        pass
+    before = Path(database + ".llmsql").read_bytes()
+    with llmsql.connect(database, read_only=True) as con:
+        con.execute(deployed(journal))
+        con.execute(TEN)
+        with pytest.warns(LlmsqlWarning, match="cannot be written: answers in it are reused"):
+            con.execute("SELECT chat('another')")
+    assert len(asked(journal)) == 11
+    assert Path(database + ".llmsql").read_bytes() == before
+
+
+def test_a_damaged_store_is_set_aside(database: str, journal: Path) -> None:
+    """The statement goes on with a warning, and asks again."""
+    with opened(database, deployed(journal), TEN):
+        pass
+    store = Path(database + ".llmsql")
+    store.write_bytes(b"no database at all" * 1000)
+    with opened(database, deployed(journal)) as con, pytest.warns(LlmsqlWarning, match="damaged"):
+        assert len(con.execute(TEN).fetchall()) == 10
+    assert len(asked(journal)) == 20
+    assert len(list(store.parent.glob("*.damaged-*"))) == 1
+
+
+PROGRAM = """
+import sys
+import llmsql
+con = llmsql.connect(sys.argv[1])
+con.execute(sys.argv[2])
+con.execute("CREATE OR REPLACE TABLE answers AS SELECT i, chat('row ' || i) AS s"
+            " FROM range({rows}) t(i)")
+print(con.execute("SELECT count(*) FROM answers WHERE s = 'row ' || i").fetchall()[0][0])
+con.close()
+"""
+
+
+def test_kill_at_random_moments_loses_one_group_commit(
+    tmp_path: Path, database: str, journal: Path
+) -> None:
+    """
+    Killed 50 times, the statement goes on each time where it was.
+
+    At most what was in flight and not committed is asked again: what is answered within two group
+    commits, as one may have begun when the other was killed.
+    """
+    program = PROGRAM.format(rows=ROWS)
+    arguments = [
+        sys.executable,
+        "-c",
+        program,
+        database,
+        deployed(journal, f" AND delay='{DELAY}'"),
+    ]
+    moments = random.Random(5)
+    again: list[int] = []
+    for _ in range(KILLS):
+        before = len(asked(journal))
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+        wanted = before + moments.randint(1, 2 * ROWS // KILLS)
+        while process.poll() is None and len(asked(journal)) < wanted:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        new = asked(journal)[before:]
+        again.append(sum(line in set(asked(journal)[:before]) for line in set(new)))
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    counts = Counter(asked(journal))
+    assert done.stdout == f"{ROWS}\n"  # every row has its own answer
+    assert set(counts) == {f'"row {i}"' for i in range(ROWS)}
+    assert max(again) <= 2 * COMMIT_SECONDS / DELAY
+
+
+def test_two_processes_fill_one_store(tmp_path: Path, journal: Path) -> None:
+    """No error, and each finds afterwards what both have answered."""
+    program = f"""
+import sys
+import llmsql
+con = llmsql.connect()
+con.execute('!llm setup "cache={tmp_path}/shared"')
+con.execute(sys.argv[1])
+start = int(sys.argv[2])
+con.execute("SELECT chat('row ' || i) FROM range(" + f"{{start}}, {{start + 6000}}" + ") t(i)")
+con.close()
+"""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, deployed(journal), str(start)])
+        for start in (0, 3000)
+    ]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    before = len(asked(journal))
+    with opened(":memory:", f'!llm setup "cache={tmp_path}/shared"', deployed(journal)) as con:
+        rows = con.execute("SELECT chat('row ' || i) FROM range(9000) t(i)").fetchall()
+    assert rows == [(f"row {i}",) for i in range(9000)]
+    assert len(asked(journal)) == before
+
+
+@pytest.fixture
+def poisoned(con: Any) -> Iterator[Any]:
+    con.execute(f"{ECHO} AND break_on='poison'")
+    con.execute("""CREATE TABLE t AS SELECT i, CASE WHEN i = 77777 THEN 'poison' ELSE 'row ' || i
+        END AS s FROM range(100000) r(i)""")
+    return con
+
+
+def test_one_poisoned_row_of_a_hundred_thousand(poisoned: Any) -> None:
+    """99,999 answers, one NULL, one error record."""
+    with pytest.warns(LlmsqlWarning, match="^1 of 100000 model calls failed"):
+        rows = poisoned.execute("SELECT count(chat(s)), count(*) FROM t").fetchall()
+    assert rows == [(99_999, 100_000)]
+    errors = poisoned.execute(
+        "SELECT error FROM llm_calls() WHERE finish_reason = 'error'"
+    ).fetchall()
+    assert errors == [("RuntimeError: broken by 'poison'",)]
