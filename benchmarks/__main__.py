@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks import calls, engines, overhead
+from benchmarks import calls, engines, llamacpp, overhead
 from benchmarks.table import Line, markdown
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -18,9 +18,11 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 
 def main() -> None:
     """Run the benchmarks named on the command line, or all; only all are kept."""
-    chosen = [m for m in (calls, overhead, engines) if m.__name__.split(".")[1] in sys.argv[1:]]
+    chosen = [
+        m for m in (calls, overhead, engines, llamacpp) if m.__name__.split(".")[1] in sys.argv[1:]
+    ]
     lines: list[Line] = []
-    for module in chosen or (calls, overhead, engines):
+    for module in chosen or (calls, overhead, engines, llamacpp):
         for line in module.run():
             lines.append(line)
             print(f"{line.what}: {line.measured}", file=sys.stderr)

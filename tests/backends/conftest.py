@@ -77,7 +77,10 @@ CANDIDATES: dict[str, Candidate] = {
         "transformers", "rerank", lambda _: loaded("transformers", "rerank", "smollm2"), _TORCH
     ),
     "llamacpp": Candidate(
-        "llamacpp", "chat", lambda _: loaded("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=8), _LLAMACPP
+        "llamacpp",
+        "chat",
+        lambda _: loaded("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=8),
+        _LLAMACPP,
     ),
     "llamacpp emb": Candidate("llamacpp", "emb", lambda r: tiny("emb", r), _GGUF),
     "llamacpp rerank": Candidate("llamacpp", "rerank", lambda r: tiny("rerank", r), _GGUF),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from llmsql.backends.llamacpp.stream import stream
 from llmsql.backends.openai import answers
 from llmsql.errors import BackendError, GenerationError
 from llmsql.torch_models.wording import Asked, laid_out
-from llmsql.types import Message, Prompt
+from llmsql.types import Completion, Message, Prompt
 
 TEXTS_PER_REQUEST = 32
 REQUESTS_AT_ONCE = 2
@@ -101,15 +102,40 @@ class Model(base.Model):
         index, prompt = job
         pieces = Pieces(stopped.is_set, prompt.timeout)
         try:
-            handle, body = self._request(server, prompt)
+            handle, body = self._request(server, self._limited(server, prompt))
             handle(body, pieces.take)
-        except (BackendError, GenerationError, ValueError, RuntimeError) as error:
+        except GenerationError as error:
+            return [(index, error)]
+        except (BackendError, ValueError, RuntimeError) as error:
             # A chat template refuses what it is given, or a schema cannot be followed.
             return [(index, GenerationError(f"llama.cpp refuses: {error}"))]
         answer = pieces.completion()
         if is_shared and isinstance(answer, GenerationError) and "parse grammar" in str(answer):
             raise BackendError(f"{answer}\n  grammar takes GBNF, as llama.cpp describes it")
+        if isinstance(answer, Completion):
+            answer = requests.kept(answer, prompt.sampling)
         return [(index, answer)]
+
+    def _limited(self, server: Server, prompt: Prompt) -> Prompt:
+        """*prompt* without what was said first, as far as the limit on its tokens asks for it."""
+        limit = self.plan.options.limit
+        while limit is not None:
+            count = len(server.tokens(self._worded(server, prompt)))
+            if count <= limit:
+                break
+            if not prompt.history:
+                raise requests.too_long(count, limit + 1)
+            # An answer without its question goes with it.
+            first = 2 if prompt.history[1:2] and prompt.history[1].role == "assistant" else 1
+            prompt = replace(prompt, history=prompt.history[first:])
+        return prompt
+
+    def _worded(self, server: Server, prompt: Prompt) -> str:
+        """*prompt* as the model reads it."""
+        system = prompt.sampling.system or self.plan.options.system_prompt
+        if self.has_template:
+            return server.rendered(requests.messages(prompt, system))
+        return laid_out(Asked(system, prompt.text, prompt.history, prompt.roles))
 
     def _request(
         self, server: Server, prompt: Prompt
@@ -119,8 +145,7 @@ class Model(base.Model):
         body = {"stream": True, "stream_options": {"include_usage": True}}
         body |= requests.sampling(prompt.sampling, cuts)
         if not self.has_template:
-            system = prompt.sampling.system or options.system_prompt
-            body["prompt"] = laid_out(Asked(system, prompt.text, prompt.history, prompt.roles))
+            body["prompt"] = self._worded(server, prompt)
             return server.engine.handle_completions, body
         body["messages"] = requests.messages(prompt, options.system_prompt)
         return server.engine.handle_chat_completions, body

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from llmsql import types
@@ -14,6 +15,7 @@ from llmsql.errors import GenerationError
 from llmsql.types import Completion, Message, Prompt, Usage
 
 _TOO_LONG = re.compile(r"\((\d+) tokens\).*?\(.*?(\d+)(?: tokens)?\)")
+_JSON_BEGINS = '{["-0123456789tfn'
 _RANDOM = 0xFFFFFFFF  # llama.cpp reads this seed as "any"
 
 
@@ -50,8 +52,38 @@ def sampling(given: types.Sampling, cuts: tuple[str, ...] = ()) -> dict[str, Any
     if wanted.grammar:
         body["grammar"] = wanted.grammar
     if wanted.json_schema:
-        body["json_schema"] = json.loads(wanted.json_schema)
+        body["grammar"] = _grammar(wanted.json_schema)
     return body
+
+
+@lru_cache(maxsize=64)
+def _grammar(schema: str) -> str:
+    """A JSON schema as a grammar; ValueError where it cannot be followed."""
+    import xllamacpp
+
+    # Given as json_schema, llama.cpp ignores it where answers are not parsed (seen in b11549).
+    return str(xllamacpp.json_schema_to_grammar(json.loads(schema)))
+
+
+def kept(answer: Completion, given: types.Sampling) -> Completion | GenerationError:
+    """Return *answer*, or an error where it is no JSON though a schema was given.
+
+    A schema that llama.cpp cannot follow it ignores (seen in b11549).
+    """
+    if getattr(given, "json_schema", None) is None:
+        return answer
+    is_json = answer.text.lstrip()[:1] in _JSON_BEGINS
+    if answer.finish_reason == "stop":
+        try:
+            json.loads(answer.text)
+        except ValueError:
+            is_json = False
+    if is_json:
+        return answer
+    return GenerationError(
+        f"the answer does not keep to json_schema: {answer.text[:80]!r}\n"
+        "  llama.cpp cannot follow every schema: give a simpler one"
+    )
 
 
 class Pieces:

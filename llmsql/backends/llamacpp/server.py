@@ -18,6 +18,7 @@ from llmsql.backends.llamacpp import sizing
 from llmsql.backends.llamacpp.options import Options
 from llmsql.backends.llamacpp.sizing import Size
 from llmsql.errors import BackendError
+from llmsql.sources import gguf
 from llmsql.types import Kind
 
 SILENT, ERRORS, TALKATIVE = -1, 1, 3
@@ -50,10 +51,12 @@ class Server:
         try:
             self.engine: Any = xllamacpp.Server(params)
         except Exception as error:  # whatever the binding makes of a C++ exception
-            raise BackendError(
-                f'"{plan.file}" cannot be loaded: {_reason(plan) or error}\n'
-                "  a smaller context or n_parallel takes less memory"
-            ) from error
+            reason = _reason(plan) or str(error)
+            is_memory = "alloc" in reason or "memory" in reason
+            advice = (
+                "a smaller context or n_parallel takes less memory" if is_memory else gguf.AGAIN
+            )
+            raise BackendError(f'"{plan.file}" cannot be loaded: {reason}\n  {advice}') from error
         self._address = urlsplit(self.engine.listening_address).netloc
 
     def tokens(self, text: str) -> list[int]:
