@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import json
 import os
@@ -19,6 +20,7 @@ from llmsql import backends, sources
 from llmsql.backends import base
 from llmsql.backends.llamacpp import Sampling, sizing
 from llmsql.errors import BackendError, GenerationError, OptionError
+from llmsql.statements import fitting
 from llmsql.types import Completion, Message, Prompt, Roles
 from tests import ggufs
 
@@ -409,3 +411,39 @@ def test_sampling_is_checked(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError) as error:
         Sampling(**options)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "file_format", "has_transformers", "chosen"),
+    [
+        ("chat", "gguf", True, "transformers"),
+        ("chat", "gguf", False, "llamacpp"),
+        ("chat", "directory", False, "transformers"),
+        ("emb", "gguf", True, "llamacpp"),
+        ("emb", "directory", True, "sentence_transformers"),
+        ("rerank", "gguf", True, "llamacpp"),
+    ],
+)
+def test_who_runs_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Any,
+    file_format: str,
+    has_transformers: bool,
+    chosen: str,
+) -> None:
+    """A file goes to llama.cpp where transformers cannot take it, or is not here."""
+    own = type(backends.get("transformers"))
+    monkeypatch.setattr(own, "is_installed", has_transformers)
+    assert fitting.best(kind, kind, None, file_format).name == chosen
+
+
+@has_smollm2
+def test_an_address_is_not_open_to_others(smollm2: Any) -> None:
+    """Whoever finds the port of the server in this process learns nothing there."""
+    host, _, port = smollm2.server.engine.listening_address.rpartition("/")[2].rpartition(":")
+    assert host == "127.0.0.1"
+    for path in ("/v1/models", "/health", "/props", "/tokenize"):
+        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection.request("POST" if path == "/tokenize" else "GET", path, body=b"{}")
+        assert connection.getresponse().status in (401, 404)
+        connection.close()
