@@ -10,19 +10,18 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks import calls, engines, overhead, store
+from benchmarks import calls, engines, faults, llamacpp, overhead, store
 from benchmarks.table import Line, markdown
 
+MODULES = (calls, overhead, store, faults, engines, llamacpp)
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
 def main() -> None:
     """Run the benchmarks named on the command line, or all; only all are kept."""
-    chosen = [
-        m for m in (calls, overhead, engines, store) if m.__name__.split(".")[1] in sys.argv[1:]
-    ]
+    chosen = [m for m in MODULES if m.__name__.split(".")[1] in sys.argv[1:]]
     lines: list[Line] = []
-    for module in chosen or (calls, overhead, engines, store):
+    for module in chosen or MODULES:
         for line in module.run():
             lines.append(line)
             print(f"{line.what}: {line.measured}", file=sys.stderr)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +13,9 @@ import pytest
 
 import llmsql
 from llmsql.errors import LimitError, LlmsqlWarning
+from tests.killing import ROWS, kill_and_go_on
 
-ROWS, KILLS, DELAY = 2_000, 50, 0.0005
-COMMIT_SECONDS = 0.05
+KILLS = 12
 ECHO = "RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat'"
 TEN = "SELECT chat('row ' || i) FROM range(10) t(i)"
 
@@ -277,52 +274,11 @@ def test_a_damaged_store_is_set_aside(database: str, journal: Path) -> None:
     assert len(list(store.parent.glob("*.damaged-*"))) == 1
 
 
-PROGRAM = """
-import sys
-import llmsql
-con = llmsql.connect(sys.argv[1])
-con.execute(sys.argv[2])
-con.execute("CREATE OR REPLACE TABLE answers AS SELECT i, chat('row ' || i) AS s"
-            " FROM range({rows}) t(i)")
-print(con.execute("SELECT count(*) FROM answers WHERE s = 'row ' || i").fetchall()[0][0])
-con.close()
-"""
-
-
-def test_kill_at_random_moments_loses_one_group_commit(
-    tmp_path: Path, database: str, journal: Path
-) -> None:
-    """
-    Killed 50 times, the statement goes on each time where it was.
-
-    At most what was in flight and not committed is asked again: what is answered within two group
-    commits, as one may have begun when the other was killed.
-    """
-    program = PROGRAM.format(rows=ROWS)
-    arguments = [
-        sys.executable,
-        "-c",
-        program,
-        database,
-        deployed(journal, f" AND delay='{DELAY}'"),
-    ]
-    moments = random.Random(5)
-    again: list[int] = []
-    for _ in range(KILLS):
-        before = len(asked(journal))
-        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
-        wanted = before + moments.randint(1, 2 * ROWS // KILLS)
-        while process.poll() is None and len(asked(journal)) < wanted:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        new = asked(journal)[before:]
-        again.append(sum(line in set(asked(journal)[:before]) for line in set(new)))
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    counts = Counter(asked(journal))
-    assert done.stdout == f"{ROWS}\n"  # every row has its own answer
-    assert set(counts) == {f'"row {i}"' for i in range(ROWS)}
-    assert max(again) <= 2 * COMMIT_SECONDS / DELAY
+def test_kill_at_random_moments_loses_one_group_commit(tmp_path: Path) -> None:
+    """Each row has its own answer, and what was committed is not asked again."""
+    outcome = kill_and_go_on(tmp_path, KILLS, seed=5)
+    assert (outcome.right, outcome.asked) == (ROWS, ROWS)
+    assert max(outcome.again) <= outcome.allowed
 
 
 def test_two_processes_fill_one_store(tmp_path: Path, journal: Path) -> None:

@@ -106,6 +106,8 @@ class Backend(ABC):
     sampling: ClassVar[type[Sampling]] = Sampling
     kinds: ClassVar[tuple[Kind, ...]] = ("chat",)
     file_kinds: ClassVar[tuple[Kind, ...]] = ()  # what it loads, where it makes more of it
+    file_formats: ClassVar[tuple[str, ...]] = ("directory",)  # of "directory" and "gguf"
+    preference: ClassVar[int] = 0  # the least is chosen where several can run a model
     model_types: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()

@@ -99,7 +99,10 @@ class Request:
         if backend is None or (backend.needs_source and not backend.is_remote):
             path, own_kind = self._found(wanted)
             self._agree(family, own_kind)
-        backend = backend or fitting.best(wanted or own_kind or "chat", own_kind, self.preferred)
+        if backend is None:
+            file_format = "gguf" if Path(path).is_file() else "directory"
+            kind = wanted or own_kind or "chat"
+            backend = fitting.best(kind, own_kind, self.preferred, file_format)
         backend.require()
         said, rest = terms.split(self.options, backend.option_prefix)
         options, ignored = self._options(backend, family, rest)

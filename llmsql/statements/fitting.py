@@ -57,8 +57,13 @@ def named(demanded: str | None, preferred: str | None) -> Backend | None:
     return backend if backend and (backend.is_remote or not backend.needs_source) else None
 
 
-def best(kind: Kind, own_kind: Kind | None, preferred: str | None) -> Backend:
+def best(
+    kind: Kind, own_kind: Kind | None, preferred: str | None, file_format: str = "directory"
+) -> Backend:
     """The backend for a local model: it runs the files, of *own_kind*, and what is wanted of them.
+
+    A GGUF file goes to transformers, which converts it once, where that is installed, and to
+    llama.cpp where it is not or where only llama.cpp makes *kind* of it: see `preference`.
 
     The settings' backend where it is one of these; BackendError where a chat model cannot have it
     because there is none of that name.
@@ -70,7 +75,8 @@ def best(kind: Kind, own_kind: Kind | None, preferred: str | None) -> Backend:
         if backend.is_remote or not backend.needs_source or kind not in backend.kinds:
             continue
         fits_files = own_kind is None or own_kind in (backend.file_kinds or backend.kinds)
-        order = backend.kinds.index(kind)
+        fits_files = fits_files and file_format in backend.file_formats
+        order = (backend.kinds.index(kind), backend.preference)
         fitting.append((not fits_files, name != wished, not backend.is_installed, order, name))
     if kind == "chat" and wished and wished not in backends.names():
         backends.get(wished)  # says which there are

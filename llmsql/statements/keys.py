@@ -51,8 +51,13 @@ WITHOUT_EFFECT = (
 OTHER_OPTIONS = {
     "longcontextmode": "long_context",
     "normalize_embeddings": "normalize",
+    "n_ctx": "context",
+    "context_window": "context",
+    "num_gpu_layers": "n_gpu_layers",
+    "ngl": "n_gpu_layers",
+    "override_chat_template": "chat_template",
 }
-"""Options of backends, folded, as Byzer-LLM spells them, and what they are called here."""
+"""Options of backends, folded, as Byzer-LLM and Kuwa spell them, and what they are called here."""
 
 OPTIONS_WITHOUT_EFFECT = frozenset({"use_cache", "message_format", "infermode", "use_fp16"})
 """Options of Byzer-LLM, folded, that are accepted where the backend has no such option."""

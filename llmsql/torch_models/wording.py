@@ -89,7 +89,7 @@ class Wording:
 
     def _worded(self, asked: Asked) -> str:
         if not self.template:
-            return _laid_out(asked)
+            return laid_out(asked)
         from jinja2 import TemplateError
 
         messages = [*asked.history, Message("user", asked.text)]
@@ -142,7 +142,7 @@ class Wording:
         return tokens
 
 
-def _laid_out(asked: Asked) -> str:
+def laid_out(asked: Asked) -> str:
     """Lay out what a model without a chat template is asked, each turn behind its role."""
     if asked.roles is None and not asked.history:
         return f"{asked.system}\n\n{asked.text}" if asked.system else asked.text

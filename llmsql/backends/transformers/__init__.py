@@ -28,6 +28,7 @@ class Backend(base.Backend):
     sampling = Sampling
     kinds = ("chat", "rerank")
     file_kinds = ("chat",)
+    file_formats = ("directory", "gguf")
     extra = "transformers"
     modules = ("torch", "transformers")
     paced = frozenset({"batch_size"})

@@ -1,0 +1,50 @@
+"""Jobs run by threads, results yielded as they come: many callers at once fill the slots."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def stream(
+    work: Callable[[Job, threading.Event], Iterable[Result]], jobs: Sequence[Job], threads: int
+) -> Iterator[Result]:
+    """Yield the results of all *jobs*, *threads* of them at a time, as they come.
+
+    What a job raises ends the stream. When it ends or is closed, the event that every job gets is
+    set, and the threads have ended when this returns.
+    """
+    results: SimpleQueue[Any] = SimpleQueue()
+    stopped = threading.Event()
+    waiting = iter(jobs)  # shared by all threads: each takes the next one
+
+    def run() -> None:
+        try:
+            for job in waiting:
+                if stopped.is_set():
+                    break
+                results.put((work(job, stopped), None))
+        except BaseException as error:  # whoever reads the stream gets it
+            results.put(((), error))
+        results.put(None)
+
+    crew = [threading.Thread(target=run, daemon=True) for _ in range(min(threads, len(jobs)))]
+    try:
+        for thread in crew:
+            thread.start()
+        for _ in crew:
+            while (arrived := results.get()) is not None:
+                found, error = arrived
+                if error is not None:
+                    raise error
+                yield from found
+    finally:
+        stopped.set()
+        for thread in crew:
+            if thread.ident:
+                thread.join()
