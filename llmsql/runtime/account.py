@@ -99,6 +99,7 @@ class Account:
         self.tallies: dict[tuple[str, int], Spent] | None = None
         self._lock = threading.Lock()
         self._has_put = False
+        self._has_drawn = False
         self._is_confirmed = False
 
     @cached_property
@@ -117,6 +118,7 @@ class Account:
         """Fill *answers* with what the store knows of *keys*; returns the others."""
         if not deployment.is_kept:
             return keys
+        self._has_drawn |= answers.statement is not None
         unknown: list[Any] = []
         for start in range(0, len(keys), SLICE):
             unknown += self._recalled(deployment, answers, keys[start : start + SLICE], sites)
@@ -227,10 +229,10 @@ class Account:
             spent.cached_tokens, spent.cost, None if error is None else str(error),
         )  # fmt: skip
         history.write(self.store, "statements", [row])
-        if self._has_put:
-            self.store.flush()
-        if state == "done" and self._has_put:
+        if state == "done" and self._has_drawn:
             self.store.finish(self.statement)
+        if self._has_put or self._has_drawn:
+            self.store.flush()
         self.measure()
         self.reporter.finish()
         log.info(

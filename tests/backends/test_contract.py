@@ -123,14 +123,16 @@ def test_a_batch_answers_like_its_rows(model: Find, name: str) -> None:
 
 @every
 def test_tokens_are_counted_as_they_are_used(model: Find, name: str) -> None:
-    """What a model counts before it is asked is what its usage says then; None where neither is."""
+    """What a model counts before it is asked is what its usage says then."""
     kind = CANDIDATES[name].kind
     texts = ["one", "two two", "three " * 30, "one", "Größe 你好 😀", "x" * 3000]
     counted = model(name).count_tokens(inputs(kind, texts))
+    if counted is None:
+        pytest.skip("only the engine or the server counts")
     answered = dict(raw(model(name), kind, texts))
     used = [answered[index].usage.input_tokens for index in range(len(texts))]
-    assert used == (counted or [None] * len(texts))
-    assert model(name).count_tokens([]) in ([], None)
+    assert used == counted
+    assert model(name).count_tokens([]) == []
 
 
 @chat

@@ -32,6 +32,7 @@ class Backend(base.Backend):
     model_types = ("llamacpp", "llama_cpp")
     extra = "llamacpp"
     modules = ("xllamacpp",)
+    paced = frozenset({"n_parallel", "n_batch", "n_threads", "use_mmap", "verbose"})
 
     def kind_of(self, path: str, model_type: str) -> Kind:
         """Read it from the head of the file."""

@@ -50,6 +50,13 @@ class Chat:
             raise BackendError(f"{answer}\n  grammar takes GBNF, as llama.cpp describes it")
         return [(index, answer)]
 
+    def count(self, prompt: Prompt) -> int:
+        """The tokens of *prompt* as it is worded; 0 for one that would be refused."""
+        try:
+            return len(self.server.tokens(self._worded(self._limited(prompt))))
+        except (GenerationError, BackendError, ValueError, RuntimeError):
+            return 0
+
     def _request(self, prompt: Prompt) -> tuple[Callable[[dict[str, Any], Take], None], Any]:
         """The function of the server that takes *prompt*, and what it takes."""
         cuts = self.options.preset.cuts if self.options.preset else ()

@@ -30,7 +30,7 @@ class Encoder:
         def vectors(texts: Sequence[Any]) -> Sequence[Any]:
             body = {"input": texts, "encoding_format": "base64", "embd_normalize": self.norm}
             answer = self.server.engine.handle_embeddings(body)
-            return answers.vectors(_checked(answer), len(texts), None)
+            return answers.vectors(_checked(answer), list(map(len, texts)), None)
 
         return _halved(vectors, [(index, self._fitting(text)) for index, text in rows])
 
@@ -40,7 +40,7 @@ class Encoder:
 
         def scores(passages: Sequence[Any]) -> Sequence[Any]:
             answer = self.server.engine.handle_rerank({"query": query, "documents": passages})
-            return answers.scores(_checked(answer), len(passages))
+            return answers.scores(_checked(answer), [len(query) + len(text) for text in passages])
 
         return _halved(scores, rows)
 

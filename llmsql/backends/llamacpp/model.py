@@ -12,7 +12,7 @@ from llmsql.backends.llamacpp.encoder import Encoder, Row, divided
 from llmsql.backends.llamacpp.server import Plan, Server
 from llmsql.backends.llamacpp.stream import stream
 from llmsql.errors import BackendError, GenerationError
-from llmsql.types import Message, Prompt
+from llmsql.types import Message, Prompt, bare
 
 REQUESTS_AT_ONCE = 2
 """While the answer of one is read, the other is computed."""
@@ -27,7 +27,7 @@ class Model(base.Model):
         self.values = values
         self.has_template = bool(plan.template or values.get("tokenizer.chat_template"))
         if plan.kind == "emb":
-            (vector,) = (found for _, found in self.embed(["a"]))
+            (vector,) = (bare(found) for _, found in self.embed(["a"]))
             if isinstance(vector, GenerationError):
                 raise BackendError(f'"{plan.file}" makes no vectors: {vector}')
             self.dimension = len(vector)
@@ -55,6 +55,13 @@ class Model(base.Model):
             by_query.setdefault(query, []).append((index, passage))
         jobs = [(query, some) for query, rows in by_query.items() for some in divided(rows)]
         return stream(Encoder(self._ready(), self.plan).rerank, jobs, REQUESTS_AT_ONCE)
+
+    def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
+        """Return the tokens of each prompt as it is worded; None for texts and pairs."""
+        if self.plan.kind != "chat":
+            return None
+        chat = Chat(self._ready(), self.plan, has_template=self.has_template)
+        return [chat.count(prompt) for prompt in inputs]
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each text."""
