@@ -79,7 +79,11 @@ def write(
     statement: bytes | None,
     bodies: dict[bytes, bytes],
 ) -> None:
-    """Add *bodies* by key where no intact one is; *statement* is what all of them belong to."""
+    """
+    Add *bodies* by key where no intact one is; *statement* is what all of them belong to.
+
+    Raises sqlite3.DatabaseError where they cannot be found again.
+    """
     there = known(connection, group, list(bodies)) if bodies else set()
     missing = {key: body for key, body in bodies.items() if key not in there}
     if not missing:
@@ -99,6 +103,11 @@ def write(
         (_group_id(group), tick(connection), int(time.time()), statement,
          b"".join(missing.values()), places.encode(), str(_ids(list(missing), is_sorted=False))),
     )  # fmt: skip
+    if known(connection, group, list(missing)) != missing.keys():
+        # A page can be damaged in ways that SQLite does not see, and swallow what is put on it.
+        error = sqlite3.DatabaseError("an answer that was written is not found again")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
     connection.execute("UPDATE state SET bytes = bytes + ?", (sum(sizes),))
 
 

@@ -156,6 +156,8 @@ class Store:
         last = 0
         while page := self._read(partial(results.page, after=last, size=PAGE_ROWS)):
             yield from results.exported(page)
+            if page[-1][0] <= last:  # damage leads in circles
+                return
             last = page[-1][0]
 
     def append(self, kind: str, batch: bytes, count: int, tag: int = 0) -> int:
@@ -174,6 +176,8 @@ class Store:
             last = 0
             while rows := self._try(handle, partial(page, after=last)):
                 yield from records.intact(kind, rows)
+                if rows[-1][0] <= last:
+                    return
                 last = rows[-1][0]
 
     def count(self, day: str, model: str, group: bytes, **sums: Any) -> None:
