@@ -34,8 +34,8 @@ def _kills() -> Line:
     with tempfile.TemporaryDirectory() as folder:
         outcome = kill_and_go_on(Path(folder), KILLS, seed=5)
     return Line(
-        f"kill -9 at {KILLS} random moments of a statement of {ROWS:,} rows, {DELAY * 1000:g} ms each,"
-        " then rerun: rows asked again after a kill, wrong rows",
+        f"kill -9 at {KILLS} random moments of {ROWS:,} rows, {DELAY * 1000:g} ms each, then rerun:"
+        " rows asked again after a kill, wrong rows",
         f"≤ {outcome.allowed:.0f} (in flight and a group commit), 0",
         f"{max(outcome.again)} at most, {sum(outcome.again) / KILLS:.0f} on average, "
         f"{ROWS - outcome.right}",

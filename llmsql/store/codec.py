@@ -44,35 +44,31 @@ def intact(bodies: Iterable[bytes], seed: int) -> Iterator[bytes]:
             yield body[4:20]
 
 
-def decode(bodies: Iterable[bytes], seed: int) -> dict[bytes, Entry]:
-    """The entries of *bodies* by key, without those whose checksum is wrong."""
+def decode(whole: bytes, sizes: Iterable[int], seed: int) -> dict[bytes, Entry]:
+    """The entries in *whole* by key, one after the other of *sizes*, but for the damaged ones."""
     found: dict[bytes, Entry] = {}
-    # This loop is most of what a known answer costs: nothing in it is called that need not be.
-    size, unpack, make = _HEAD.size, _HEAD.unpack_from, tuple.__new__
-    for body in bodies:
-        if len(body) < size or crc32(body[4:], seed) != int.from_bytes(body[:4], "little"):
+    # This loop is most of what a known answer costs: nothing in it is copied that need not be.
+    head, unpack, make, check = _HEAD.size, _HEAD.unpack_from, tuple.__new__, crc32
+    view, end = memoryview(whole), 0
+    for size in sizes:
+        start, end = end, end + size
+        if size < head:
             continue
-        _, key, kind, named, owner, read, written = unpack(body)
-        reason, statement, start = "stop", None, size
+        checksum, key, kind, named, owner, read, written = unpack(whole, start)
+        if check(view[start + 4 : end], seed) != checksum:
+            continue
+        reason, statement, body = "stop", None, start + head
         if named or owner:
-            start = size + named + owner
-            reason = body[size : size + named].decode() or "stop"
-            statement = body[size + named : start] or None
+            reason = whole[body : body + named].decode() or "stop"
+            statement = whole[body + named : body + named + owner] or None
+            body += named + owner
         value = (
-            body[start:].decode("utf-8", "surrogatepass")
+            str(view[body:end], "utf-8", "surrogatepass")
             if kind == _TEXT
-            else _number_value(kind, body[start:])
+            else _number_value(kind, whole[body:end])
         )
-        found[key] = make(
-            Entry,
-            (
-                value,
-                reason,
-                None if read < 0 else read,
-                None if written < 0 else written,
-                statement,
-            ),
-        )
+        tokens = (None if read < 0 else read, None if written < 0 else written)
+        found[key] = make(Entry, (value, reason, *tokens, statement))
     return found
 
 

@@ -8,15 +8,20 @@ every row, and with a busy thread beside it each of them would wait 5 ms to get 
 from __future__ import annotations
 
 import datetime
+import gc
 import sqlite3
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
 
 from llmsql.store import codec
 from llmsql.store.entry import Entry, Group
+
+Bodies = tuple[bytes, list[int], str | None]
+"""Entries one after the other, their sizes, and the numbers of those to mark."""
 
 CHUNK = 4_096  # keys looked up at once
 KEPT_SHARE = 0.9  # how much of max_bytes is left when it was exceeded
@@ -56,10 +61,11 @@ def read(
     """
     found: dict[bytes, Entry] = {}
     marks: list[str] = []
-    for bodies, unmarked in _chunks(connection, _ids(keys), since):
-        found.update(codec.decode(bodies, group.seed))
-        if unmarked:
-            marks.append(unmarked)
+    with _uncollected():
+        for whole, sizes, unmarked in _chunks(connection, _ids(keys), since):
+            found.update(codec.decode(whole, sizes, group.seed))
+            if unmarked:
+                marks.append(unmarked)
     if len(found) and not found.keys() <= set(keys):  # damage has moved an entry to another's id
         found = {key: found[key] for key in keys if key in found}
     return found, marks
@@ -68,8 +74,8 @@ def read(
 def known(connection: sqlite3.Connection, group: Group, keys: Sequence[bytes]) -> set[bytes]:
     """Those of *keys* that have an intact entry."""
     found: set[bytes] = set()
-    for bodies, _ in _chunks(connection, _ids(keys), None):
-        found.update(codec.intact(bodies, group.seed))
+    for whole, sizes, _ in _chunks(connection, _ids(keys), None):
+        found.update(codec.intact(_bodies(whole, sizes), group.seed))
     return found.intersection(keys)
 
 
@@ -196,7 +202,7 @@ def exported(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         if not isinstance(body, bytes) or checksum != _checksum(digest, model, about):
             continue
         text = about.decode("utf-8", "surrogatepass")
-        for key, entry in codec.decode([body], Group(model, text, digest).seed).items():
+        for key, entry in codec.decode(body, [len(body)], Group(model, text, digest).seed).items():
             value = entry.value if isinstance(entry.value, (str, float)) else entry.value.tolist()
             yield (
                 model, text, key.hex(), value, entry.finish_reason, entry.input_tokens,
@@ -204,9 +210,7 @@ def exported(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
             )  # fmt: skip
 
 
-def _chunks(
-    connection: sqlite3.Connection, ids: list[int], since: int | None
-) -> Iterator[tuple[Iterator[bytes], str | None]]:
+def _chunks(connection: sqlite3.Connection, ids: list[int], since: int | None) -> Iterator[Bodies]:
     """The bodies at *ids*, and the numbers of those to mark, some at a time."""
     numbers: list[int] = []
     for start in range(0, len(ids), CHUNK):
@@ -219,7 +223,7 @@ def _chunks(
 
 def _chunk(
     connection: sqlite3.Connection, numbers: list[int], since: int | None
-) -> Iterator[tuple[Iterator[bytes], str | None]]:
+) -> Iterator[Bodies]:
     try:
         if since is None:
             found = connection.execute(_READ, (str(numbers),)).fetchone()
@@ -233,12 +237,24 @@ def _chunk(
         return
     sizes, whole, unmarked = found
     if sizes is not None:
-        yield _bodies(whole, sizes), unmarked
+        yield whole, list(map(int, sizes.split(","))), unmarked
 
 
-def _bodies(whole: bytes, sizes: str) -> Iterator[bytes]:
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector away: it would look at a million new tuples again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _bodies(whole: bytes, sizes: list[int]) -> Iterator[bytes]:
     start = 0
-    for size in map(int, sizes.split(",")):
+    for size in sizes:
         end = start + size
         yield whole[start:end]
         start = end

@@ -272,7 +272,8 @@ class Store:
         if not self._writer.has_pending:
             return {}
         answers = [answer for key in keys if (answer := self._writer.pending(key))]
-        return codec.decode([answer.body for answer in answers], group.seed)
+        bodies = [answer.body for answer in answers]
+        return codec.decode(b"".join(bodies), map(len, bodies), group.seed)
 
 
 def _shut(pid: int, writer: Writer, *handles: Handle) -> None:

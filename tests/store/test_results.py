@@ -87,13 +87,13 @@ def test_every_flipped_bit_is_found(group: Group) -> None:
     for bit in range(8 * len(body)):
         flipped = bytearray(body)
         flipped[bit // 8] ^= 1 << bit % 8
-        assert codec.decode([bytes(flipped)], group.seed) == {}
+        assert codec.decode(bytes(flipped), [len(flipped)], group.seed) == {}
         assert list(codec.intact([bytes(flipped)], group.seed)) == []
 
 
 def test_an_entry_of_another_group_is_not_believed(group: Group) -> None:
     body = codec.encode(group.key("q"), Entry("a"), group.seed)
-    assert codec.decode([body], zlib.crc32(b"another")) == {}
+    assert codec.decode(body, [len(body)], zlib.crc32(b"another")) == {}
 
 
 @pytest.mark.parametrize("body", [b"", b"short", b"x" * 60, 7, "text", None])
