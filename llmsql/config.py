@@ -60,8 +60,8 @@ ABOUT = {
 RESOURCE = "resource."
 """What begins the name of a resource of Ray's, as in `resource.master`: kept as well."""
 
-ENVIRONMENT = ("infer_backend", "on_error", "udf_folder", "cache", "prices")
-"""Settings that begin as LLMSQL_INFER_BACKEND and its like say."""
+ENVIRONMENT = ("infer_backend", "on_error", "udf_folder", "prices")
+"""Settings that begin as LLMSQL_INFER_BACKEND and its like say; LLMSQL_CACHE is the models' own."""
 
 SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
