@@ -21,6 +21,7 @@ from llmsql.sources import families
 from llmsql.statements import backends as backend_statements
 from llmsql.statements import classes
 from llmsql.statements import keys as run_keys
+from llmsql.statements import terms
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,7 +35,7 @@ def statements() -> str:
 def keys() -> str:
     """The keys of RUN command AS LLM."""
     rows = []
-    for key, about in run_keys.OWN.items():
+    for key, about in {**run_keys.OWN, **terms.ABOUT}.items():
         others = [other for other, own in run_keys.OTHER_SPELLINGS.items() if own == key]
         rows.append((_names([key, *others]), about))
     return _table(("key", "meaning"), rows)

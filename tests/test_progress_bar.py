@@ -1,0 +1,60 @@
+"""How progress looks on a terminal."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from llmsql.progress_bar import ProgressBar, told
+from llmsql.runtime.progress import Progress
+
+HALF = Progress(
+    1, "chat", total=200, done=100, reused=5, failed=2, output_tokens=800, seconds=4.0
+)
+
+
+def drawn(*states: Progress) -> str:
+    stream = io.StringIO()
+    bar = ProgressBar(stream)
+    for state in states:
+        bar(state)
+    bar.close()
+    return stream.getvalue()
+
+
+def test_a_bar_says_how_far_and_what_else() -> None:
+    """Done of total, reused, failed, and the pace."""
+    text = drawn(HALF)
+    assert "chat: " in text
+    assert "100/200" in text
+    assert "5 reused, 2 failed, 200 tokens/s" in text
+
+
+def test_a_quick_statement_shows_nothing() -> None:
+    """A bar that flashes by says nothing."""
+    assert drawn(Progress(1, "chat", total=2, done=1, seconds=0.1)) == ""
+
+
+def test_a_bar_is_taken_away_when_it_is_over() -> None:
+    """The terminal is left to the results."""
+    text = drawn(HALF, Progress(1, "chat", total=200, done=200, seconds=8.0, is_finished=True))
+    assert text.endswith("\r")
+
+
+def test_the_time_left_is_at_the_pace_so_far() -> None:
+    """Half done in four seconds: four more."""
+    assert HALF.seconds_left == 4.0
+    assert Progress(1, total=10).seconds_left is None
+
+
+def test_what_is_not_there_is_not_said() -> None:
+    """No tokens, no reuse, no failures."""
+    assert told(Progress(1, "emb", total=2, done=1, seconds=1.0)) == ""
+
+
+def test_without_tqdm_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no dependency of the core."""
+    monkeypatch.setitem(sys.modules, "tqdm.std", None)
+    assert drawn(HALF) == ""
