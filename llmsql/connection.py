@@ -6,7 +6,6 @@ that calls models is run is the session's; everything else is DuckDB's own API.
 
 from __future__ import annotations
 
-import re
 import secrets
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 
 import duckdb
 
+from llmsql import relations
 from llmsql.config import Settings
 from llmsql.dialect import Dialect, is_unreadable
 from llmsql.errors import CatalogError, ClosedError
@@ -24,7 +24,8 @@ from llmsql.functions import library, primitives
 from llmsql.functions.tables import tables
 from llmsql.runtime.engine import Engine, reaper
 from llmsql.runtime.progress import Observer
-from llmsql.runtime.session import Scope, Session, pending_table
+from llmsql.runtime.scope import Scope
+from llmsql.runtime.session import Session
 from llmsql.statements import Rows
 from llmsql.store import Store
 from llmsql.syntax import quote, script
@@ -51,7 +52,6 @@ FETCHES = frozenset(
     ]
 )
 OWN_ROWS = f"llmsql_rows_{secrets.token_hex(8)}"  # a name that no table has
-_LOSSY = re.compile(r"\b(BIT|U?HUGEINT|TIME WITH TIME ZONE|BIGNUM|VARIANT)\b")
 FORGETS_SHADOWS = frozenset({"rollback", "abort"})
 
 
@@ -349,27 +349,9 @@ class Connection:
         self._session.rows_are_ours = False
 
     def _relation(self, alias: str) -> Any:
-        """A relation over the pending result, typed as it is; None where there are no rows."""
-        query = self._session.result_query
-        if query is None and (self._con.description is None or not self._session.gives_rows):
-            return None
-        if query is not None and hasattr(duckdb.DuckDBPyRelation, "materialize"):
-            self._con.abort()  # the pending result: the relation takes its place
-            relation = self._con.sql(query).materialize()
-            return relation.set_alias(alias) if alias else relation
-        types = [str(column[1]) for column in self._con.description]
-        names = [column[0] for column in self._con.description]
-        if query is not None and _LOSSY.search(" ".join(types)):
-            return self._con.sql(self._session.kept_result())
-        rows = self._guarded(partial(pending_table, self._con))()
-        held = rows.rename_columns([f"c{index}" for index in range(len(names))])
-        items = ", ".join(
-            f'c{index}::{kind} AS "{name.replace(chr(34), chr(34) * 2)}"'
-            for index, (name, kind) in enumerate(zip(names, types, strict=True))
-        )
-        relation = self._con.from_arrow(held)
-        relation = relation.project(items) if items else relation
-        return relation.set_alias(alias) if alias else relation
+        """A relation over the pending result; None where there are no rows."""
+        relation = relations.of(self._con, self._session, self._guarded)
+        return relation.set_alias(alias) if relation is not None and alias else relation
 
     def _guarded(self, fetch: Callable[..., Any]) -> Callable[..., Any]:
         """*fetch*, raising what a model function raised while rows were streamed."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from llmsql.errors import StatementError, suggestion
-from llmsql.runtime.session import Scope, Session
+from llmsql.runtime.scope import Scope
+from llmsql.runtime.session import Session
 from llmsql.statements import Rows, classes, parse
 from llmsql.syntax import cell, grammar, positional, quote, script, spark
 from llmsql.syntax.script import Piece

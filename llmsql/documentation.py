@@ -19,9 +19,8 @@ from llmsql.backends.base import Backend
 from llmsql.functions import library, wishes
 from llmsql.sources import families
 from llmsql.statements import backends as backend_statements
-from llmsql.statements import classes
+from llmsql.statements import classes, terms
 from llmsql.statements import keys as run_keys
-from llmsql.statements import terms
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,9 +10,7 @@ import pytest
 from llmsql.progress_bar import ProgressBar, told
 from llmsql.runtime.progress import Progress
 
-HALF = Progress(
-    1, "chat", total=200, done=100, reused=5, failed=2, output_tokens=800, seconds=4.0
-)
+HALF = Progress(1, "chat", total=200, done=100, reused=5, failed=2, output_tokens=800, seconds=4.0)
 
 
 def drawn(*states: Progress) -> str:

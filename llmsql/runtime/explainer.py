@@ -21,7 +21,8 @@ from llmsql.syntax import write
 from llmsql.syntax.explained import Explained
 
 if TYPE_CHECKING:
-    from llmsql.runtime.session import Scope, Session
+    from llmsql.runtime.scope import Scope
+    from llmsql.runtime.session import Session
 
 KEY = "model_calls"
 NOT_COUNTED = "not counted: the statement may be read only once, or fails while answers are unknown"

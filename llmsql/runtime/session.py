@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import itertools
 import re
-import signal
-import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,8 +21,10 @@ from llmsql.runtime.account import Account, Conditions
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.engine import Engine
 from llmsql.runtime.explainer import Explainer
+from llmsql.runtime.interrupts import interruptible
 from llmsql.runtime.reach import Catalog, explore
 from llmsql.runtime.resolver import RESULT, Resolver, Unsettled
+from llmsql.runtime.scope import Scope
 from llmsql.runtime.shadows import shadows
 from llmsql.syntax import explained, tree, write
 from llmsql.syntax.ranks import VARIABLE, is_call
@@ -43,22 +41,6 @@ _tokens = itertools.count(1)
 
 WRITES = frozenset({"INSERT", "CREATE", "COPY", "UPDATE", "DELETE"})
 KEEPS_VALUES = frozenset({"UPDATE", "MERGE_INTO", "MERGE"})  # a NULL would destroy one
-_CALL = compile("__llmsql_call__()", "<llmsql>", "eval")
-
-
-@dataclass(frozen=True)
-class Scope:
-    """The variables a statement may read as tables: the caller's, as for DuckDB itself."""
-
-    globals: dict[str, Any] = field(default_factory=dict)
-    locals: dict[str, Any] = field(default_factory=dict)
-
-    def call(self, function: Callable[[], Any]) -> Any:
-        """Call *function* so that DuckDB finds these variables in the calling frame."""
-        return eval(_CALL, self.globals, {**self.locals, "__llmsql_call__": function})
-
-    def variables(self) -> dict[str, Any]:
-        return {**self.globals, **self.locals}
 
 
 class Session:
@@ -218,7 +200,7 @@ class Session:
         self._refuse_shadowing(kind, sql)
         collector = self._begin(kind, sql)
         try:
-            with _interruptible(collector):
+            with interruptible(collector):
                 if kind == "EXPLAIN" and (about := explained.read(sql)):
                     rows = Explainer(self, parameters, scope).run(sql, about, collector)
                     self._show_plan(rows)
@@ -389,14 +371,6 @@ class Session:
         return scope.call(partial(self.con.execute, *arguments))
 
 
-def pending_table(con: Any) -> Any:
-    """The pending result as an Arrow table."""
-    with warnings.catch_warnings():
-        # DuckDB 2.0 advises its users to take relations; for a result that is there it is too late.
-        warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
-        return con.to_arrow_table()
-
-
 def _kind(sql: str) -> str:
     """DuckDB's name for the statement's type; empty where it does not parse."""
     try:
@@ -425,23 +399,3 @@ def _state(collector: Collector, error: BaseException | None) -> str:
 
 def _identifiers(sql: str) -> set[str]:
     return {word.lower() for word in re.findall(r"\w+", sql)}
-
-
-@contextmanager
-def _interruptible(collector: Collector) -> Iterator[None]:
-    """Let Ctrl-C reach functions that wait in DuckDB's threads: tell the collector first."""
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-
-    def handler(number: int, frame: Any) -> None:
-        collector.is_signalled = True
-        collector.cancelled.set()
-        signal.default_int_handler(number, frame)
-
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
