@@ -14,7 +14,7 @@
 -- error: line 1, column 20: expected the end of the statement, found "="
 
 !llm setup;
--- error: line 1, column 11: expected data, retrieval, retrieval/data, sfft, sft, single or <setting>, found the end of the statement
+-- error: line 1, column 11: expected data, next, retrieval, retrieval/data, sfft, sft, single or <setting>, found the end of the statement
 
 !llm model list;
 !llm model list;
@@ -28,6 +28,24 @@
 !llm model remove 'my chat';
 !llm model remove 'my chat';
 
+!llm cache stat;
+!llm cache stat;
+
+!byzerllm cache clear;
+!llm cache clear;
+
+!llm cache clear Chat;
+!llm cache clear Chat;
+
+!llm cache export "answers.csv";
+!llm cache export answers.csv;
+
+!llm cache export;
+-- error: line 1, column 18: expected <path>, found the end of the statement
+
+!llm setup next "max_calls=5";
+!llm setup next 'max_calls=5';
+
 !llm help;
 !llm help;
 
@@ -35,7 +53,7 @@
 !llm help model;
 
 !llm modle list;
--- error: line 1, column 6: expected backends, help, library, model or setup, found "modle"
+-- error: line 1, column 6: expected backends, cache, help, library, model or setup, found "modle"
 
 !nothing;
 -- error: line 1, column 1: expected !llm, !python, LOAD, RUN, SAVE or SET, found "!nothing"
