@@ -38,7 +38,7 @@
 !llm cache clear Chat;
 
 !llm cache export "answers.csv";
-!llm cache export answers.csv;
+!llm cache export 'answers.csv';
 
 !llm cache export;
 -- error: line 1, column 18: expected <path>, found the end of the statement
