@@ -63,6 +63,8 @@ RESOURCE = "resource."
 ENVIRONMENT = ("infer_backend", "on_error", "udf_folder", "prices")
 """Settings that begin as LLMSQL_INFER_BACKEND and its like say; LLMSQL_CACHE is the models' own."""
 
+CACHE_OFF, CACHE_ON = frozenset({"off", "false", "0"}), frozenset({"", "on", "true", "1"})
+CACHE_WORDS = CACHE_OFF | CACHE_ON
 SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 ELSEWHERE = frozenset(
@@ -148,6 +150,8 @@ class Settings:
             raise OptionError(f'setting "{key}" must not be negative, not {value}')
         if field == "cache_size":
             size_of(value)
+        if field == "cache" and value.lower() not in CACHE_WORDS:
+            typed = os.path.abspath(os.path.expanduser(value))  # wherever one goes from here
         if field in ("maxConcurrency", "workerMaxConcurrency") and typed < 1:
             raise OptionError(f'setting "{key}" must be 1 or more, not {value}')
         return dataclasses.replace(self, **{field: typed})

@@ -19,7 +19,7 @@ import duckdb
 from llmsql import relations
 from llmsql.config import Settings
 from llmsql.dialect import Dialect, is_unreadable
-from llmsql.errors import CatalogError, ClosedError
+from llmsql.errors import CatalogError, ClosedError, StatementError
 from llmsql.functions import library, primitives
 from llmsql.functions.tables import tables
 from llmsql.runtime.engine import Engine, reaper
@@ -371,6 +371,11 @@ class Connection:
     def _entered(self) -> threading.RLock:
         """The lock of an open connection: two threads' statements must not mix."""
         self._open()
+        if self._session.conditions.is_telling:
+            raise StatementError(
+                "this connection runs the statement that it tells of\n"
+                "  con.cursor() makes another one, to be used meanwhile"
+            )
         return self._lock
 
     def _open(self) -> Connection:

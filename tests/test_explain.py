@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from llmsql.errors import GenerationError
+
 ECHO = "RUN command AS LLM WHERE pretrainedModelType='debug' AND "
 
 
@@ -219,3 +221,70 @@ def test_a_sample_is_within_two_percent(con: Any) -> None:
     ((expected,),) = estimates(con, sql, "input_tokens")
     ((read,),) = con.execute("SELECT sum(2 + (i * i) % 97) FROM range(20000) t(i)").fetchall()
     assert expected == pytest.approx(read, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT i FROM t WHERE chat(s) = 'text 1' AND emb(s || '!') IS NOT NULL",
+        "SELECT i FROM t WHERE chat(s) = ANY (SELECT chat('a ' || s) FROM t)",
+        "SELECT i FROM t WHERE (i, chat(s)) IN (SELECT i, chat('a ' || s) FROM t)",
+        "SELECT i FROM t WHERE chat(s) <> 'x' QUALIFY row_number() OVER (PARTITION BY chat('q' || s)) = 1",
+        "SELECT sum(i) FROM t GROUP BY chat(s) HAVING chat('h ' || min(s)) <> ''",
+        "WITH RECURSIVE r AS (SELECT 'x' AS x UNION SELECT chat(x || 'y') FROM r WHERE len(x) < 5) FROM r",
+    ],
+)  # fmt: skip
+def test_what_is_called_exact_is_exact_and_no_call_is_left_out(table: Any, sql: str) -> None:
+    """Where answers decide what is asked, the numbers say "at most" or "estimate"."""
+    expected = estimates(table, sql, "calls, precision")
+    table.execute(f"EXPLAIN ANALYZE {sql}").fetchall()
+    made = [row for (row,) in table.execute("SELECT calls_made FROM llm_estimates()").fetchall()]
+    for (calls, precision), actual in zip(expected, made, strict=True):
+        assert (actual or 0) == calls if precision == "exact" else True
+        assert (actual or 0) <= calls if precision == "at most" else True
+    assert sum(row or 0 for row in made) == asked(table)
+
+
+def test_two_names_of_one_model_count_once(con: Any) -> None:
+    """An answer of one is an answer of the other only where answers are kept: not in memory."""
+    con.execute(f"{ECHO} udfName='chat'; {ECHO} udfName='talk'")
+    con.execute("CREATE TABLE t AS SELECT 'text ' || i AS s FROM range(7) r(i)")
+    expected = estimates(con, "SELECT chat(s), talk(s) FROM t", "calls")
+    con.execute("SELECT chat(s), talk(s) FROM t").fetchall()
+    assert sum(calls for (calls,) in expected) == asked(con)
+
+
+def test_analyze_stops_at_a_limit(table: Any) -> None:
+    """As the statement does."""
+    table.execute("CREATE TABLE long AS SELECT i FROM range(3000) r(i)")
+    sql = "SELECT i FROM long WHERE chat('x ' || i) LIKE '%7' LIMIT 1"
+    table.execute(f"EXPLAIN ANALYZE {sql}").fetchall()
+    assert asked(table) == 16
+
+
+@pytest.mark.parametrize(
+    "write",
+    ["UPDATE t SET s = chat('x ' || s)", "INSERT OR REPLACE INTO k SELECT i, chat('x ' || s) FROM t"],
+)  # fmt: skip
+def test_analyze_of_a_write_keeps_values(con: Any, write: str) -> None:
+    """A row that fails ends it, as it ends the write itself."""
+    con.execute(f"{ECHO} udfName='chat' AND fail_on='x text 3'")
+    con.execute("CREATE TABLE t AS SELECT i, 'text ' || i AS s FROM range(7) r(i)")
+    con.execute("CREATE TABLE k(i BIGINT PRIMARY KEY, s TEXT)")
+    with pytest.raises(GenerationError):
+        con.execute(f"EXPLAIN ANALYZE {write}").fetchall()
+    assert con.execute("SELECT count(*) FROM t WHERE s IS NULL").fetchall() == [(0,)]
+
+
+def test_explain_leaves_no_table(table: Any) -> None:
+    """Neither in the user's transaction nor after an ANALYZE."""
+    table.execute("BEGIN; EXPLAIN SELECT chat(s) FROM t").fetchall()
+    table.execute("COMMIT; EXPLAIN ANALYZE SELECT chat(s) FROM t").fetchall()
+    table.execute("SELECT 1")
+    assert table.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("t",)]
+
+
+def test_explain_of_execute_asks_nothing(table: Any) -> None:
+    """A constant in a prepared statement is no reason to ask."""
+    table.execute("PREPARE p AS SELECT chat($1); EXPLAIN EXECUTE p('zz')").fetchall()
+    assert asked(table) == 0

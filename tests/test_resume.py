@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 import llmsql
@@ -260,6 +261,85 @@ def test_a_read_only_database_reads_what_is_kept(database: str, journal: Path) -
             con.execute("SELECT chat('another')")
     assert len(asked(journal)) == 11
     assert Path(database + ".llmsql").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "photos", "shop.duckdb"])
+def test_a_file_that_is_no_store_is_left_alone(
+    tmp_path: Path, database: str, journal: Path, name: str
+) -> None:
+    """A text, a folder, the database itself: whatever `cache` names by mistake stays."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"cat")
+    (tmp_path / "notes.txt").write_text("mine")
+    with opened(database, deployed(journal), f'!llm setup "cache={tmp_path}/{name}"') as con:
+        con.execute("CREATE TABLE t AS SELECT 1")
+        with pytest.warns(LlmsqlWarning, match="is left alone"):
+            assert len(con.execute(TEN).fetchall()) == 10
+        assert len(con.execute("FROM llm_statements()").fetchall()) == 1
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "photos" / "cat.png").read_bytes() == b"cat"
+    with opened(database) as con:
+        assert con.execute("SELECT count(*) FROM t").fetchall() == [(1,)]
+
+
+def test_a_relative_cache_stays_where_it_was_named(
+    tmp_path: Path, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the process goes afterwards."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    with opened(":memory:", deployed(journal), '!llm setup "cache=kept"', TEN) as con:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        con.execute("SELECT chat('another')")
+    assert (tmp_path / "kept").exists()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_prompts_are_not_in_the_file(database: str, journal: Path) -> None:
+    """Neither inputs nor system prompts: they are hashes there. Answers are what is kept."""
+    fixed = deployed(journal, " AND `gen.system`='SYSTEMSECRET'").replace("'debug'", "'dummy'")
+    with opened(database, fixed) as con:
+        con.execute("SELECT chat('PROMPTSECRET', {system: 'CALLSECRET'}) -- COMMENTSECRET")
+        con.execute(r"SELECT chat(E'ESC\'APESECRET'), 'LITERALSECRET'")
+        with pytest.raises(duckdb.Error):
+            con.execute("SELECT chat('x')::INT + 'COLSECRET'::INT FROM range(1)")
+    held = Path(database + ".llmsql").read_bytes()
+    assert b"SECRET" not in held
+
+
+def test_a_model_that_changes_before_it_loads_is_another(tmp_path: Path, database: str) -> None:
+    """What it answered before is not taken for its own."""
+    source = tmp_path / "model"
+    source.mkdir()
+    (source / "config.json").write_text("{}")
+    with opened(database) as con:
+        deployment = _lazy(con, source)
+        before = deployment.identity
+        (source / "config.json").write_text('{"other": true}')
+        deployment.look_again()
+        assert deployment.identity != before
+
+
+def _lazy(con: Any, source: Path) -> Any:
+    """A remembered deployment of the files in *source*, not loaded."""
+    from llmsql import backends
+    from llmsql.runtime import remembered
+    from llmsql.types import ModelSpec
+
+    spec = ModelSpec("late", "chat", "echo", str(source), str(source), options={})
+    return remembered.unloaded(spec, backends.get("echo"), None)
+
+
+def test_a_second_statement_of_the_same_text_draws_for_itself(con: Any) -> None:
+    """While the first one runs, what it draws is its own."""
+    con.execute(f"{ECHO}")
+    first, second = (cursor._session.conditions for cursor in (con.cursor(), con.cursor()))
+    from llmsql.runtime.account import Account
+
+    one, other = Account(first, text=SAMPLED), Account(second, text=SAMPLED)
+    assert one.statement != other.statement
+    one.finish("done", 0)
+    assert Account(second, text=SAMPLED).statement == one.statement
 
 
 def test_a_damaged_store_is_set_aside(database: str, journal: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -163,6 +163,11 @@ class Backend(ABC):
         if isinstance(spec.options, self.options):
             return spec.options
         return read_options(self.options, spec.options or {}, owner=f'backend "{self.name}"')
+
+    def decides(self, names: Iterable[str]) -> bool:
+        """Return whether one of the options *names* changes answers; a key does not."""
+        known = {o.name for o in fields(self.options) if o.repr and o.name not in self.paced}
+        return not known.isdisjoint(names)
 
     def deciding(self, options: Any) -> dict[str, Any]:
         """Return those of *options* that change answers: neither paced nor secret."""

@@ -11,7 +11,8 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -29,11 +30,14 @@ from llmsql.runtime.stores import Stores
 from llmsql.store import Entry, Store
 from llmsql.syntax.mask import masked
 from llmsql.syntax.ranks import APART
+from llmsql.token_estimate import estimate
 from llmsql.types import Completion, Usage, bare
 
 log = logging.getLogger("llmsql")
 
 SLICE = 65_536
+SHOWN_CHARACTERS = 10_000
+LONG = 16  # characters of a prompt that an error does not hold by chance
 BATCH_CALLS, BATCH_SECONDS = 4_096, 5.0
 _numbers = itertools.count(time.time_ns() // 1000)  # in order of time, whoever opens the database
 
@@ -56,6 +60,21 @@ class Conditions:
     on_progress: Observer | None = None
     confirm: Callable[[str], bool] | None = None
     explained: Sequence[Any] = ()
+    _thread: threading.local = field(default_factory=threading.local)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """While somebody is told or asked something, who may not use the connection for that."""
+        self._thread.is_telling = True
+        try:
+            yield
+        finally:
+            self._thread.is_telling = False
+
+    @property
+    def is_telling(self) -> bool:
+        """True in the thread that is telling somebody how far its statement is."""
+        return getattr(self._thread, "is_telling", False)
 
     def under(self, settings: Settings) -> Conditions:
         """The same conditions under other *settings*; what was spent stays spent."""
@@ -98,6 +117,7 @@ class Account:
         self._written = time.monotonic()
         self.tallies: dict[tuple[str, int], Spent] | None = None
         self._lock = threading.Lock()
+        self._claimed: bytes | None = None
         self._has_put = False
         self._has_drawn = False
         self._is_confirmed = False
@@ -107,10 +127,18 @@ class Account:
         """Where this statement's answers and records are kept."""
         return self.conditions.store
 
-    @property
+    @cached_property
     def statement(self) -> bytes:
-        """What names this statement's text, so that running it again finds what it had drawn."""
-        return hashlib.blake2b(self.text.encode("utf-8", "replace"), digest_size=16).digest()
+        """What names this statement's text, so that running it again finds what it had drawn.
+
+        One that runs beside another of the same text draws for itself.
+        """
+        text = self.text.encode("utf-8", "replace")
+        digest = hashlib.blake2b(text, digest_size=16).digest()
+        if self.conditions.stores.claim(digest):
+            self._claimed = digest
+            return digest
+        return hashlib.blake2b(text, digest_size=16, salt=self.number.to_bytes(16)).digest()
 
     def recall(
         self, deployment: Deployment, answers: Answers, keys: list[Any], sites: Sites
@@ -167,20 +195,32 @@ class Account:
     def allow(self, deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> None:
         """Raise LimitError where asking *keys* would cost more than it may; nothing is asked."""
         self.is_empty = False
-        for cap in self.caps:
-            if cap.name == "calls":
-                cap.check(caps.Need(len(keys)))
+        need = self.check([(deployment, answers, keys)])
         terms, most = deployment.spec.terms, self.conditions.confirm_calls
         is_priced = terms.price_input is not None or terms.price_output is not None
         is_many = bool(most) and is_priced and len(keys) > most and not self._is_confirmed
-        others = [cap for cap in self.caps if cap.name != "calls"]
-        if not others and not is_many:
-            return
-        need = expected.of(deployment, answers, keys, self.store)
-        for cap in others:
-            cap.check(need.need)
         if is_many:
+            need = need or expected.of(deployment, answers, keys, self.store)
             self._ask(deployment, need)
+
+    def check(
+        self, needs: Sequence[tuple[Deployment, Answers, Sequence[Hashable]]]
+    ) -> expected.Expected | None:
+        """Raise LimitError where all of *needs* would cost too much; returns what they need.
+
+        None where no cap had to know it.
+        """
+        calls = caps.Need(sum(len(keys) for _, _, keys in needs))
+        others = [cap for cap in self.caps if cap.name != "calls"]
+        for cap in self.caps:
+            if cap.name == "calls":
+                cap.check(calls)
+        if not others:
+            return None
+        found = [expected.of(*need, self.store) for need in needs]
+        for cap in others:
+            cap.check(expected.together([one.need for one in found]))
+        return found[0]
 
     def begin(self, deployment: Deployment, answers: Answers, count: int, sites: Sites) -> Run:
         """Begin to ask *count* inputs, which are among those of *sites*."""
@@ -192,7 +232,8 @@ class Account:
     def tick(self) -> None:
         """Look up while a model works: tell how far it is, and stop what takes too long."""
         self.measure()
-        self.reporter.tell()
+        with self.conditions.telling():
+            self.reporter.tell()
         for cap in self.caps:
             if cap.name == "seconds":
                 cap.enforce()
@@ -219,6 +260,7 @@ class Account:
 
     def finish(self, state: str, cut: int, error: BaseException | None = None) -> None:
         """Write the statement down; *state* is done, failed or interrupted."""
+        self.conditions.stores.release(self._claimed)
         if self.is_empty:
             return
         self.write_calls()
@@ -226,7 +268,7 @@ class Account:
         row = (
             self.number, self._at, self.kind, self.shown, state, time.monotonic() - self._started,
             spent.calls, self.reused, self.failed, cut, spent.input_tokens, spent.output_tokens,
-            spent.cached_tokens, spent.cost, None if error is None else str(error),
+            spent.cached_tokens, spent.cost, None if error is None else self._told(error),
         )  # fmt: skip
         history.write(self.store, "statements", [row])
         if state == "done" and self._has_drawn:
@@ -234,7 +276,8 @@ class Account:
         if self._has_put or self._has_drawn:
             self.store.flush()
         self.measure()
-        self.reporter.finish()
+        with self.conditions.telling():
+            self.reporter.finish()
         log.info(
             "statement %d %s: %d calls, %d reused, %d failed",
             self.number, state, spent.calls, self.reused, self.failed,
@@ -253,7 +296,15 @@ class Account:
     @property
     def shown(self) -> str:
         """The statement's text as it may be shown: without what is quoted in it."""
-        return self.text if self.conditions.keeps_prompts else masked(self.text)
+        text = self.text if self.conditions.keeps_prompts else masked(self.text)
+        return text[:SHOWN_CHARACTERS]
+
+    def _told(self, error: BaseException) -> str:
+        """What *error* says, without the statement's text that DuckDB shows, and what is quoted."""
+        text = _clean(str(error))
+        if self.conditions.keeps_prompts:
+            return text[:SHOWN_CHARACTERS]
+        return masked(text.partition("\n\nLINE ")[0])[:SHOWN_CHARACTERS]
 
     def _ask(self, deployment: Deployment, need: expected.Expected) -> None:
         """Let somebody confirm a statement of many priced calls, or warn of it."""
@@ -262,12 +313,15 @@ class Account:
         said = f'this statement makes {need.calls} calls of the priced model "{deployment.name}"'
         if self.conditions.confirm is None:
             warn(f"{said}{cost}; max_calls or max_cost would stop it")
-        elif not self.conditions.confirm(f"{said}{cost}."):
+            return
+        with self.conditions.telling():
+            is_meant = self.conditions.confirm(f"{said}{cost}.")
+        if not is_meant:
             raise LimitError(f"{said}{cost}, and that was declined\n  nothing was asked")
 
     def _count(self, deployment: Deployment, answers: Answers, **sums: Any) -> None:
-        day, group = date.today().isoformat(), deployment.group(answers)
-        self.store.count(day, deployment.name, group.digest, **sums)
+        day, family = date.today().isoformat(), deployment.family(answers)
+        self.store.count(day, deployment.name, family.digest, **sums)
 
     def _record(
         self,
@@ -285,7 +339,11 @@ class Account:
     ) -> None:
         """Remember one call until enough are there to be written."""
         self.is_empty = False
-        prompt = key if isinstance(key, str) else "\n".join(key)
+        prompt = _clean(key if isinstance(key, str) else "\n".join(key))
+        if error is not None:
+            error = _clean(error)
+            if not self.conditions.keeps_prompts and len(prompt) >= LONG:
+                error = error.replace(prompt, "…")  # servers repeat what they were asked
         row = (
             self.number, site % APART + 1 if site >= 0 else None, deployment.name, call.hex(),
             hashlib.blake2b(prompt.encode("utf-8", "replace"), digest_size=8).hexdigest(),
@@ -335,7 +393,7 @@ class Run:
             )
             account.store.put(self.group, call, entry)
             account._has_put = True
-        self._add(key, site, usage, error)
+        self._add(key, site, usage, None if error is not None else value_of(result), error)
         account._record(
             self.deployment,
             key,
@@ -361,12 +419,17 @@ class Run:
         )
         account.write_calls()
 
-    def _add(self, key: Any, site: int, usage: Usage, error: GenerationError | None) -> None:
+    def _add(
+        self, key: Any, site: int, usage: Usage, value: Any, error: GenerationError | None
+    ) -> None:
         inputs, outputs = usage.input_tokens or 0, usage.output_tokens or 0
         cached = usage.cached_tokens or 0
-        cost = self.deployment.spec.terms.cost(usage.input_tokens, usage.output_tokens)
+        terms = self.deployment.spec.terms
+        cost = terms.cost(usage.input_tokens, usage.output_tokens)
+        assumed = _assumed(key, usage, value)
+        counted = cost if cost is not None else terms.cost(*assumed)
         for spent in (self.account.spent, self.account.conditions.spent):
-            spent.add(inputs, outputs, cached, cost)
+            spent.add(*assumed, cached, counted)
         if self.account.tallies is not None:
             tally = self.account.tallies.setdefault((self.deployment.name, site % APART), Spent())
             tally.add(inputs, outputs, cached, cost)
@@ -381,9 +444,25 @@ class Run:
             self._cost = (self._cost or 0.0) + cost
 
 
+def _clean(text: str) -> str:
+    """*text* as UTF-8 can be written: a server's message may hold half a character."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def value_of(result: Any) -> Any:
     """The text, vector or score in *result*, which may come with what it cost."""
     return result.text if isinstance(result, Completion) else bare(result)
+
+
+def _assumed(key: Any, usage: Usage, value: Any) -> tuple[int, int]:
+    """The tokens that a call counts for: estimated where nobody told, or caps would not hold."""
+    inputs, outputs = usage.input_tokens, usage.output_tokens
+    if inputs is None:
+        texts = (key,) if isinstance(key, str) else key
+        inputs = round(sum(map(estimate, texts))) + expected.FRAME_TOKENS
+    if outputs is None:
+        outputs = round(estimate(value)) if isinstance(value, str) else 0
+    return inputs, outputs
 
 
 def _caps(settings: Settings, prefix: str) -> Caps:

@@ -22,12 +22,13 @@ class Answers:
     *statement* names the one statement they belong to, where they are drawn at random.
     """
 
-    __slots__ = ("group", "known", "sampling", "statement")
+    __slots__ = ("family", "group", "known", "sampling", "statement")
 
     def __init__(self, sampling: Any, statement: bytes | None = None) -> None:
         self.sampling = sampling
         self.statement = statement
         self.group: Group | None = None
+        self.family: Group | None = None
         self.known: dict[Hashable, Any] = {None: None}
 
     def __len__(self) -> int:

@@ -6,6 +6,7 @@ scheduler's.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -25,6 +26,7 @@ from llmsql.store import Group
 from llmsql.types import Kind, ModelSpec, Sampling
 
 MAX_ANSWERS = 4_000_000
+PROMPTS = frozenset({"system", "system_prompt", "system_msg", "prompt"})
 
 
 class Retired(Exception):
@@ -102,20 +104,41 @@ class Deployment:
 
         A server's only model may be another one tomorrow, and what was withheld may be its address.
         """
-        is_known = any(self.identity.get(name) for name in ("files", "source"))
-        is_known |= not self.backend.needs_source
-        return self.spec.terms.cache and is_known and not self.withheld
+        if not self.spec.terms.cache or self.backend.decides(self.withheld):
+            return False
+        is_named = any(self.identity.get(name) for name in ("files", "source"))
+        return is_named or not self.backend.needs_source
 
     def group(self, answers: Answers) -> Group:
         """The group of the store that *answers* belong to."""
         if answers.group is None:
-            about: dict[str, Any] = {"model": self.identity, "sampling": _written(answers.sampling)}
-            if not isinstance(answers.sampling, Sampling):  # a request says the rest of it
-                about["defaults"] = self.spec.defaults
+            about = self._about(answers.sampling)
+            answers.family = Group.of(self.name, about)
             if answers.statement is not None:
                 about["statement"] = answers.statement.hex()
             answers.group = Group.of(self.name, about)
         return answers.group
+
+    def family(self, answers: Answers) -> Group:
+        """The group of *answers* and their like of other statements: what a model did counts so."""
+        self.group(answers)
+        assert answers.family is not None
+        return answers.family
+
+    def _about(self, sampling: Any) -> dict[str, Any]:
+        about = {"model": self.identity, "sampling": _written(sampling)}
+        if not isinstance(sampling, Sampling):  # a request says the rest, and its answer a name
+            about |= {"defaults": self.spec.defaults, "name": self.name}
+        return _sealed(about)  # type: ignore[no-any-return]
+
+    def look_again(self) -> None:
+        """See that a model which is about to be loaded is still the one that answered before."""
+        if self.is_loaded or self.backend.identity(self.spec) == self.identity:
+            return
+        del self.identity
+        for answers in self._answers.values():
+            answers.group = None
+        self.forget()
 
     def sampling(self, text: str, make: Callable[[], Any]) -> Any:
         """The sampling that options written as *text* mean, made once."""
@@ -248,6 +271,17 @@ def load_model(spec: ModelSpec, backend: Backend) -> Model:
 def _written(sampling: Any) -> Any:
     """*sampling* as JSON can hold it."""
     return asdict(sampling) if is_dataclass(sampling) and not isinstance(sampling, type) else None
+
+
+def _sealed(value: Any, name: str = "") -> Any:
+    """*value* with a digest in place of each prompt: what is on disk shows none."""
+    if isinstance(value, Mapping):
+        return {key: _sealed(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_sealed(inner, name) for inner in value]
+    if isinstance(value, str) and name in PROMPTS:
+        return hashlib.blake2b(value.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return value
 
 
 def _in_force(options: Any, backend: Backend) -> Any:

@@ -57,6 +57,18 @@ def of(
     )
 
 
+def together(needs: Sequence[Need]) -> Need:
+    """The sum of *needs*; None where one of them is unknown."""
+
+    def total(name: str) -> float | None:
+        values = [getattr(need, name) for need in needs if need.calls]
+        return None if None in values else sum(values)
+
+    calls = sum(need.calls for need in needs)
+    names = ("input_tokens", "output_tokens", "cost", "seconds")
+    return Need(calls, *(total(name) for name in names))
+
+
 @dataclass(frozen=True)
 class _Past:
     """What this model did so far under this sampling; under any, where it has not been used."""
@@ -69,8 +81,7 @@ class _Past:
 
     @classmethod
     def of(cls, deployment: Deployment, answers: Answers, store: Store) -> _Past:
-        group = deployment.group(answers)
-        rows = [store.usage_of(group.digest)] if group else []
+        rows = [store.usage_of(deployment.family(answers).digest)]
         if not any(rows):
             rows = [row for row in store.usage() if row["model"] == deployment.name]
         sums: dict[str, Any] = {}

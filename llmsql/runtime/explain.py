@@ -7,7 +7,7 @@ condition on an answer keeps a row out: its numbers say "at most".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,10 +23,12 @@ from llmsql.store import Store
 from llmsql.syntax.on_error import SIBLINGS
 from llmsql.syntax.ranks import APART
 from llmsql.syntax.rewrite import Plan
+from llmsql.syntax.write import Write
 
 ELSEWHERE = "in a view or macro"
 EXACT, AT_MOST, ESTIMATED = "exact", "at most", "estimate"
-Claimed = dict[Answers, set[Any]]
+Claimed = dict[Hashable, set[Any]]
+"""Inputs that count for some call, by what shares their answers."""
 
 
 @dataclass(frozen=True)
@@ -57,29 +59,58 @@ class Estimate:
 class Query:
     """A query to explain, planned with every call tagged, and the same with nothing kept out."""
 
+    original: str
     plan: Plan
     relaxed: Plan | None
+    write: Write | None = None
+    is_recursive: bool = False
+
+    @property
+    def text(self) -> str:
+        """The statement as it is planned: with models behind what is cheap."""
+        if self.write is None:
+            return self.plan.text
+        if self.plan.statement is None or self.write.part == "none":
+            return self.original
+        return self.write.rebuilt(self.plan.statement)
 
 
 def explain(query: Query, collector: Collector, run: Callable[[str], Any]) -> list[Estimate]:
     """Count what *query* would ask. *run* runs a query and throws its rows away."""
-    store = collector.account.store
-    census = _counted(query.plan, collector, run, stands_in=False)
+    store, plan, loose = collector.account.store, query.plan, query.relaxed or query.plan
+    census = _counted(plan, collector, run, stands_in=False)
+    found = list(_estimates(plan, census, store, {}))
+    is_alone = len(found) == len(plan.calls) == 1 and found[0].precision != ESTIMATED
+    if is_alone and not query.is_recursive or not any(e.calls for e in found):
+        return found
+    more = None if query.is_recursive else _standing_in(loose, collector, run)
+    if more is None:
+        return [replace(e, precision=ESTIMATED) for e in found]
+    seen, seen_then = _by_call(plan, census), _by_call(loose, more)
+    doubtful = {call for call, inputs in seen.items() if seen_then.get(call) != inputs}
     claimed: Claimed = {}
-    found = list(_estimates(query.plan, census, store, claimed))
-    is_whole = {e.call for e in found}.issuperset(map(_said, query.plan.calls))
-    is_settled = all(e.precision != ESTIMATED for e in found)
-    if is_settled and (is_whole or not any(e.calls for e in found)):
-        return found
-    try:
-        more = _counted(query.relaxed or query.plan, collector, run, stands_in=True)
-    except duckdb.Error:  # a stand-in is not what the query expects of an answer
-        return found
-    by_call = {e.call: e for e in _estimates(query.relaxed or query.plan, more, store, claimed)}
+    found = list(_estimates(plan, census, store, claimed, doubtful))
+    by_call = {e.call: e for e in _estimates(loose, more, store, claimed)}
     found = [_at_most(estimate, by_call.get(estimate.call)) for estimate in found]
     met = {estimate.call for estimate in found}
-    found += [_elsewhere(e, query.plan) for call, e in by_call.items() if call not in met]
+    found += [_elsewhere(e, plan) for call, e in by_call.items() if call not in met]
     return sorted(found, key=lambda estimate: estimate.site or 0)
+
+
+def _standing_in(plan: Plan, collector: Collector, run: Callable[[str], Any]) -> Census | None:
+    """What *plan* would ask if every unknown text had an answer; None where that is no query."""
+    try:
+        return _counted(plan, collector, run, stands_in=True)
+    except duckdb.Error:  # a stand-in is not what the query expects of an answer
+        return None
+
+
+def _by_call(plan: Plan, census: Census) -> dict[str, set[Any]]:
+    """The inputs of each call, wherever it stands: one that other answers decide has others."""
+    found: dict[str, set[Any]] = {}
+    for where, inputs in census.inputs.items():
+        found.setdefault(_text(plan, where), set()).update(inputs)
+    return found
 
 
 def _elsewhere(estimate: Estimate, plan: Plan) -> Estimate:
@@ -110,23 +141,33 @@ def _at_most(estimate: Estimate, other: Estimate | None) -> Estimate:
     return replace(higher, site=estimate.site, precision=AT_MOST)
 
 
-def _estimates(plan: Plan, census: Census, store: Store, claimed: Claimed) -> Iterator[Estimate]:
+def _estimates(
+    plan: Plan,
+    census: Census,
+    store: Store,
+    claimed: Claimed,
+    doubtful: Collection[str] = (),
+) -> Iterator[Estimate]:
     """What each call of *plan* needs; an input that two calls share counts for the first.
 
-    *claimed* are inputs that count for other calls; those of exact numbers are added.
+    *claimed* are inputs that count for other calls; those of exact numbers are added. What the
+    *doubtful* calls are asked depends on answers.
     """
     order = sorted(census.inputs, key=lambda where: where[0])
     unknown: dict[Where, list[Any]] = {}
     for where in order:
         _, deployment, answers = where
         asked = _unknown(census.inputs[where], deployment, answers, store)
-        taken = {k for w, keys in unknown.items() if w[2] is answers for k in keys}
-        taken |= claimed.get(answers, set())
+        group = _shared(where, store)
+        taken = {k for w, keys in unknown.items() if _shared(w, store) == group for k in keys}
+        taken |= claimed.get(group, set())
         unknown[where] = [key for key in asked if key not in taken]
     for where in order:
         estimate = _estimate(plan, where, census, unknown, store)
+        if estimate.call in doubtful:
+            estimate = replace(estimate, precision=ESTIMATED)
         if estimate.precision != ESTIMATED:
-            claimed.setdefault(where[2], set()).update(unknown[where])
+            claimed.setdefault(_shared(where, store), set()).update(unknown[where])
         yield estimate
 
 
@@ -136,11 +177,9 @@ def _estimate(
     site, deployment, answers = where
     keys, count = unknown[where], len(census.inputs[where])
     need = expected.of(deployment, answers, keys, store)
-    number = site.number % APART if site != UNTAGGED else None
-    is_named = number is not None and number < len(plan.calls)
     return Estimate(
-        site=None if number is None else number + 1,
-        call=_said(plan.calls[number]) if is_named and number is not None else ELSEWHERE,
+        site=None if site == UNTAGGED else site.number % APART + 1,
+        call=_text(plan, where),
         model=deployment.name,
         inputs=count,
         known=count - len(_unknown(census.inputs[where], deployment, answers, store)),
@@ -152,6 +191,20 @@ def _estimate(
         seconds=need.seconds if keys else 0.0,
         cost=need.cost,
     )
+
+
+def _shared(where: Where, store: Store) -> Hashable:
+    """What calls have in common that find each other's answers: on disk, two names of a model."""
+    _, deployment, answers = where
+    is_shared = store.is_usable and deployment.is_kept
+    return deployment.group(answers).digest if is_shared else answers
+
+
+def _text(plan: Plan, where: Where) -> str:
+    """A call as the user wrote it, where it stands in the statement."""
+    number = where[0].number % APART
+    is_named = where[0] != UNTAGGED and number < len(plan.calls)
+    return _said(plan.calls[number]) if is_named else ELSEWHERE
 
 
 def _said(call: str) -> str:

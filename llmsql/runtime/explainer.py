@@ -18,7 +18,7 @@ from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.explain import EXACT, Estimate, Query, explain
 from llmsql.runtime.resolver import Resolver, Unsettled
 from llmsql.syntax import write
-from llmsql.syntax.explained import Explained
+from llmsql.syntax.explained import Explained, is_recursive
 
 if TYPE_CHECKING:
     from llmsql.runtime.scope import Scope
@@ -47,12 +47,13 @@ class Explainer:
         """The rows of *sql*, an EXPLAIN; nothing is asked unless it is to be analyzed."""
         estimates, query = self._estimates(explained, collector)
         self.session.conditions.explained = estimates or []
+        self.session.drops_result = True
         if not explained.is_analyzed:
             collector.begin(Mode.MUTE)
             rows = self.execute(sql).fetchall()
         else:
             collector.account.tallies = {}
-            rows = self._analyzed(sql, query, collector)
+            rows = self._analyzed(sql, explained, query, collector)
             estimates = _with_spent(estimates, collector)
             self.session.conditions.explained = estimates or []
         return [*rows, (KEY, _shown(estimates, explained))]
@@ -78,7 +79,7 @@ class Explainer:
         planned = self.session.plan(text, self.scope, tags_all=True)
         relaxed = self.session.relaxed(text)
         loose = self.session.plan(relaxed, self.scope, tags_all=True) if relaxed else None
-        return Query(planned, loose)
+        return Query(statement, planned, loose, found, is_recursive(text))
 
     @contextmanager
     def _rolled_back(self, query: Query) -> Iterator[None]:
@@ -96,20 +97,22 @@ class Explainer:
             con.execute("ROLLBACK")
 
     def _analyzed(
-        self, sql: str, query: Query | None, collector: Collector
+        self, sql: str, explained: Explained, query: Query | None, collector: Collector
     ) -> list[tuple[str, str]]:
-        """Settle the statement's query, then let DuckDB run and measure it."""
+        """Settle the statement's query, then let DuckDB run and measure it as it was settled."""
         is_own = not self.session.in_transaction()
+        if query is None or not (is_own or query.plan.never_raises):
+            collector.begin(Mode.SPOT)
+            return list(self.execute(sql).fetchall())
         resolver = Resolver(self.session.con, collector, self.execute)
-        if query is not None and (is_own or query.plan.never_raises):
-            with resolver.transaction(is_own=is_own):
-                with suppress(Unsettled):
-                    resolver.settle(replace(query.plan, limit=None), query.plan.text)
-                collector.begin(Mode.SPOT)
-                rows: list[tuple[str, str]] = self.execute(sql).fetchall()
-                return rows
-        collector.begin(Mode.SPOT)
-        return list(self.execute(sql).fetchall())
+        is_limited = False
+        with resolver.transaction(is_own=is_own):
+            with suppress(Unsettled):
+                resolver.settle(query.plan, query.plan.text)
+                is_limited = query.write is None and query.plan.limit is not None
+            # Behind a LIMIT not all is known, nor need be: DuckDB looks further than it must.
+            collector.begin(Mode.MUTE if is_limited else Mode.SPOT)
+            return list(self.execute(explained.head + query.text).fetchall())
 
 
 def _with_spent(estimates: list[Estimate] | None, collector: Collector) -> list[Estimate] | None:

@@ -156,6 +156,7 @@ class Resolver:
     def _compute(self, noted: dict[Any, Any]) -> bool:
         """Compute what was noted; False when there was nothing."""
         self.collector.is_tracking &= not noted
+        scheduler.check_together(noted, self.collector)
         for (deployment, answers), keys in noted.items():
             with suppress(Retired):  # the next pass notes them for the model that serves now
                 scheduler.resolve(deployment, answers, keys, self.collector)

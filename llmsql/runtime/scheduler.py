@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -51,6 +51,7 @@ def resolve(deployment: Deployment, answers: Answers, keys: Sites, collector: Co
         if deployment.is_retired:
             raise Retired
         account, failures = collector.account, collector.failures(answers)
+        deployment.look_again()
         unknown: list[Any] = [k for k in keys if k not in answers.known and k not in failures]
         if not unknown:
             return
@@ -61,6 +62,19 @@ def resolve(deployment: Deployment, answers: Answers, keys: Sites, collector: Co
             unknown.sort()
             run = account.begin(deployment, answers, len(unknown), keys)
             _wait(deployment, _Run(deployment, answers, unknown, collector, run), collector)
+
+
+def check_together(noted: Mapping[tuple[Deployment, Answers], Sites], collector: Collector) -> None:
+    """Raise LimitError where asking all that was *noted* would cost too much: nothing is asked."""
+    account = collector.account
+    if not account.caps or len(noted) < 2:
+        return
+    needs = []
+    for (deployment, answers), keys in noted.items():
+        with deployment.turn:
+            unknown = [k for k in keys if k not in answers.known]
+            needs.append((deployment, answers, account.recall(deployment, answers, unknown, keys)))
+    account.check(needs)
 
 
 def _wait(deployment: Deployment, run: _Run, collector: Collector) -> None:
@@ -137,7 +151,7 @@ class _Run:
             stream = self.call([self.keys[i] for i in batch])
             for index, result in stream:
                 left.pop(batch[index])
-                self._store(batch[index], result)
+                self._keep(batch[index], result)
                 if self.stopped.is_set():
                     return [], None
         except LlmsqlError:
@@ -150,6 +164,18 @@ class _Run:
         for index in left:
             self._store(index, GenerationError("the model gave no answer"))
         return [], None
+
+    def _keep(self, index: int, result: Any) -> None:
+        """Store a result; what goes wrong with that is no row's error."""
+        try:
+            self._store(index, result)
+        except LlmsqlError:
+            raise
+        except Exception as error:
+            raise BackendError(
+                f"an answer cannot be kept: {type(error).__name__}: {error}\n"
+                "  this is a fault of llmsql: please report it with this message"
+            ) from error
 
     def _store(self, index: int, result: Any) -> None:
         key = self.keys[index]

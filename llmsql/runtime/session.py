@@ -31,7 +31,7 @@ from llmsql.syntax.ranks import VARIABLE, is_call
 from llmsql.syntax.rewrite import Plan, plan
 
 _PREPARE = re.compile(r"\s*prepare\s+(\w+)(?:\s*\([^)]*\))?\s+as\s+(.*)", re.I | re.S)
-_EXECUTE = re.compile(r"\s*execute\s+(\w+)", re.I)
+_EXECUTE = re.compile(r"\s*(?:explain\s+(?:analyze\s+)?)?execute\s+(\w+)", re.I)
 _REPLACES = re.compile(r"\bor\s+replace\b|\bdo\s+update\b", re.I)
 _MACRO = re.compile(
     r"\s*create\s+(?:or\s+replace\s+)?(?:temp\w*\s+)?(?:macro|function)\s+"
@@ -64,7 +64,7 @@ class Session:
         self._prepared: dict[str, str] = {}
         self._version = -1
         self._is_streaming = False
-        self._has_result = False
+        self.drops_result = False
         self._shadows: set[str] = set()
 
     def change_settings(self, settings: Settings) -> None:
@@ -163,8 +163,8 @@ class Session:
         """Forget the statement before, its rows too: another one begins."""
         self.finish()
         self.rows_are_ours, self.gives_rows, self.result_query = False, True, None
-        if self._has_result:
-            self._has_result = False
+        if self.drops_result:
+            self.drops_result = False
             with suppress(duckdb.Error):  # an aborted transaction takes them along
                 self.con.execute(f"DROP TABLE IF EXISTS temp.main.{RESULT}")
 
@@ -249,6 +249,8 @@ class Session:
         """'raise' where the NULL of a failed row would destroy a value."""
         if kind == "PREPARE" and (match := _PREPARE.match(sql)):
             self._prepared[match[1].lower()] = self._default_on_error(_kind(match[2]), match[2])
+        if kind == "EXPLAIN" and (about := explained.read(sql)):
+            return self._default_on_error(_kind(about.statement), about.statement)
         if kind == "EXECUTE" and (match := _EXECUTE.match(sql)):
             return self._prepared.get(match[1].lower(), "null")
         replaces = kind == "INSERT" and _REPLACES.search(sql)
@@ -279,7 +281,7 @@ class Session:
         keeps_order = self._keeps_order()
         with resolver.transaction(is_own=not in_transaction):
             resolver.settle(found if keeps_order else replace(found, limit=None), sql)
-        self._has_result = True
+        self.drops_result = True
         if not keeps_order:  # rows came into the table in any order: with all known, ask once more
             raise Unsettled
         self.result_query = resolver.result_query()
@@ -290,7 +292,7 @@ class Session:
         assert self.result_query, "there is a result"
         kept = f"{RESULT}_{next(_tokens)}"
         self.con.execute(f"ALTER TABLE temp.main.{RESULT} RENAME TO {kept}")
-        self._has_result = False
+        self.drops_result = False
         return self.result_query.replace(RESULT, kept)
 
     def _keeps_order(self) -> bool:
@@ -309,7 +311,7 @@ class Session:
         if planned.statement is not None and found.part != "none":
             statement = found.rebuilt(planned.statement)
         returns_rows = re.search(r"\breturning\b", sql, re.IGNORECASE)
-        self._has_result = True
+        self.drops_result = True
         with resolver.transaction(is_own=not in_transaction):
             resolver.bind(statement)
             resolver.settle(planned, found.query)

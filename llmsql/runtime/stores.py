@@ -11,12 +11,9 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from llmsql.store import Store
-
-SUFFIX = ".llmsql"
-"""What the name of the file beside a database ends in: shop.duckdb.llmsql."""
-
-OFF, ON = frozenset({"off", "false", "none", "0"}), frozenset({"", "on", "true", "1"})
+from llmsql.config import CACHE_OFF, CACHE_ON
+from llmsql.errors import warn
+from llmsql.store import SUFFIX, Store
 
 
 class Stores:
@@ -27,14 +24,27 @@ class Stores:
         self.is_read_only = is_read_only
         self._open: dict[Path | None, Store] = {}
         self._lock = threading.Lock()
+        self._claimed: set[bytes] = set()
+
+    def claim(self, statement: bytes) -> bool:
+        """Let one running statement of a text keep what it draws; False for a second one."""
+        with self._lock:
+            is_first = statement not in self._claimed
+            self._claimed.add(statement)
+            return is_first
+
+    def release(self, statement: bytes | None) -> None:
+        """The statement that claimed its text has ended."""
+        with self._lock:
+            self._claimed.discard(statement or b"")
 
     def path(self, cache: str) -> Path | None:
         """Where answers are kept under the setting *cache*; None is nowhere."""
-        if cache.lower() in OFF:
+        if cache.lower() in CACHE_OFF:
             return None
-        if cache.lower() in ON:
+        if cache.lower() in CACHE_ON:
             return Path(self.database + SUFFIX) if self.database else None
-        return Path(os.path.realpath(Path(cache).expanduser()))
+        return Path(os.path.realpath(cache))
 
     def at(self, cache: str, max_bytes: int | None = None) -> Store:
         """The store under the setting *cache*."""
@@ -57,6 +67,10 @@ class Stores:
     def _opened(self, path: Path | None, max_bytes: int | None) -> Store:
         is_beside = path is not None and str(path) == f"{self.database}{SUFFIX}"
         is_read_only = self.is_read_only and is_beside
-        if path is None or (is_read_only and not path.exists()):
+        try:
+            if path is None or (is_read_only and not path.exists()):
+                return Store.in_memory()
+            return Store.open(path, max_bytes=max_bytes, is_read_only=is_read_only)
+        except OSError as error:  # a name that is too long, say
+            warn(f'answers cannot be kept in "{path}": {error.strerror}\n  !llm setup "cache=PATH"')
             return Store.in_memory()
-        return Store.open(path, max_bytes=max_bytes, is_read_only=is_read_only)

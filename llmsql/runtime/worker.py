@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,11 +16,18 @@ class Worker:
     """A daemon thread with a queue; it starts with its first task and ends with `stop`."""
 
     def __init__(self, name: str) -> None:
+        self.name = name
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
-        """Start the thread now."""
+        """Start the thread now; a forked process has none of its parent's."""
+        if self._pid != os.getpid():
+            self._begin()
         if not self._thread.ident:
             self._thread.start()
 

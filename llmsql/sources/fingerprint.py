@@ -1,8 +1,8 @@
 """A fingerprint of a model's files: the same for a copy, another where an answer may differ.
 
-Reads small files whole and samples large ones, as hashing gigabytes would take longer than most
-statements: a training is seen, a few bytes edited within a large tensor may not be. Who compares
-fingerprints is others' business.
+Reads files whole up to a gigabyte and samples larger ones, as hashing those would take longer than
+most statements: a training is seen, a few bytes edited within a large tensor may not be. Who
+compares fingerprints is others' business.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import BinaryIO
 from llmsql.errors import BackendError
 from llmsql.sources import files, gguf
 
-SMALL = 1 << 20
+WHOLE = 1 << 30
+"""A file of so many bytes is read whole, which takes less than loading it."""
+
 EDGE, PIECE, STEP = 64 << 10, 4 << 10, 1 << 20
 """A large file counts by its first and last EDGE bytes, and a PIECE of every STEP."""
 DIGEST_BYTES = 16
@@ -80,17 +82,17 @@ def _is_idle(name: str, idle: frozenset[str] = frozenset()) -> bool:
 def _of_file(file: Path) -> bytes:
     try:
         state = file.stat()
-        return _digest(os.path.abspath(file), state.st_size, state.st_mtime_ns)
+        return _digest(os.path.abspath(file), state.st_size, (state.st_mtime_ns, state.st_ctime_ns))
     except OSError:  # gone since, or not ours to read: loading says so
         return b""
 
 
 @cache
-def _digest(path: str, size: int, _time: int) -> bytes:
+def _digest(path: str, size: int, _times: tuple[int, int]) -> bytes:
     digest = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=DIGEST_BYTES)
     with Path(path).open("rb", buffering=0) as stream:
-        if size <= SMALL:
-            digest.update(stream.read())
+        if size <= WHOLE:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
             return digest.digest()
         _expect_jumps(stream)
         for start, length in _samples(size, _tensors(Path(path))):

@@ -20,6 +20,9 @@ from llmsql.store import schema
 LOCK_SECONDS = 5.0  # how long a file that another process has locked is waited for
 CACHE_KIB = 16_384
 CHECKPOINT_PAGES = 4_000
+SUFFIX = ".llmsql"
+"""What the name of a store beside a database ends in: shop.duckdb.llmsql."""
+
 _SIDES = ("", "-wal", "-shm")
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -53,7 +56,8 @@ class File:
             return (_memory() if is_writing or self.path is None else None), 0
         with self._alone():
             if self.path.is_dir():
-                self._set_aside("it is a directory")
+                self._leave_alone("a directory")
+                return self.connect(is_writing=is_writing)
             if not is_writing and not self.path.exists():
                 return None, 0
             connection = self._ready(is_writing)
@@ -155,8 +159,27 @@ class File:
         except sqlite3.Error as error:
             if _code(error) & 0xFF not in _DAMAGE:
                 raise
+            if not self._was_ours():
+                self._leave_alone("a file of something else than llmsql")
+                return None
             self._set_aside(str(error))
         return None
+
+    def _was_ours(self) -> bool:
+        """Whether what is there was a store once: by its name, or by what its head says."""
+        assert self.path is not None
+        if self.path.suffix == SUFFIX:
+            return True
+        with contextlib.suppress(OSError), self.path.open("rb") as file:
+            head = file.read(100)
+            return head[68:72] == schema.APPLICATION.to_bytes(4, "big")
+        return False
+
+    def _leave_alone(self, what: str) -> None:
+        self.give_up(
+            f'"{self.path}" is {what} and is left alone',
+            f'to have a result store in its place: mv "{self.path}" elsewhere',
+        )
 
     def _open(self, is_writing: bool) -> sqlite3.Connection:
         assert self.path is not None
@@ -188,10 +211,7 @@ class File:
                 "pip install --upgrade duckdb-llmsql",
             )
         elif finding == "foreign":
-            self.give_up(
-                f'"{self.path}" is a database of something else than llmsql and is left alone',
-                f'to have a result store in its place: mv "{self.path}" elsewhere',
-            )
+            self._leave_alone("a database of something else than llmsql")
         elif finding == "damaged":
             self._set_aside("its tables are not those of a result store")
             return False

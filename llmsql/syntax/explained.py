@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from llmsql.syntax import guards, tree
+from llmsql.syntax.tree import Node
 
 _HEAD = re.compile(
     r"""(?:\s|--[^\n]*\n|/\*.*?\*/)* explain \b \s*
@@ -19,6 +20,7 @@ _HEAD = re.compile(
 class Explained:
     """The statement behind an EXPLAIN, and what the EXPLAIN says of how."""
 
+    head: str
     statement: str
     is_analyzed: bool
     is_json: bool
@@ -31,6 +33,7 @@ def read(sql: str) -> Explained | None:
         return None
     options = (match["options"] or "").lower()
     return Explained(
+        head=sql[: match.end()],
         statement=sql[match.end() :],
         is_analyzed=bool(match["analyze"]) or "analyze" in options,
         is_json=re.search(r"format\s+'?json", options) is not None,
@@ -38,7 +41,7 @@ def read(sql: str) -> Explained | None:
 
 
 def relaxed(sql: str, costs: guards.Test) -> str | None:
-    """The query *sql* without the conditions on models' answers; None where it has none.
+    """The query *sql* with every condition on models' answers true; None where it has none.
 
     Each call behind one is then made for at least the rows that it will be made for.
     """
@@ -51,6 +54,22 @@ def relaxed(sql: str, costs: guards.Test) -> str | None:
             parts = guards.conjuncts(node.get(clause)) if node.get("type") == "SELECT_NODE" else []
             kept = [part for part in parts if not guards.is_inside(part, costs)]
             if len(kept) < len(parts):
-                node[clause] = guards.conjunction(kept) if kept else None
+                passing = [_passing(part) for part in parts if part not in kept]
+                node[clause] = guards.conjunction([*kept, *passing])
                 is_changed = True
     return tree.show(statement) if is_changed else None
+
+
+def is_recursive(sql: str) -> bool:
+    """True where answers may decide how often a part of the query *sql* runs."""
+    statement = tree.parse(sql)
+    kinds = {node.get("type") for node in tree.nodes(statement)} if statement else set()
+    return "RECURSIVE_CTE_NODE" in kinds
+
+
+def _passing(condition: Node) -> Node:
+    """A condition that is always true, for which *condition* is evaluated all the same."""
+    made = tree.expression("hash(NULL) IS NOT NULL")
+    call = next(node for node in tree.nodes(made) if tree.is_function(node))
+    tree.set_argument(call, 0, condition)
+    return made

@@ -24,7 +24,7 @@ from llmsql.statements import fitting
 from llmsql.types import Completion, Message, Prompt, Roles
 from tests import ggufs
 
-from .conftest import loaded
+from .conftest import loaded, values
 
 pytestmark = pytest.mark.models
 
@@ -219,7 +219,7 @@ def test_two_models_answer_side_by_side(smollm2: Any, vectors: Any) -> None:
     """Two models are loaded in one process, and one of them may be unloaded."""
     other: Any = loaded("llamacpp", "emb", "smollm2", n_threads=1, n_parallel=2, context=128)
     assert other.dimension == 576
-    found = dict(other.embed(["a cat", "the stock market"]))
+    found = values(other.embed(["a cat", "the stock market"]))
     assert np.linalg.norm(found[0]) == pytest.approx(1, abs=1e-4)
     other.unload()
     assert len(answer(smollm2, "Hi", max_tokens=3).text) > 0
@@ -272,7 +272,7 @@ else:
 def test_vectors_are_normalized_unless_told(encoder: Any) -> None:
     """The option normalize decides on the length of a vector, not on its direction."""
     unit, plain = (
-        dict(encoder(normalize=is_unit).embed(["a text"]))[0] for is_unit in (True, False)
+        values(encoder(normalize=is_unit).embed(["a text"]))[0] for is_unit in (True, False)
     )
     assert np.linalg.norm(unit) == pytest.approx(1, abs=1e-4)
     assert np.linalg.norm(plain) != pytest.approx(1, abs=0.1)
@@ -282,7 +282,7 @@ def test_vectors_are_normalized_unless_told(encoder: Any) -> None:
 def test_a_text_is_cut_to_the_context(vectors: Any) -> None:
     """Of a text that is too long, the beginning counts, and the token that ends every text."""
     cut, beyond = "ab " * 2000, "ab " * 2000 + "zz"
-    found = dict(vectors.embed([cut, beyond, "ab"]))
+    found = values(vectors.embed([cut, beyond, "ab"]))
     np.testing.assert_allclose(found[0], found[1], atol=1e-3)
     assert not np.allclose(found[0], found[2], atol=1e-2)
 
@@ -297,7 +297,7 @@ def test_tokens_are_those_of_the_file(vectors: Any) -> None:
 def test_a_score_depends_on_both_texts(model: Find) -> None:
     """Pairs are scored in the order they came, each by its query and its passage."""
     pairs = [("one", "a"), ("two", "a"), ("one", "b"), ("one", "a")]
-    scores = dict(model("llamacpp rerank").rerank(pairs))
+    scores = values(model("llamacpp rerank").rerank(pairs))
     assert scores[0] == pytest.approx(scores[3], abs=1e-3)
     assert len({round(scores[at], 3) for at in (0, 1, 2)}) == 3
 

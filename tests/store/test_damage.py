@@ -114,12 +114,13 @@ def test_a_damaged_file_is_set_aside(path: Path, group: Group) -> None:
     store.close()
 
 
-def test_a_directory_is_set_aside(path: Path, group: Group) -> None:
+def test_a_directory_is_left_alone(path: Path, group: Group) -> None:
     path.mkdir()
-    with pytest.warns(LlmsqlWarning, match="it is a directory"):
+    with pytest.warns(LlmsqlWarning, match="is a directory and is left alone"):
         store = Store.open(path)
-    assert len(store.get(group, fill(store, group, 3))) == 3
+    assert store.get(group, fill(store, group, 3)) == {}
     store.close()
+    assert path.is_dir()
 
 
 def test_an_empty_file_is_begun(path: Path, group: Group) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from llmsql.errors import GenerationError
 from llmsql.types import Completion, Measured, Usage
 
+MOST_TOKENS = 1 << 40
 _SHAPE_ERRORS = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 
 
@@ -100,7 +101,7 @@ def _shares(given: dict[str, Any], sizes: Sequence[int]) -> list[Usage]:
 
 def _count(given: Any) -> int | None:
     """A number of tokens, None for what is none; some gateways write 5.0."""
-    is_whole = isinstance(given, int | float) and 0 <= given == given // 1
+    is_whole = isinstance(given, int | float) and 0 <= given == given // 1 and given < MOST_TOKENS
     return int(given) if is_whole else None
 
 
