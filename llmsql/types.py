@@ -201,8 +201,10 @@ def read_options(
     """Make a *cls* from *given*, whose values may be text; None keeps the default.
 
     All wrong options are named at once. Raises OptionError; *owner* is who takes the options, as
-    the message calls it, and *prefix* is what the user wrote before each name.
+    the message calls it, and *prefix* is what the user wrote before each name. A class with a
+    method `opened` is asked which of its subclasses has fields for what is given.
     """
+    cls = cls.opened(given) if hasattr(cls, "opened") else cls
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     values: dict[str, Any] = {}

