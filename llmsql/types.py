@@ -204,7 +204,7 @@ def read_options(
     the message calls it, and *prefix* is what the user wrote before each name. A class with a
     method `opened` is asked which of its subclasses has fields for what is given.
     """
-    cls = cls.opened(given) if hasattr(cls, "opened") else cls
+    cls = getattr(cls, "opened", lambda _: cls)(given)
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     values: dict[str, Any] = {}

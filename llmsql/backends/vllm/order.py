@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -64,7 +65,21 @@ class Order:
         """What the environment of the process has beyond the user's own."""
         said = {name: value for name, value in QUIET.items() if name not in os.environ}
         visible = _visible(self.options.device)
+        openmp = _openmp()
+        if openmp and "omp" not in os.environ.get("LD_PRELOAD", ""):
+            before = os.environ.get("LD_PRELOAD")
+            said["LD_PRELOAD"] = f"{openmp}:{before}" if before else openmp
         return said | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+
+
+def _openmp() -> str:
+    """The library of threads that vLLM's build for CPUs brings along: half the cost of torch's."""
+    try:
+        files = importlib.metadata.files("intel-openmp") or []
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    found = [str(file.locate().resolve()) for file in files if file.name == "libiomp5.so"]
+    return next(iter(found), "")
 
 
 def _visible(device: str) -> str | None:
