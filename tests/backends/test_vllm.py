@@ -327,6 +327,27 @@ def test_an_engine_argument_has_its_type() -> None:
     )
 
 
+def test_a_part_of_a_gpu_is_a_share_of_its_memory() -> None:
+    """Less than one GPU is a share of memory, more than one are as many that share the model."""
+    told = [Order.of("x", "chat", "chat", Options(), gpus=n).arguments for n in (0.4, 1.0, 2.0)]
+    assert [said.get("gpu_memory_utilization") for said in told] == [0.4, None, None]
+    assert [said["tensor_parallel_size"] for said in told] == [1, 1, 2]
+
+
+def test_wrong_options_are_refused() -> None:
+    """Options and samplings that cannot be are refused in our words."""
+    with pytest.raises(OptionError, match="^context must be 2 or more, not 1$"):
+        Options(context=1)
+    with pytest.raises(OptionError, match="^kv_cache_gb must be above 0, not 0$"):
+        Options(kv_cache_gb=0)
+    with pytest.raises(OptionError, match="^an answer has one form: give one of json_schema"):
+        Sampling(regex="a", choice=("b",))
+    with pytest.raises(OptionError, match="^json_schema is not JSON: "):
+        Sampling(json_schema="{")
+    with pytest.raises(OptionError, match="^vLLM draws one answer for a prompt\\n"):
+        Sampling(use_beam_search=True)
+
+
 def test_an_unknown_engine_argument_names_the_nearest() -> None:
     """A misspelt engine argument is refused before anything is loaded."""
     with pytest.raises(OptionError) as error:

@@ -52,7 +52,7 @@ def _arguments(node: ast.ClassDef) -> list[tuple[str, Any]]:
     ]
 
 
-def opened(options: type[Any], given: Mapping[str, Any]) -> type[Any]:
+def opened(options: Any, given: Mapping[str, Any]) -> type[Any]:
     """Return *options* with a field for each engine argument that *given* names, or nearly names.
 
     The near ones are there to be suggested.
@@ -74,6 +74,6 @@ def given(options: Any, own: type[Any]) -> dict[str, Any]:
 
 
 @cache
-def _opened(options: type[Any], names: tuple[str, ...]) -> type[Any]:
+def _opened(options: Any, names: tuple[str, ...]) -> type[Any]:
     fields = [(name, known()[name], field(default=None)) for name in names if name in known()]
     return make_dataclass("Options", fields, bases=(options,), frozen=True)

@@ -1,6 +1,6 @@
 """vLLM's engine in its process: made from an order, fed with requests, stepped.
 
-What is asked, and what an output means, is `asking`'s business.
+What is asked, and what an output means, is the business of `asking`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmsql.backends.vllm.asking import Asking, Request, of_kind
+from llmsql.backends.vllm.asking import Asking, Request
+from llmsql.backends.vllm.chat import Chat
 from llmsql.backends.vllm.order import Order
+from llmsql.backends.vllm.pooled import Pairs, Vectors
 from llmsql.backends.vllm.served import Key
 from llmsql.errors import BackendError, GenerationError
 from llmsql.sources.files import read_json
@@ -32,7 +34,7 @@ class Engine:
         self.llm = LLMEngine.from_engine_args(EngineArgs(**said))
         self.slots: int = self.llm.vllm_config.scheduler_config.max_num_seqs
         self.adapter = _adapter(order)
-        self.asking: Asking = of_kind(order, self.llm)
+        self.asking: Asking = _asking(order, self.llm)
         self._requests: dict[str, tuple[Key, Request]] = {}
 
     @property
@@ -96,6 +98,13 @@ class Engine:
     def stop(self) -> None:
         """End what the engine started."""
         self.llm.engine_core.shutdown()
+
+
+def _asking(order: Order, llm: Any) -> Asking:
+    """Return how the model of *order* is asked."""
+    if order.kind == "chat" or (order.kind, order.own_kind) == ("rerank", "chat"):
+        return Chat(order, llm)
+    return Vectors(order, llm) if order.kind == "emb" else Pairs(order, llm)
 
 
 def _on_this_machine() -> None:

@@ -78,7 +78,7 @@ def _openmp() -> str:
         files = importlib.metadata.files("intel-openmp") or []
     except importlib.metadata.PackageNotFoundError:
         return ""
-    found = [str(file.locate().resolve()) for file in files if file.name == "libiomp5.so"]
+    found = [os.path.realpath(file.locate()) for file in files if file.name == "libiomp5.so"]
     return next(iter(found), "")
 
 
