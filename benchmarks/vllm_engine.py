@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.table import Line, markdown, seconds
 
-PROMPTS, TOKENS, ROUNDS, STARTS = 64, 24, 5, 2
+PROMPTS, TOKENS, ROUNDS, STARTS = 64, 24, 5, 1
 SETTINGS = {"max_model_len": 2048, "kv_cache_memory_bytes": 1 << 30}
 
 BARE = """
