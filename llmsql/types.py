@@ -207,8 +207,10 @@ def read_options(
 
     All wrong options are named at once. Raises OptionError; *owner* is who takes the options, as
     the message calls it, and *prefix* is what the user wrote before each name. *also* are options
-    that were taken out of *given* before.
+    that were taken out of *given* before. A class with a method `opened` is asked which of its
+    subclasses has fields for what is given.
     """
+    cls = getattr(cls, "opened", lambda _: cls)(given)
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     values: dict[str, Any] = {}

@@ -59,7 +59,9 @@ OTHER_OPTIONS = {
 }
 """Options of backends, folded, as Byzer-LLM and Kuwa spell them, and what they are called here."""
 
-OPTIONS_WITHOUT_EFFECT = frozenset({"use_cache", "message_format", "infermode", "use_fp16"})
+OPTIONS_WITHOUT_EFFECT = frozenset(
+    {"use_cache", "message_format", "infermode", "use_fp16", "swap_space", "worker_use_ray"}
+)
 """Options of Byzer-LLM, folded, that are accepted where the backend has no such option."""
 
 

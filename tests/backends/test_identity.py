@@ -160,6 +160,9 @@ def test_an_adapter_counts_with_its_base(folder: Path, tmp_path: Path) -> None:
         ("sentence_transformers", "emb", {"max_length": 8}),
         ("sentence_transformers", "emb", {"prompt": "query: "}),
         ("sentence_transformers", "emb", {"dtype": "float32"}),
+        ("vllm", "chat", {"quantization": "fp8"}),
+        ("vllm", "chat", {"template": "qwen"}),
+        ("vllm", "rerank", {}),
         ("openai", "emb", {"dimensions": 8}),
         ("openai", "chat", {"base_url": "http://localhost:1/v1"}),
         ("openai", "chat", {"model": "large"}),
@@ -172,8 +175,8 @@ def test_what_changes_answers_decides(
     folder: Path, backend: str, kind: Kind, given: dict[str, Any]
 ) -> None:
     """Options that change answers are part of the identity, as are the server and the kind."""
-    path = folder if "transformers" in backend else ""
-    plain_kind = "chat" if backend == "transformers" else kind
+    path = "" if backend in ("echo", "openai") else folder
+    plain_kind = "chat" if backend in ("transformers", "vllm") else kind
     assert identity(backend, path, kind, **given) != identity(backend, path, plain_kind)
 
 
@@ -186,6 +189,7 @@ def test_what_changes_answers_decides(
         ("transformers", {"quatization": "true"}, {"quantization": "4"}),
         ("transformers", {"template": "auto", "model_type": "custom/llama2"}, {}),
         ("sentence_transformers", {"batch_tokens": 64}, {}),
+        ("vllm", {"kv_cache_gb": 1.0, "name": "n"}, {}),
         ("openai", {"api_key": "sk-1", "timeout": 3, "max_retries": 1, "batch_texts": 2, "organization": "o",
                     "proxies": "http://u:p@h", "local_address": "127.0.0.1", "name": "n"}, {}),
         ("openai", {"base_url": "https://me:pw@API.openai.com/v1/chat/completions?key=sk-1"}, {}),
@@ -197,7 +201,7 @@ def test_what_changes_no_answer_does_not_decide(
     folder: Path, backend: str, given: dict[str, Any], also: dict[str, Any]
 ) -> None:
     """Speed, place, names and spellings are no part of the identity."""
-    path = folder if "transformers" in backend else ""
+    path = "" if backend in ("echo", "openai") else folder
     assert identity(backend, path, **given) == identity(backend, path, **also)
 
 

@@ -1,0 +1,97 @@
+"""Models on vLLM, in a process of their own on this machine. Spec B02.
+
+Knows the options, and what of a model's files vLLM is to run. The process is `process`' business;
+what happens inside it is that of `served`, `engine` and `asking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from llmsql import sources
+from llmsql.backends import base
+from llmsql.backends.transformers import JUDGE
+from llmsql.backends.vllm.options import Options, Sampling
+from llmsql.backends.vllm.order import Order
+from llmsql.errors import BackendError
+from llmsql.torch_models import numbers
+from llmsql.types import Kind, ModelSpec
+
+PACED = (
+    "device kv_cache_gb gpu_memory_utilization kv_cache_memory_bytes max_num_seqs block_size"
+    " max_num_batched_tokens tensor_parallel_size pipeline_parallel_size enable_prefix_caching"
+    " enable_chunked_prefill disable_log_stats cpu_offload_gb load_format download_dir"
+    " max_parallel_loading_workers distributed_executor_backend async_scheduling"
+)
+
+
+class Backend(base.Backend):
+    """Models on vLLM, which batches whatever is asked, in a process of its own."""
+
+    options = Options
+    sampling = Sampling
+    kinds = ("chat", "emb", "rerank")
+    extra = "vllm"
+    modules = ("vllm",)
+    paced = frozenset(PACED.split())
+
+    def kind_of(self, path: str, model_type: str) -> Kind:
+        """Read it from the model's files."""
+        return sources.kind_of(sources.adapted(path)[0])
+
+    def load(self, spec: ModelSpec) -> base.Model:
+        """Start a process that loads the model; a GGUF file is converted on first use."""
+        from llmsql.backends.vllm.model import Model
+
+        self.require()
+        options: Options = spec.options or Options()
+        path = spec.path or sources.locate(spec.source)
+        path, adapter = sources.adapted(path, options.base_model)
+        sources.check(path)
+        if adapter:
+            sources.adapters.check(adapter)
+        own_kind = _own_kind(path, spec)
+        _check_kind(spec, own_kind)
+        order = Order.of(path, spec.kind, own_kind, options, adapter=adapter, gpus=spec.gpus)
+        try:
+            return Model(order)
+        except BackendError as error:
+            raise BackendError(f'cannot load "{spec.source or path}": {error}') from error
+
+    def identity(self, spec: ModelSpec) -> Mapping[str, Any]:
+        """Return what decides an answer; an adapter and its base model count by their files."""
+        known = {**super().identity(spec), "judge": JUDGE if spec.kind == "rerank" else None}
+        options: Options = self.options_of(spec)
+        try:
+            path, adapter = sources.adapted(base.place(spec), options.base_model)
+        except BackendError:  # the base model is not here: its name is all there is to say
+            return known
+        known["options"].pop("base_model")
+        return {**known, "base": sources.fingerprint(path) if adapter else None}
+
+    def deciding(self, options: Any) -> dict[str, Any]:
+        """Return the options that change answers: a template counts by its text."""
+        return {
+            **super().deciding(options),
+            "device": numbers.deciding_device(options.dtype, options.device),
+            "template": asdict(options.preset) if options.preset else None,
+        }
+
+
+def _own_kind(path: str, spec: ModelSpec) -> Kind:
+    try:
+        return sources.kind_of(path)
+    except BackendError:  # not known from its files; loading tells
+        return spec.kind
+
+
+def _check_kind(spec: ModelSpec, own_kind: Kind) -> None:
+    """Refuse what vLLM does not make of the files."""
+    if own_kind in (spec.kind, "chat"):
+        return
+    raise BackendError(
+        f'"{spec.source or spec.path}" is a model for {own_kind}, which vLLM does not run for '
+        f"{spec.kind}\n  set infer_backend='sentence_transformers', or leave out kind"
+    )

@@ -1,0 +1,145 @@
+"""What is asked of a model that writes, and what its answers mean. Lives in vLLM's process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from llmsql.backends.transformers import JUDGE
+from llmsql.backends.vllm.asking import Asking, Request, Requests, usage
+from llmsql.backends.vllm.options import Options, Sampling
+from llmsql.backends.vllm.order import Order
+from llmsql.errors import GenerationError
+from llmsql.torch_models.wording import Asked, Wording
+from llmsql.types import Completion, Measured, Message, Prompt
+
+
+class Chat(Asking):
+    """A model that writes; it ranks by the log-odds of yes against no as its next word."""
+
+    def __init__(self, order: Order, llm: Any) -> None:
+        super().__init__(order, llm)
+        text = SimpleNamespace(max_position_embeddings=self.context)
+        model = SimpleNamespace(
+            config=SimpleNamespace(get_text_config=lambda: text),
+            generation_config=SimpleNamespace(
+                eos_token_id=llm.model_config.try_get_generation_config().get("eos_token_id")
+            ),
+        )
+        template = _template(self.options, self.tokenizer)
+        self.wording = Wording(model, self.tokenizer, template=template, context=self.context)
+        self.has_template = bool(self.wording.template)
+        self.cuts = self.options.preset.cuts if self.options.preset else ()
+
+    def generate(self, prompts: Sequence[Prompt]) -> Requests:
+        """Return the request of each prompt, or why it cannot be asked."""
+        started = time.perf_counter()
+        found = self.wording.tokens([self._asked(prompt) for prompt in prompts])
+        return [
+            tokens
+            if isinstance(tokens, GenerationError)
+            else Request(
+                tokens,
+                self._parameters(prompt.sampling, len(tokens)),
+                lambda output: _completion(output, started),
+            )
+            for prompt, tokens in zip(prompts, found, strict=True)
+        ]
+
+    def rerank(self, pairs: Sequence[tuple[str, str]]) -> Requests:
+        """Return the request of each pair, which reads one token of the answer."""
+        from vllm import SamplingParams
+
+        yes, no = self.wording.word("yes"), self.wording.word("no")
+        parameters = SamplingParams(
+            temperature=0, max_tokens=1, logprob_token_ids=[*yes, *no], detokenize=False
+        )
+        return [
+            tokens
+            if isinstance(tokens, GenerationError)
+            else Request(tokens, parameters, lambda output: _odds(output, yes, no))
+            for tokens in self.wording.tokens(list(map(_judged, pairs)))
+        ]
+
+    def count(self, inputs: Sequence[Any]) -> list[int]:
+        """Return the tokens of each prompt or pair as the template writes it."""
+        asked = [self._asked(one) if isinstance(one, Prompt) else _judged(one) for one in inputs]
+        found = self.wording.tokens(asked)
+        return [0 if isinstance(tokens, GenerationError) else len(tokens) for tokens in found]
+
+    def rendered(self, messages: Sequence[Message]) -> str:
+        """Return *messages* as the chat template writes them."""
+        return self.wording.rendered(messages)
+
+    def _asked(self, prompt: Prompt) -> Asked:
+        system = prompt.sampling.system or self.options.system_prompt
+        return Asked(system, prompt.text, prompt.history, prompt.roles)
+
+    def _parameters(self, sampling: Any, read: int) -> Any:
+        """What vLLM takes for *sampling*, of a prompt of which *read* tokens are read."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+        names = "temperature top_p top_k seed".split()
+        more: dict[str, Any] = {}
+        if isinstance(sampling, Sampling):
+            names += (
+                "min_p min_tokens presence_penalty frequency_penalty repetition_penalty"
+                " ignore_eos logprobs".split()
+            )
+            if sampling.form:
+                more["structured_outputs"] = StructuredOutputsParams(**sampling.form)
+        stop = sampling.stop + self.cuts
+        ends = self.wording.ending(replace(sampling, stop=stop)) - self.wording.ends
+        return SamplingParams(
+            **{name: getattr(sampling, name) for name in names},
+            **more,
+            stop=list(stop),
+            stop_token_ids=sorted(ends.union(getattr(sampling, "stop_token_ids", ()))),
+            max_tokens=min(sampling.max_tokens, self.context - read),
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+
+def _template(options: Options, tokenizer: Any) -> str | None:
+    """The chat template to use instead of the model's own; a format's text begins as any does."""
+    if options.preset is None:
+        return options.chat_template
+    start, jinja = tokenizer.bos_token, options.preset.jinja
+    begins = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+    is_missing = start and begins and not options.preset.user.startswith(start)
+    return "{{ bos_token }}" + jinja if is_missing else jinja
+
+
+def _judged(pair: tuple[str, str]) -> Asked:
+    query, passage = pair
+    return Asked(None, JUDGE.format(query=query, passage=passage))
+
+
+def _completion(output: Any, started: float) -> Completion | GenerationError:
+    (answer,) = output.outputs
+    if answer.finish_reason not in ("stop", "length"):
+        return GenerationError(f"vLLM gave up this prompt ({answer.finish_reason})")
+    first = getattr(output.metrics, "first_token_latency", None)
+    return Completion(
+        answer.text,
+        answer.finish_reason,
+        usage(output, len(answer.token_ids)),
+        seconds=time.perf_counter() - started,
+        first_token_seconds=first,
+        prob=answer.cumulative_logprob,
+    )
+
+
+def _odds(output: Any, yes: Sequence[int], no: Sequence[int]) -> Measured[float]:
+    (scores,) = output.outputs[0].logprobs
+
+    def sum_of(tokens: Sequence[int]) -> float:
+        return float(np.logaddexp.reduce([scores[token].logprob for token in tokens]))
+
+    return Measured(sum_of(yes) - sum_of(no), usage(output))
