@@ -19,7 +19,7 @@ def group() -> Group:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where the store will be."""
-    return tmp_path / "answers.store"
+    return tmp_path / "shop.duckdb.llmsql"
 
 
 @pytest.fixture
