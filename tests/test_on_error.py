@@ -537,3 +537,12 @@ def test_spark_text(con: llmsql.Connection) -> None:
     """A statement in Spark's words may say it too."""
     found = rows(con, "SELECT chat(x) DEFAULT 'none' ON ERROR AS `a b` FROM t WHERE i = 2")
     assert found == [("none",)]
+
+
+def test_a_default_evaluates_its_call_once(con: Any) -> None:
+    """A sequence moves on once for each row, though the call is looked at twice."""
+    con.execute("RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat'")
+    con.execute("CREATE SEQUENCE q")
+    sql = "SELECT chat('n ' || nextval('q')) DEFAULT 'x' ON ERROR FROM range(3)"
+    assert con.execute(sql).fetchall() == [("n 1",), ("n 2",), ("n 3",)]
+    assert con.execute("SELECT currval('q')").fetchall() == [(3,)]

@@ -20,6 +20,7 @@ from llmsql.errors import StatementError
 from llmsql.syntax import naming, quote, tree
 from llmsql.syntax.brackets import Brackets, Span
 
+ANSWER = "llmsql_answer"
 SIBLINGS = {
     "capture": "llmsql_captured_",
     "raise": "llmsql_raising_",
@@ -125,7 +126,15 @@ class _Reading:
         words = self.brackets.words
         gap = self.sql[words[last].end : words[last + 1].start]
         value = self.spelled(first, last + 1).removesuffix(gap).lstrip()
+        if self._is_volatile(call):  # written twice it would be evaluated twice
+            chosen = f"CASE WHEN {ANSWER}.error IS NOT NULL THEN ({value}) ELSE {ANSWER}.value END"
+            return f"(list_transform([{made}], lambda {ANSWER}: {chosen})[1])"
         return f"(CASE WHEN ({made}).error IS NOT NULL THEN ({value}) ELSE ({made}).value END)"
+
+    def _is_volatile(self, call: Call) -> bool:
+        """True where the arguments of *call* give another value each time."""
+        names = {self._name(place).lower() for place in range(call.name + 2, call.closing)}
+        return not names.isdisjoint(tree.volatiles())
 
     def _made(self, call: Call, becomes: str) -> str:
         given = self.spelled(call.name + 2, call.closing)
