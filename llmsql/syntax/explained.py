@@ -63,8 +63,7 @@ def relaxed(sql: str, costs: guards.Test) -> str | None:
 def is_recursive(sql: str) -> bool:
     """True where answers may decide how often a part of the query *sql* runs."""
     statement = tree.parse(sql)
-    kinds = {node.get("type") for node in tree.nodes(statement)} if statement else set()
-    return "RECURSIVE_CTE_NODE" in kinds
+    return any(node.get("type") == "RECURSIVE_CTE_NODE" for node in tree.nodes(statement))
 
 
 def _passing(condition: Node) -> Node:

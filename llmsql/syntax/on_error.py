@@ -133,8 +133,9 @@ class _Reading:
 
     def _is_volatile(self, call: Call) -> bool:
         """True where the arguments of *call* give another value each time."""
-        names = {self._name(place).lower() for place in range(call.name + 2, call.closing)}
-        return not names.isdisjoint(tree.volatiles())
+        places = range(call.name + 2, call.closing)
+        called = (place for place in places if self.brackets.text(place + 1) == "(")
+        return not tree.volatiles().isdisjoint(self._name(place).lower() for place in called)
 
     def _made(self, call: Call, becomes: str) -> str:
         given = self.spelled(call.name + 2, call.closing)
