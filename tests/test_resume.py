@@ -148,6 +148,15 @@ def test_other_options_are_other_answers(database: str, journal: Path, other: st
     assert len(asked(journal)) == 20
 
 
+def test_an_answer_that_was_cut_is_warned_of_again(database: str, journal: Path) -> None:
+    """Also by a process that only finds it."""
+    for _ in range(2):
+        with opened(database, deployed(journal)) as con, pytest.warns(LlmsqlWarning) as said:
+            con.execute("SELECT chat('row ' || i, {max_tokens: 1}) FROM range(10) t(i)")
+        assert str(said[0].message).startswith("10 of 10 answers were cut at max_tokens")
+    assert len(asked(journal)) == 10
+
+
 def test_another_model_gives_other_answers(database: str, journal: Path) -> None:
     """The name is the same, the model is not."""
     for dimension in (4, 8):
@@ -195,8 +204,8 @@ def test_sampled_answers_of_a_statement_that_did_not_finish_serve_it_again(
     database: str, journal: Path
 ) -> None:
     """The same text on the same database goes on, another one draws its own."""
-    slow = deployed(journal, " AND delay='0.02'")
-    with opened(database, slow, '!llm setup "max_seconds=0.1"') as con, pytest.raises(LimitError):
+    slow = deployed(journal, " AND delay='0.1'")
+    with opened(database, slow, '!llm setup "max_seconds=0.5"') as con, pytest.raises(LimitError):
         con.execute(SAMPLED)
     done = len(asked(journal))
     assert 0 < done < 10
@@ -210,9 +219,9 @@ def test_sampled_answers_of_a_statement_that_did_not_finish_serve_it_again(
 
 def test_a_capped_statement_goes_on(database: str, journal: Path) -> None:
     """What was answered before the cap is not asked again."""
-    slow = deployed(journal, " AND delay='0.02'")
+    slow = deployed(journal, " AND delay='0.1'")
     with opened(database, slow) as con:
-        con.execute('!llm setup next "max_seconds=0.1"')
+        con.execute('!llm setup next "max_seconds=0.5"')
         with pytest.raises(LimitError) as caught:
             con.execute(TEN)
         (note,) = caught.value.__notes__
@@ -224,9 +233,9 @@ def test_a_capped_statement_goes_on(database: str, journal: Path) -> None:
 
 def test_a_write_that_failed_left_nothing_and_goes_on(database: str, journal: Path) -> None:
     """The table is made as a whole, or not at all."""
-    slow = deployed(journal, " AND delay='0.02'")
+    slow = deployed(journal, " AND delay='0.1'")
     write = f"CREATE TABLE u AS {TEN}"
-    with opened(database, slow, '!llm setup next "max_seconds=0.1"') as con:
+    with opened(database, slow, '!llm setup next "max_seconds=0.5"') as con:
         with pytest.raises(LimitError):
             con.execute(write)
         assert con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'u'").fetchall() == [(0,)]  # fmt: skip

@@ -105,6 +105,7 @@ class Account:
         self.spent = Spent()
         self.reused = 0
         self.failed = 0
+        self.cut = 0  # of the reused ones that the store had
         self.is_empty = True
         self.reporter = Reporter(self.number, conditions.on_progress)
         self.caps = [
@@ -164,6 +165,7 @@ class Account:
         answers.known.update((key, found[call].value) for key, call in pairs if call in found)
         known = {key: found[call] for key, call in pairs[:RECORDED] if call in found}
         first = {key: sites[key] for key in known}
+        self.cut += sum(entry.finish_reason == "length" for entry in found.values())
         self.reuse(deployment, answers, len(found), first, known)
         return [key for key, call in pairs if call not in found]
 

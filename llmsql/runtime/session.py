@@ -182,9 +182,11 @@ class Session:
                 f"{counts.failed} of {counts.computed} model calls failed and gave NULL; "
                 f"the first: {counts.first_error}; llm_calls() has them all"
             )
-        if counts.cut:
+        cut, collector.account.cut = counts.cut + collector.account.cut, 0
+        if cut:
+            answers = counts.computed + collector.account.reused
             warn(
-                f"{counts.cut} of {counts.computed} answers were cut at max_tokens; "
+                f"{cut} of {answers} answers were cut at max_tokens; "
                 "a call takes more with {'max_tokens': …}"
             )
 
