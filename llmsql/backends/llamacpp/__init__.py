@@ -1,8 +1,8 @@
 """Run GGUF files through llama.cpp, in this process, by the package xllamacpp.
 
 Chooses what is loaded and how. Starting is `server`'s business, how large `sizing`'s, asking
-`model`'s. Rows run side by side in slots of llama.cpp's continuous batch; what else is in it changes
-the order of its sums, and now and then a word, also of a greedy or a seeded answer.
+`model`'s. Rows run side by side in slots of llama.cpp's continuous batch; what else is in it
+changes the order of its sums, and now and then a word, also of a greedy or a seeded answer.
 """
 
 from __future__ import annotations
