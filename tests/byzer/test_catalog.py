@@ -284,11 +284,10 @@ def test_R01_a_missing_key_is_named_and_reconnect_takes_it(file: Path, server: S
         assert not is_loaded(con)
         assert con.execute("SELECT chat('x')").fetchall() == [("x",)]
     assert KEY.encode() not in bytes_of(file)
-    with (
-        llmsql.connect(str(file)) as con,
-        pytest.raises(errors.BackendError, match="saas.api_key='…'"),
-    ):
-        con.execute("SELECT chat('x')").fetchall()
+    with llmsql.connect(str(file)) as con:
+        assert con.execute("SELECT chat('x')").fetchall() == [("x",)]  # known, so not asked
+        with pytest.raises(errors.BackendError, match="saas.api_key='…'"):
+            con.execute("SELECT chat('y')").fetchall()
 
 
 def test_R01_reconnect_offers_what_is_deployed(con: Any, monkeypatch: pytest.MonkeyPatch) -> None:
