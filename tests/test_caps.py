@@ -217,3 +217,14 @@ def test_prices_are_remembered(tmp_path: Path) -> None:
     with llmsql.connect(str(tmp_path / "a.duckdb")) as con:
         rows = con.execute("SELECT price_input, price_output FROM llm_models()").fetchall()
     assert rows == [(1.0, 2.0)]
+
+
+def test_seconds_of_two_cursors_add_up(con: Any) -> None:
+    """Each counts its own, also while both run."""
+    from llmsql.runtime.caps import Spent
+
+    spent, first, second = Spent(), object(), object()
+    spent.begin(first)
+    spent.begin(second)
+    spent.end(first)
+    assert spent.so_far("seconds") > spent.seconds > 0

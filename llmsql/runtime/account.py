@@ -226,10 +226,11 @@ class Account:
 
     def begin(self, deployment: Deployment, answers: Answers, count: int, sites: Sites) -> Run:
         """Begin to ask *count* inputs, which are among those of *sites*."""
-        now = time.monotonic()
-        self.spent.running_since = self.conditions.spent.running_since = now
+        run = Run(self, deployment, answers, sites)
+        for spent in (self.spent, self.conditions.spent):
+            spent.begin(run)
         self.reporter.expect(deployment.name, count, self.reused)
-        return Run(self, deployment, answers, sites)
+        return run
 
     def tick(self) -> None:
         """Look up while a model works: tell how far it is, and stop what takes too long."""
@@ -415,7 +416,7 @@ class Run:
         seconds = time.monotonic() - self._started
         account = self.account
         for spent in (account.spent, account.conditions.spent):
-            spent.seconds, spent.running_since = spent.seconds + seconds, None
+            spent.end(self)
         account._count(
             self.deployment, self.answers, **self._sums, seconds=seconds, cost=self._cost
         )

@@ -49,7 +49,7 @@ class Spent:
     cached_tokens: int = 0
     cost: float | None = None
     seconds: float = 0.0
-    running_since: float | None = None
+    running: dict[object, float] = field(default_factory=dict, repr=False)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, inputs: int, outputs: int, cached: int, cost: float | None) -> None:
@@ -66,8 +66,17 @@ class Spent:
         """What was spent of *name*, up to now."""
         if name != "seconds":
             return getattr(self, name) or 0
-        running = time.monotonic() - self.running_since if self.running_since else 0.0
-        return self.seconds + running
+        now = time.monotonic()
+        return self.seconds + sum(now - started for started in list(self.running.values()))
+
+    def begin(self, run: object) -> None:
+        """Count the seconds of *run* from now on, beside those of others."""
+        self.running[run] = time.monotonic()
+
+    def end(self, run: object) -> None:
+        """Count the seconds of *run* up to now."""
+        with self.lock:
+            self.seconds += time.monotonic() - self.running.pop(run)
 
 
 @dataclass(frozen=True)
