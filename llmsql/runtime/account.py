@@ -11,22 +11,19 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
-from llmsql.config import Settings
 from llmsql.errors import GenerationError, LimitError, warn
 from llmsql.runtime import caps, expected, history
 from llmsql.runtime.answers import Answers
-from llmsql.runtime.caps import Caps, Spent
+from llmsql.runtime.caps import Spent
+from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.deployments import Deployment
-from llmsql.runtime.progress import Observer, Reporter
+from llmsql.runtime.progress import Reporter
 from llmsql.runtime.reuse import RECORDED
-from llmsql.runtime.stores import Stores
 from llmsql.store import Entry, Store
 from llmsql.syntax.mask import masked
 from llmsql.syntax.ranks import APART
@@ -43,55 +40,6 @@ _numbers = itertools.count(time.time_ns() // 1000)  # in order of time, whoever 
 
 Sites = Mapping[Any, int]
 """Distinct inputs, each with the number of the call in the statement that wants it."""
-
-
-@dataclass
-class Conditions:
-    """On what conditions the statements of a session run, and what they have spent together."""
-
-    stores: Stores
-    cache: str = ""
-    cache_size: int | None = None
-    caps: Caps = Caps()
-    total_caps: Caps = Caps()
-    spent: Spent = field(default_factory=Spent)
-    confirm_calls: int = 10_000
-    keeps_prompts: bool = False
-    on_progress: Observer | None = None
-    confirm: Callable[[str], bool] | None = None
-    explained: Sequence[Any] = ()
-    _thread: threading.local = field(default_factory=threading.local)
-
-    @contextmanager
-    def telling(self) -> Iterator[None]:
-        """While somebody is told or asked something, who may not use the connection for that."""
-        self._thread.is_telling = True
-        try:
-            yield
-        finally:
-            self._thread.is_telling = False
-
-    @property
-    def is_telling(self) -> bool:
-        """True in the thread that is telling somebody how far its statement is."""
-        return getattr(self._thread, "is_telling", False)
-
-    def under(self, settings: Settings) -> Conditions:
-        """The same conditions under other *settings*; what was spent stays spent."""
-        return replace(
-            self,
-            cache=settings.cache,
-            cache_size=settings.cache_bytes,
-            caps=_caps(settings, "max_"),
-            total_caps=_caps(settings, "total_max_"),
-            confirm_calls=settings.confirm_calls,
-            keeps_prompts=settings.record_prompts,
-        )
-
-    @property
-    def store(self) -> Store:
-        """Where answers and records are kept; opened at the first use."""
-        return self.stores.at(self.cache, self.cache_size)
 
 
 class Account:
@@ -466,10 +414,6 @@ def _assumed(key: Any, usage: Usage, value: Any) -> tuple[int, int]:
     if outputs is None:
         outputs = round(estimate(value)) if isinstance(value, str) else 0
     return inputs, outputs
-
-
-def _caps(settings: Settings, prefix: str) -> Caps:
-    return Caps(**{f.name: getattr(settings, prefix + f.name) for f in fields(Caps)})
 
 
 _UNKNOWN = Usage()  # not 0: nobody has said

@@ -22,8 +22,9 @@ import duckdb
 from llmsql.catalog import Catalog
 from llmsql.errors import CatalogError, StatementError, warn
 from llmsql.runtime import remembered
-from llmsql.runtime.account import Account, Conditions
+from llmsql.runtime.account import Account
 from llmsql.runtime.collector import Collector
+from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.deployments import Deployment, Deployments
 from llmsql.runtime.stores import Stores
 from llmsql.runtime.worker import Worker

@@ -17,8 +17,9 @@ import duckdb
 
 from llmsql.config import Settings
 from llmsql.errors import BackendError, CatalogError, LimitError, warn
-from llmsql.runtime.account import Account, Conditions
+from llmsql.runtime.account import Account
 from llmsql.runtime.collector import Collector, Mode
+from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.engine import Engine
 from llmsql.runtime.explainer import Explainer
 from llmsql.runtime.interrupts import interruptible

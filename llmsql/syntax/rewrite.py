@@ -68,8 +68,7 @@ def plan(
     ranks = Ranks(query, models)
     where_rank = ranks.highest(query.get("where_clause"))
     # A LIMIT's passes must tell calls apart, also from those of WHERE that macros hide.
-    is_wanted = tags_all or limit is not None
-    is_tagged = not ranks.are_all_equal or (is_wanted and len(ranks) > 0)
+    is_tagged = not ranks.are_all_equal or bool(ranks and (tags_all or limit is not None))
     texts = ranks.texts() if tags_all else ()
     is_changed = is_tagged or tree.text_key(statement) != original
     if is_changed:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
-from llmsql.runtime.account import Conditions
+from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.engine import Engine
 from llmsql.store import Store
 

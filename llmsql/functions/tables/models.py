@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from llmsql.functions.tables import base
-from llmsql.runtime.account import Conditions
+from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.deployments import Deployment
 
 

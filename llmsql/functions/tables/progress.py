@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from llmsql.functions.tables import base
-from llmsql.runtime.account import Account, Conditions
+from llmsql.runtime.account import Account
+from llmsql.runtime.conditions import Conditions
 
 
 class Table(base.TableFunction):

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmsql.functions.tables import base
 from llmsql.runtime import history
-from llmsql.runtime.account import Conditions
+from llmsql.runtime.conditions import Conditions
 
 
 class Table(base.TableFunction):

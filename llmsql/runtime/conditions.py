@@ -1,0 +1,71 @@
+"""On what conditions the statements of a session run: its caps, its store, whom it tells.
+
+Owns what the settings say of that. What one statement does under them is its account's business.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from llmsql.config import Settings
+from llmsql.runtime.caps import Caps, Spent
+from llmsql.runtime.progress import Observer
+from llmsql.runtime.stores import Stores
+from llmsql.store import Store
+
+
+@dataclass
+class Conditions:
+    """On what conditions the statements of a session run, and what they have spent together."""
+
+    stores: Stores
+    cache: str = ""
+    cache_size: int | None = None
+    caps: Caps = Caps()
+    total_caps: Caps = Caps()
+    spent: Spent = field(default_factory=Spent)
+    confirm_calls: int = 10_000
+    keeps_prompts: bool = False
+    on_progress: Observer | None = None
+    confirm: Callable[[str], bool] | None = None
+    explained: Sequence[Any] = ()
+    _thread: threading.local = field(default_factory=threading.local)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """While somebody is told or asked something, who may not use the connection for that."""
+        self._thread.is_telling = True
+        try:
+            yield
+        finally:
+            self._thread.is_telling = False
+
+    @property
+    def is_telling(self) -> bool:
+        """True in the thread that is telling somebody how far its statement is."""
+        return getattr(self._thread, "is_telling", False)
+
+    def under(self, settings: Settings) -> Conditions:
+        """The same conditions under other *settings*; what was spent stays spent."""
+        return replace(
+            self,
+            cache=settings.cache,
+            cache_size=settings.cache_bytes,
+            caps=_caps(settings, "max_"),
+            total_caps=_caps(settings, "total_max_"),
+            confirm_calls=settings.confirm_calls,
+            keeps_prompts=settings.record_prompts,
+        )
+
+    @property
+    def store(self) -> Store:
+        """Where answers and records are kept; opened at the first use."""
+        return self.stores.at(self.cache, self.cache_size)
+
+
+def _caps(settings: Settings, prefix: str) -> Caps:
+    return Caps(**{f.name: getattr(settings, prefix + f.name) for f in fields(Caps)})
