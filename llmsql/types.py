@@ -161,12 +161,22 @@ class Terms:
         return sum((price or 0.0) * (tokens or 0) for price, tokens in priced) / 1e6
 
 
-def split_terms(options: Mapping[str, Any]) -> tuple[Terms, dict[str, Any]]:
-    """The terms that are written among *options*, and the other options."""
+def split_terms(
+    options: Mapping[str, Any], prefixes: tuple[str, ...] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What *options* say of terms, by name, and the other options.
+
+    One of *prefixes* may stand before the name of a term.
+    """
     names = {f.name for f in dataclasses.fields(Terms)}
-    said = {name: value for name, value in options.items() if name in names}
-    rest = {name: value for name, value in options.items() if name not in names}
-    return read_options(Terms, said, owner="a deployment"), rest
+    terms: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    for key, value in options.items():
+        name = key.lower()
+        for prefix in prefixes:
+            name = name.removeprefix(prefix)
+        (terms if name in names else rest)[name if name in names else key] = value
+    return terms, rest
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
-from llmsql.errors import GenerationError, LimitError, warn
+from llmsql.errors import LimitError, warn
 from llmsql.runtime import caps, expected, history
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.caps import Spent
@@ -24,22 +24,19 @@ from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.progress import Reporter
 from llmsql.runtime.reuse import RECORDED
+from llmsql.runtime.run import UNKNOWN, Run, Sites
 from llmsql.store import Entry, Store
 from llmsql.syntax.mask import masked
-from llmsql.syntax.ranks import APART
-from llmsql.token_estimate import estimate
-from llmsql.types import Completion, Usage, bare
+from llmsql.syntax.ranks import plain_number
+from llmsql.types import Usage
 
 log = logging.getLogger("llmsql")
 
 SLICE = 65_536
 SHOWN_CHARACTERS = 10_000
-LONG = 16  # characters of a prompt that an error does not hold by chance
+LONG = 16  # bytes of a prompt that an error does not hold by chance
 BATCH_CALLS, BATCH_SECONDS = 4_096, 5.0
 _numbers = itertools.count(time.time_ns() // 1000)  # in order of time, whoever opens the database
-
-Sites = Mapping[Any, int]
-"""Distinct inputs, each with the number of the call in the statement that wants it."""
 
 
 class Account:
@@ -67,9 +64,10 @@ class Account:
         self.tallies: dict[tuple[str, int], Spent] | None = None
         self._lock = threading.Lock()
         self._claimed: bytes | None = None
-        self._has_put = False
+        self.has_put = False
         self._has_drawn = False
         self._is_confirmed = False
+        self._recordable = RECORDED
 
     @cached_property
     def store(self) -> Store:
@@ -80,20 +78,25 @@ class Account:
     def statement(self) -> bytes:
         """What names this statement's text, so that running it again finds what it had drawn.
 
-        One that runs beside another of the same text draws for itself.
+        One that runs beside another of the same text, or has none, draws for itself alone.
         """
         text = self.text.encode("utf-8", "replace")
         digest = hashlib.blake2b(text, digest_size=16).digest()
-        if self.conditions.stores.claim(digest):
+        if text and self.conditions.stores.claim(digest):
             self._claimed = digest
             return digest
         return hashlib.blake2b(text, digest_size=16, salt=self.number.to_bytes(16)).digest()
+
+    def keeps(self, deployment: Deployment, answers: Answers) -> bool:
+        """True where *answers* are kept on disk: what is drawn, for who can find it again."""
+        is_findable = answers.statement is None or answers.statement == self._claimed
+        return is_findable and deployment.is_kept
 
     def recall(
         self, deployment: Deployment, answers: Answers, keys: list[Any], sites: Sites
     ) -> list[Any]:
         """Fill *answers* with what the store knows of *keys*; returns the others."""
-        if not deployment.is_kept:
+        if not self.keeps(deployment, answers):
             return keys
         self._has_drawn |= answers.statement is not None
         unknown: list[Any] = []
@@ -111,7 +114,8 @@ class Account:
             return keys
         pairs = list(zip(keys, calls, strict=True))
         answers.known.update((key, found[call].value) for key, call in pairs if call in found)
-        known = {key: found[call] for key, call in pairs[:RECORDED] if call in found}
+        recalled = (pair for pair in pairs if pair[1] in found)
+        known = {key: found[call] for key, call in itertools.islice(recalled, self._recordable)}
         first = {key: sites[key] for key in known}
         self.cut += sum(entry.finish_reason == "length" for entry in found.values())
         self.reuse(deployment, answers, len(found), first, known)
@@ -132,13 +136,14 @@ class Account:
         if not count:
             return
         self.reused += count
-        self._count(deployment, answers, reused=count)
+        self.count(deployment, answers, reused=count)
         group = deployment.group(answers)
-        for key, site in first.items():
+        for key, site in itertools.islice(first.items(), self._recordable):
+            self._recordable -= 1
             entry = (known or {}).get(key)
-            usage = Usage(entry.input_tokens, entry.output_tokens) if entry else _UNKNOWN
+            usage = Usage(entry.input_tokens, entry.output_tokens) if entry else UNKNOWN
             reason = entry.finish_reason if entry else None
-            self._record(
+            self.record(
                 deployment, key, site, group.key(key), usage, finish_reason=reason, is_reused=True
             )
 
@@ -224,7 +229,7 @@ class Account:
         history.write(self.store, "statements", [row])
         if state == "done" and self._has_drawn:
             self.store.finish(self.statement)
-        if self._has_put or self._has_drawn:
+        if self.has_put or self._has_drawn:
             self.store.flush()
         self.measure()
         with self.conditions.telling():
@@ -270,11 +275,12 @@ class Account:
         if not is_meant:
             raise LimitError(f"{said}{cost}, and that was declined\n  nothing was asked")
 
-    def _count(self, deployment: Deployment, answers: Answers, **sums: Any) -> None:
+    def count(self, deployment: Deployment, answers: Answers, **sums: Any) -> None:
+        """Add *sums* to what the model has used today."""
         day, family = date.today().isoformat(), deployment.family(answers)
         self.store.count(day, deployment.name, family.digest, **sums)
 
-    def _record(
+    def record(
         self,
         deployment: Deployment,
         key: Any,
@@ -290,15 +296,16 @@ class Account:
     ) -> None:
         """Remember one call until enough are there to be written."""
         self.is_empty = False
-        prompt = _clean(key if isinstance(key, str) else "\n".join(key))
+        data = (key if isinstance(key, str) else "\n".join(key)).encode("utf-8", "replace")
+        prompt = data.decode() if self.conditions.keeps_prompts else None
         if error is not None:
             error = _clean(error)
-            if not self.conditions.keeps_prompts and len(prompt) >= LONG:
-                error = error.replace(prompt, "…")  # servers repeat what they were asked
+            if prompt is None and len(data) >= LONG:
+                error = error.replace(data.decode(), "…")  # servers repeat what they were asked
         row = (
-            self.number, site % APART + 1 if site >= 0 else None, deployment.name, call.hex(),
-            hashlib.blake2b(prompt.encode("utf-8", "replace"), digest_size=8).hexdigest(),
-            prompt if self.conditions.keeps_prompts else None, is_reused, None if is_reused else 0,
+            self.number, plain_number(site) + 1 if site >= 0 else None, deployment.name, call.hex(),
+            hashlib.blake2b(data, digest_size=8).hexdigest(),
+            prompt, is_reused, None if is_reused else 0,
             usage.input_tokens, usage.output_tokens, usage.cached_tokens, seconds, retries,
             finish_reason, error, datetime.now(UTC).replace(tzinfo=None),
         )  # fmt: skip
@@ -309,111 +316,6 @@ class Account:
             self.write_calls()
 
 
-class Run:
-    """A set of inputs that a model is asked: every answer is counted, kept and written down."""
-
-    def __init__(
-        self, account: Account, deployment: Deployment, answers: Answers, sites: Sites
-    ) -> None:
-        self.account = account
-        self.sites = sites
-        self.deployment = deployment
-        self.group = deployment.group(answers)
-        self.answers = answers
-        self.is_kept = deployment.is_kept
-        self._started = time.monotonic()
-        self._sums = {"calls": 0, "failed": 0, "input_chars": 0, "input_tokens": 0}
-        self._sums |= {"output_tokens": 0, "cached_tokens": 0}
-        self._cost: float | None = None
-
-    def answered(self, key: Any, result: Any) -> None:
-        """Keep the answer *result* of *key*, or its GenerationError, and count what it cost."""
-        site, call = self.sites[key], self.group.key(key)
-        account, error = self.account, result if isinstance(result, GenerationError) else None
-        usage = getattr(result, "usage", None) or _UNKNOWN
-        reason = getattr(result, "finish_reason", None)
-        if error is not None:
-            account.failed += 1
-        elif self.is_kept:
-            entry = Entry(
-                value_of(result),
-                reason or "stop",
-                usage.input_tokens,
-                usage.output_tokens,
-                self.answers.statement,
-            )
-            account.store.put(self.group, call, entry)
-            account._has_put = True
-        self._add(key, site, usage, None if error is not None else value_of(result), error)
-        account._record(
-            self.deployment,
-            key,
-            site,
-            call,
-            usage,
-            seconds=getattr(result, "seconds", None),
-            retries=getattr(result, "retries", None),
-            finish_reason="error" if error is not None else reason or "stop",
-            error=None if error is None else str(error),
-        )
-        for cap in account.caps:
-            cap.enforce()
-
-    def finish(self) -> None:
-        """Count the time it took."""
-        seconds = time.monotonic() - self._started
-        account = self.account
-        for spent in (account.spent, account.conditions.spent):
-            spent.end(self)
-        account._count(
-            self.deployment, self.answers, **self._sums, seconds=seconds, cost=self._cost
-        )
-        account.write_calls()
-
-    def _add(
-        self, key: Any, site: int, usage: Usage, value: Any, error: GenerationError | None
-    ) -> None:
-        inputs, outputs = usage.input_tokens or 0, usage.output_tokens or 0
-        cached = usage.cached_tokens or 0
-        terms = self.deployment.spec.terms
-        cost = terms.cost(usage.input_tokens, usage.output_tokens)
-        assumed = _assumed(key, usage, value)
-        counted = cost if cost is not None else terms.cost(*assumed)
-        for spent in (self.account.spent, self.account.conditions.spent):
-            spent.add(*assumed, cached, counted)
-        if self.account.tallies is not None:
-            tally = self.account.tallies.setdefault((self.deployment.name, site % APART), Spent())
-            tally.add(inputs, outputs, cached, cost)
-        sums = self._sums
-        sums["calls"] += 1
-        sums["failed"] += error is not None
-        sums["input_chars"] += expected.length(key)
-        sums["input_tokens"] += inputs
-        sums["output_tokens"] += outputs
-        sums["cached_tokens"] += cached
-        if cost is not None:
-            self._cost = (self._cost or 0.0) + cost
-
-
 def _clean(text: str) -> str:
     """*text* as UTF-8 can be written: a server's message may hold half a character."""
     return text.encode("utf-8", "replace").decode()
-
-
-def value_of(result: Any) -> Any:
-    """The text, vector or score in *result*, which may come with what it cost."""
-    return result.text if isinstance(result, Completion) else bare(result)
-
-
-def _assumed(key: Any, usage: Usage, value: Any) -> tuple[int, int]:
-    """The tokens that a call counts for: estimated where nobody told, or caps would not hold."""
-    inputs, outputs = usage.input_tokens, usage.output_tokens
-    if inputs is None:
-        texts = (key,) if isinstance(key, str) else key
-        inputs = round(sum(map(estimate, texts))) + expected.FRAME_TOKENS
-    if outputs is None:
-        outputs = round(estimate(value)) if isinstance(value, str) else 0
-    return inputs, outputs
-
-
-_UNKNOWN = Usage()  # not 0: nobody has said

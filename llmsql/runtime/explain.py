@@ -21,7 +21,7 @@ from llmsql.runtime.collector import UNTAGGED, Collector, Mode
 from llmsql.runtime.deployments import Deployment
 from llmsql.store import Store
 from llmsql.syntax.on_error import SIBLINGS
-from llmsql.syntax.ranks import APART
+from llmsql.syntax.ranks import plain_number
 from llmsql.syntax.rewrite import Plan
 from llmsql.syntax.write import Write
 
@@ -178,7 +178,7 @@ def _estimate(
     keys, count = unknown[where], len(census.inputs[where])
     need = expected.of(deployment, answers, keys, store)
     return Estimate(
-        site=None if site == UNTAGGED else site.number % APART + 1,
+        site=None if site == UNTAGGED else plain_number(site.number) + 1,
         call=_text(plan, where),
         model=deployment.name,
         inputs=count,
@@ -202,8 +202,8 @@ def _shared(where: Where, store: Store) -> Hashable:
 
 def _text(plan: Plan, where: Where) -> str:
     """A call as the user wrote it, where it stands in the statement."""
-    number = where[0].number % APART
-    is_named = where[0] != UNTAGGED and number < len(plan.calls)
+    number = plain_number(where[0].number)
+    is_named = 0 <= number < len(plan.calls)
     return _said(plan.calls[number]) if is_named else ELSEWHERE
 
 

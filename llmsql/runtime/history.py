@@ -6,6 +6,7 @@ is the account's business.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
@@ -106,4 +107,4 @@ def _usage_rows(days: dict[tuple[str, str], dict[str, Any]]) -> Iterator[dict[st
 def _stored(kind: str) -> str:
     """The name that rows of *kind* are kept under: another set of columns has another name."""
     names = ",".join(f"{f.name} {f.type}" for f in _KINDS[kind])
-    return f"{kind}:{sum(names.encode()) % 65_536:04x}"
+    return f"{kind}:{zlib.crc32(names.encode()):08x}"

@@ -21,7 +21,7 @@ from llmsql.catalog import Record
 from llmsql.errors import BackendError, LlmsqlError, OptionError, warn
 from llmsql.runtime.deployments import Deployment, load_model
 from llmsql.runtime.lazy import LazyModel
-from llmsql.types import ModelSpec, read_options, split_terms
+from llmsql.types import ModelSpec, Terms, read_options, split_terms
 
 if TYPE_CHECKING:
     from llmsql.runtime.engine import Engine
@@ -75,7 +75,7 @@ def forget(engine: Engine, name: str) -> None:
 
 def offered(record: Record) -> Deployment:
     """The deployment that *record* describes; raises LlmsqlError where it cannot be one."""
-    terms, options = split_terms(record.options)
+    said, options = split_terms(record.options)
     spec = ModelSpec(
         name=record.name,
         kind=record.kind,
@@ -88,7 +88,7 @@ def offered(record: Record) -> Deployment:
         replicas=record.replicas,
         concurrency=record.concurrency,
         defaults=record.defaults,
-        terms=terms,
+        terms=read_options(Terms, said, owner="a deployment"),
     )
     backend = backends.get(record.backend)
     if record.kind not in backend.kinds:

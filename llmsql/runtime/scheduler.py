@@ -16,10 +16,10 @@ from typing import Any
 import duckdb
 
 from llmsql.errors import BackendError, GenerationError, LlmsqlError
-from llmsql.runtime.account import Run, Sites, value_of
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.collector import Collector
 from llmsql.runtime.deployments import Deployment, Retired
+from llmsql.runtime.run import Run, Sites, value_of
 from llmsql.types import Completion, Prompt
 
 POLL_SECONDS = 0.2

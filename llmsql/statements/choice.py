@@ -19,7 +19,7 @@ from llmsql.sources import families
 from llmsql.sources.families import Family
 from llmsql.statements import config_file, fitting, keys, terms
 from llmsql.statements.keys import Keys
-from llmsql.types import KINDS, Kind, ModelSpec, read_options
+from llmsql.types import KINDS, Kind, ModelSpec, read_options, split_terms
 
 if TYPE_CHECKING:
     from llmsql.config import Settings
@@ -104,7 +104,7 @@ class Request:
             kind = wanted or own_kind or "chat"
             backend = fitting.best(kind, own_kind, self.preferred, file_format)
         backend.require()
-        said, rest = terms.split(self.options, backend.option_prefix)
+        said, rest = split_terms(self.options, (backend.option_prefix, "backend."))
         options, ignored = self._options(backend, family, rest)
         _check_adapter(path, backend)
         named = path or getattr(options, "model", None) or self.source

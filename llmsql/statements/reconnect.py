@@ -19,7 +19,7 @@ from llmsql.runtime import remembered
 from llmsql.runtime.deployments import Deployment
 from llmsql.statements import terms
 from llmsql.statements.keys import OPTIONS_WITHOUT_EFFECT, OTHER_OPTIONS, Keys
-from llmsql.types import ModelSpec, coerce, read_options
+from llmsql.types import ModelSpec, coerce, read_options, split_terms
 
 if TYPE_CHECKING:
     from llmsql.connection import Connection
@@ -83,7 +83,7 @@ def _replaced(known: Deployment, spec: ModelSpec) -> Deployment:
 def _merged(known: Deployment, keys: Keys) -> ModelSpec:
     """The known deployment's spec, with what *keys* give over it."""
     spec, backend = known.spec, known.backend
-    terms_said, rest = terms.split(keys.options, backend.option_prefix)
+    terms_said, rest = split_terms(keys.options, (backend.option_prefix, "backend."))
     said = {_option(key, backend): value for key, value in rest.items()}
     for name in OPTIONS_WITHOUT_EFFECT.intersection(said) - _names(backend.options):
         del said[name]

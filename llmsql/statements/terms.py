@@ -15,25 +15,11 @@ from typing import Any
 from llmsql.errors import OptionError
 from llmsql.types import Terms, read_options
 
-NAMES = tuple(field.name for field in dataclasses.fields(Terms))
 ABOUT = {
     "price_input": "what a million tokens read cost",
     "price_output": "what a million tokens written cost",
     "cache": "false: answers are not kept on disk",
 }
-
-
-def split(options: Mapping[str, Any], prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The terms among *options*, by name, and the other options; *prefix* may stand before each."""
-    terms: dict[str, Any] = {}
-    rest: dict[str, Any] = {}
-    for key, value in options.items():
-        name = key.lower().removeprefix(prefix).removeprefix("backend.")
-        if name in NAMES:
-            terms[name] = value
-        else:
-            rest[key] = value
-    return terms, rest
 
 
 def read(said: Mapping[str, Any], prices: str | None, names: Iterable[str]) -> Terms:

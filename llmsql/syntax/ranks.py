@@ -20,6 +20,11 @@ TAGGED = "llmsql_tagged_"
 CLAUSES = ("cte_map", "from_table", "where_clause", "group_expressions", "having")
 
 
+def plain_number(number: int) -> int:
+    """The number of a call as the statement has it: wherever it stands, or -1 without a tag."""
+    return number % APART if number >= 0 else number
+
+
 def is_call(node: Node, models: frozenset[str]) -> bool:
     """True for a call of one of *models*, by its plain name."""
     return (

@@ -38,6 +38,16 @@ class Template:
     cuts: tuple[str, ...] = ()
     generation: Mapping[str, Any] = field(default_factory=dict)
 
+    def text(self, tokenizer: Any) -> str:
+        """The Jinja of this format for *tokenizer*, which may want its first token written out.
+
+        The text of a template gets no special tokens beyond those it writes.
+        """
+        start = tokenizer.bos_token
+        begins = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+        is_missing = start and begins and not self.user.startswith(start)
+        return "{{ bos_token }}" + self.jinja if is_missing else self.jinja
+
     @property
     def jinja(self) -> str:
         """The format as a chat template, as tokenizers take it."""
@@ -100,3 +110,29 @@ def _wrapped(text: str) -> str:
 def _literal(text: str) -> str:
     # Inside an expression nothing is trimmed, as line ends beside a block would be.
     return f"{{{{ {json.dumps(text)} }}}}" if text else ""
+
+
+class Formatted:
+    """Options of a backend with a chat format: *template* names one, *chat_template* is one."""
+
+    template: str | None
+    chat_template: str | None
+
+    @property
+    def preset(self) -> Template | None:
+        """The chat format that *template* names."""
+        return find(self.template)
+
+    @property
+    def generation(self) -> Mapping[str, Any]:
+        """What every call has where neither it nor the deployment says otherwise."""
+        return self.preset.generation if self.preset else {}
+
+    def check_format(self) -> None:
+        """Raise OptionError where both are given."""
+        if self.preset and self.chat_template:
+            raise OptionError("give template or chat_template, not both")
+
+    def chat_format(self, tokenizer: Any) -> str | None:
+        """The chat template to use instead of the model's own."""
+        return self.preset.text(tokenizer) if self.preset else self.chat_template

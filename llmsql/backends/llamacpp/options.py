@@ -12,7 +12,7 @@ from llmsql.errors import OptionError
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(templates.Formatted):
     """
     What RUN command AS LLM accepts for this backend.
 
@@ -44,23 +44,16 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise OptionError(f"{name} must be {least} or more, not {value}")
-        if self.preset and self.chat_template:
-            raise OptionError("give template or chat_template, not both")
+        self.check_format()
         number = self.device.removeprefix("cuda:")
         if self.device not in ("auto", "cpu", "cuda") and not number.isdecimal():
             raise OptionError(f'device must be auto, cpu or cuda:N, not "{self.device}"')
 
     @property
-    def preset(self) -> templates.Template | None:
-        """The chat format that *template* names."""
-        return templates.find(self.template)
-
-    @property
     def generation(self) -> Mapping[str, Any]:
         """What every call has where neither it nor the deployment says otherwise."""
         taken = Sampling.__dataclass_fields__
-        said = self.preset.generation if self.preset else {}
-        return {name: value for name, value in said.items() if name in taken}
+        return {name: value for name, value in super().generation.items() if name in taken}
 
 
 _LEAST = {

@@ -50,18 +50,9 @@ class Backend(base.Backend):
         return _loaded(spec, path, adapter, options)
 
     def identity(self, spec: ModelSpec) -> Mapping[str, Any]:
-        """Return what decides an answer; an adapter and its base model count by their files."""
-        known = {**super().identity(spec), "judge": JUDGE if spec.kind == "rerank" else None}
-        options: Options = self.options_of(spec)
-        place = base.place(spec)
-        if not place:
-            return known
-        try:
-            path, adapter = sources.adapted(place, options.base_model)
-        except BackendError:  # the base model is not here: its name is all there is to say
-            return known
-        known["options"].pop("base_model")
-        return {**known, "base": sources.fingerprint(path) if adapter else None}
+        """Return what decides an answer: of a judge, what it is asked as well."""
+        judge = JUDGE if spec.kind == "rerank" else None
+        return {**self.identity_of_adapted(spec), "judge": judge}
 
     def deciding(self, options: Any) -> dict[str, Any]:
         """Return the options that change answers: a template by its text, and a number of bits."""
@@ -113,19 +104,7 @@ def _loaded(spec: ModelSpec, path: str, adapter: str | None, options: Options) -
     decoder = Decoder(
         model, slots=options.batch_size or slots, step_tokens=step_tokens, memory=memory
     )
-    template = _template(options, tokenizer)
+    template = options.chat_format(tokenizer)
     wording = Wording(model, tokenizer, template=template, context=options.context)
     cuts = options.preset.cuts if options.preset else ()
     return Model(decoder, wording, options.system_prompt, cuts)
-
-
-def _template(options: Options, tokenizer: Any) -> str | None:
-    """The chat template to use instead of the model's own."""
-    if options.preset is None:
-        return options.chat_template
-    start = tokenizer.bos_token
-    begins = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
-    if start and begins and not options.preset.user.startswith(start):
-        # The text of a template gets no special tokens beyond those it writes.
-        return "{{ bos_token }}" + options.preset.jinja
-    return options.preset.jinja

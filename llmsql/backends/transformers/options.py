@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from llmsql import templates, types
 from llmsql.errors import OptionError
@@ -13,7 +12,7 @@ Bits = Literal["4", "8", "true", "false"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(templates.Formatted):
     """
     What RUN command AS LLM accepts for this backend.
 
@@ -43,18 +42,7 @@ class Options:
             raise OptionError(f"batch_size must be 0 or more, not {self.batch_size}")
         if self.context is not None and self.context < 2:
             raise OptionError(f"context must be 2 or more, not {self.context}")
-        if self.preset and self.chat_template:
-            raise OptionError("give template or chat_template, not both")
-
-    @property
-    def preset(self) -> templates.Template | None:
-        """The chat format that *template* names."""
-        return templates.find(self.template)
-
-    @property
-    def generation(self) -> Mapping[str, Any]:
-        """What every call has where neither it nor the deployment says otherwise."""
-        return self.preset.generation if self.preset else {}
+        self.check_format()
 
     @property
     def bits(self) -> int:

@@ -61,15 +61,9 @@ class Backend(base.Backend):
             raise BackendError(f'cannot load "{spec.source or path}": {error}') from error
 
     def identity(self, spec: ModelSpec) -> Mapping[str, Any]:
-        """Return what decides an answer; an adapter and its base model count by their files."""
-        known = {**super().identity(spec), "judge": JUDGE if spec.kind == "rerank" else None}
-        options: Options = self.options_of(spec)
-        try:
-            path, adapter = sources.adapted(base.place(spec), options.base_model)
-        except BackendError:  # the base model is not here: its name is all there is to say
-            return known
-        known["options"].pop("base_model")
-        return {**known, "base": sources.fingerprint(path) if adapter else None}
+        """Return what decides an answer: of a judge, what it is asked as well."""
+        judge = JUDGE if spec.kind == "rerank" else None
+        return {**self.identity_of_adapted(spec), "judge": judge}
 
     def deciding(self, options: Any) -> dict[str, Any]:
         """Return the options that change answers: a template counts by its text."""

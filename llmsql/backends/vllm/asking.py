@@ -41,7 +41,7 @@ class Asking:
 
     def count(self, inputs: Sequence[Any]) -> list[int]:
         """Return the tokens that are read of each input, 0 for one that is refused."""
-        raise NotImplementedError
+        raise BackendError("this model does not show its tokens")
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each text alone."""

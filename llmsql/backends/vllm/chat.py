@@ -12,7 +12,7 @@ import numpy as np
 
 from llmsql.backends.transformers import JUDGE
 from llmsql.backends.vllm.asking import Asking, Request, Requests, usage
-from llmsql.backends.vllm.options import Options, Sampling
+from llmsql.backends.vllm.options import Sampling
 from llmsql.backends.vllm.order import Order
 from llmsql.errors import GenerationError
 from llmsql.torch_models.wording import Asked, Wording
@@ -31,7 +31,7 @@ class Chat(Asking):
                 eos_token_id=llm.model_config.try_get_generation_config().get("eos_token_id")
             ),
         )
-        template = _template(self.options, self.tokenizer)
+        template = self.options.chat_format(self.tokenizer)
         self.wording = Wording(model, self.tokenizer, template=template, context=self.context)
         self.has_template = bool(self.wording.template)
         self.cuts = self.options.preset.cuts if self.options.preset else ()
@@ -104,16 +104,6 @@ class Chat(Asking):
             max_tokens=min(sampling.max_tokens, self.context - read),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-
-
-def _template(options: Options, tokenizer: Any) -> str | None:
-    """The chat template to use instead of the model's own; a format's text begins as any does."""
-    if options.preset is None:
-        return options.chat_template
-    start, jinja = tokenizer.bos_token, options.preset.jinja
-    begins = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
-    is_missing = start and begins and not options.preset.user.startswith(start)
-    return "{{ bos_token }}" + jinja if is_missing else jinja
 
 
 def _judged(pair: tuple[str, str]) -> Asked:

@@ -16,7 +16,7 @@ from llmsql.errors import OptionError
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(templates.Formatted):
     """
     What RUN command AS LLM accepts for this backend, beside every engine argument of vLLM.
 
@@ -49,8 +49,7 @@ class Options:
             raise OptionError(f"dimensions must be 1 or more, not {self.dimensions}")
         if not 0 < self.kv_cache_gb < float("inf"):
             raise OptionError(f"kv_cache_gb must be above 0, not {self.kv_cache_gb:g}")
-        if self.preset and self.chat_template:
-            raise OptionError("give template or chat_template, not both")
+        self.check_format()
 
     @classmethod
     def opened(cls, given: Mapping[str, Any]) -> type[Options]:
@@ -61,16 +60,6 @@ class Options:
     def engine(self) -> dict[str, Any]:
         """The engine arguments that were given, by their names in vLLM."""
         return arguments.given(self, Options)
-
-    @property
-    def preset(self) -> templates.Template | None:
-        """The chat format that *template* names."""
-        return templates.find(self.template)
-
-    @property
-    def generation(self) -> Mapping[str, Any]:
-        """What every call has where neither it nor the deployment says otherwise."""
-        return self.preset.generation if self.preset else {}
 
 
 @dataclass(frozen=True)
