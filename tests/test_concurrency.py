@@ -203,8 +203,11 @@ def test_forgotten_connections_are_released(tmp_path: object) -> None:
         f"for n in range(20):\n    con = llmsql.connect('{tmp_path}/' + str(n) + '.duckdb')\n"
         "    con.execute(\"RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='m'\")\n"
         "    con.execute(\"SELECT m('x')\").fetchall()\n    con.cursor()\n    del con\n"
-        "gc.collect()\ntime.sleep(0.5)\n"
+        "gc.collect()\n"
         "from llmsql.runtime.engine import Engine\n"
+        "until = time.monotonic() + 30\n"
+        "while (Engine._alive or threading.active_count() > 4) and time.monotonic() < until:\n"
+        "    time.sleep(0.1)\n"
         "print(len(Engine._alive), threading.active_count() < 5)"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

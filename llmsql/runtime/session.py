@@ -196,7 +196,11 @@ class Session:
         if self.collector.is_signalled:
             return KeyboardInterrupt()
         original = self.collector.error
-        return original if original is not None and str(original) in str(error) else error
+        # DuckDB's other threads stop where one fails, and one of them may speak first.
+        is_stopped = isinstance(error, duckdb.InterruptException)
+        is_stopped = is_stopped and not self.collector.cancelled.is_set()
+        is_told = original is not None and (is_stopped or str(original) in str(error))
+        return original if original is not None and is_told else error
 
     def _run(self, sql: str, parameters: Any, scope: Scope) -> None:
         kind = _kind(sql)

@@ -12,13 +12,18 @@ bit. No reason stands for "stop", and -1 for tokens that are not known.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import Any, cast
 from zlib import crc32
 
 from llmsql.store.entry import Entry
 
 _HEAD = struct.Struct("<I16sBBBqq")
+_HEAD_COLUMNS = [
+    ("checksum", "<u4"), ("key", "V16"), ("kind", "u1"), ("named", "u1"), ("owner", "u1"),
+    ("read", "<i8"), ("written", "<i8"),
+]  # fmt: skip
 _SCORE = struct.Struct("<d")
 _TEXT, _VECTOR, _FLOAT = range(3)
 
@@ -37,39 +42,75 @@ def encode(key: bytes, entry: Entry, seed: int) -> bytes:
     return crc32(rest, seed).to_bytes(4, "little") + rest
 
 
-def intact(bodies: Iterable[bytes], seed: int) -> Iterator[bytes]:
-    """The keys of those *bodies* whose checksum is right."""
-    for body in bodies:
-        if len(body) >= _HEAD.size and crc32(body[4:], seed) == int.from_bytes(body[:4], "little"):
-            yield body[4:20]
+def intact(whole: bytes, sizes: Sequence[int], seed: int) -> list[bytes]:
+    """The keys of the undamaged bodies in *whole*, which lie there one after the other."""
+    return _keys(whole, _undamaged(whole, sizes, seed)[0])
 
 
-def decode(whole: bytes, sizes: Iterable[int], seed: int) -> dict[bytes, Entry]:
-    """The entries in *whole* by key, one after the other of *sizes*, but for the damaged ones."""
-    found: dict[bytes, Entry] = {}
-    # This loop is most of what a known answer costs: nothing in it is copied that need not be.
-    head, unpack, make, check = _HEAD.size, _HEAD.unpack_from, tuple.__new__, crc32
-    view, end = memoryview(whole), 0
-    for size in sizes:
-        start, end = end, end + size
-        if size < head:
-            continue
-        checksum, key, kind, named, owner, read, written = unpack(whole, start)
-        if check(view[start + 4 : end], seed) != checksum:
-            continue
-        reason, statement, body = "stop", None, start + head
-        if named or owner:
-            reason = whole[body : body + named].decode() or "stop"
-            statement = whole[body + named : body + named + owner] or None
-            body += named + owner
-        value = (
-            str(view[body:end], "utf-8", "surrogatepass")
-            if kind == _TEXT
-            else _number_value(kind, whole[body:end])
-        )
-        tokens = (None if read < 0 else read, None if written < 0 else written)
-        found[key] = make(Entry, (value, reason, *tokens, statement))
-    return found
+def decode(whole: bytes, sizes: Sequence[int], seed: int) -> Iterator[tuple[bytes, Entry]]:
+    """Yield key and entry of the undamaged bodies in *whole*, which lie there one after the other.
+
+    Works by columns, as a loop takes half as long again: it is most of what known answers cost.
+    """
+    starts, ends, heads = _undamaged(whole, sizes, seed)
+    named, owner, begin = heads["named"], heads["owner"], starts + _HEAD.size
+    reasons = _slices(whole, begin, begin + named) if named.any() else ()
+    owners = _slices(whole, begin + named, begin + named + owner) if owner.any() else ()
+    columns = (
+        _values(whole, heads["kind"], begin + named + owner, ends),
+        [reason.decode() or "stop" for reason in reasons] or repeat("stop"),
+        _tokens(heads["read"]),
+        _tokens(heads["written"]),
+        [owner or None for owner in owners] or repeat(None),
+    )
+    entries = map(tuple.__new__, repeat(Entry), zip(*columns, strict=False))
+    return zip(_keys(whole, starts), cast("Iterator[Entry]", entries), strict=True)
+
+
+def _undamaged(whole: bytes, sizes: Sequence[int], seed: int) -> tuple[Any, Any, Any]:
+    """Where each body with the right checksum starts and ends, and its head."""
+    import numpy as np
+
+    lengths = np.array(sizes, np.int64)
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    is_whole = lengths >= _HEAD.size
+    starts, ends = starts[is_whole], ends[is_whole]
+    places = (starts[:, None] + np.arange(_HEAD.size)).ravel()
+    heads = np.frombuffer(whole, np.uint8)[places].view(_HEAD_COLUMNS)
+    view = memoryview(whole)
+    ranges = zip((starts + 4).tolist(), ends.tolist(), strict=True)
+    sums = np.array([crc32(view[start:end], seed) for start, end in ranges], np.uint32)
+    is_right = sums == heads["checksum"]
+    if not is_right.all():
+        starts, ends, heads = starts[is_right], ends[is_right], heads[is_right]
+    return starts, ends, heads
+
+
+def _keys(whole: bytes, starts: Any) -> list[bytes]:
+    return _slices(whole, starts + 4, starts + 20)
+
+
+def _slices(whole: bytes, starts: Any, ends: Any) -> list[bytes]:
+    return [whole[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+def _values(whole: bytes, kinds: Any, starts: Any, ends: Any) -> list[Any]:
+    if kinds.any():
+        bodies = _slices(whole, starts, ends)
+        return [_value(kind, body) for kind, body in zip(kinds.tolist(), bodies, strict=True)]
+    # One decoding for all: a part of it that is ASCII is what UTF-8 would have said.
+    text, ranges = whole.decode("latin-1"), list(zip(starts.tolist(), ends.tolist(), strict=True))
+    values = [text[start:end] for start, end in ranges]
+    return [
+        value if value.isascii() else _text(whole[start:end])
+        for value, (start, end) in zip(values, ranges, strict=True)
+    ]
+
+
+def _tokens(numbers: Any) -> list[int | None]:
+    counts: list[int] = numbers.tolist()
+    return [None if n < 0 else n for n in counts]
 
 
 def _value_bytes(value: Any) -> tuple[int, bytes]:
@@ -84,7 +125,13 @@ def _value_bytes(value: Any) -> tuple[int, bytes]:
     raise TypeError(f"an answer is a text, a vector or a score, not {type(value).__name__}")
 
 
-def _number_value(kind: int, data: bytes) -> Any:
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
+
+
+def _value(kind: int, data: bytes) -> Any:
+    if kind == _TEXT:
+        return _text(data)
     if kind == _FLOAT:
         return _SCORE.unpack(data)[0]
     import numpy as np

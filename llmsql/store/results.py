@@ -13,6 +13,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
@@ -23,7 +24,9 @@ from llmsql.store.entry import Entry, Group
 Bodies = tuple[bytes, list[int], str | None]
 """Entries one after the other, their sizes, and the numbers of those to mark."""
 
-CHUNK = 4_096  # keys looked up at once
+CHUNK = 16_384  # keys looked up at once
+CHUNK_BYTES = 8 * 2**20  # about as many are read at once
+FIRST = 1_024  # and so many before it is known how long answers are
 KEPT_SHARE = 0.9  # how much of max_bytes is left when it was exceeded
 
 _FOUND = """SELECT group_concat(length(a.body)), CAST(group_concat(a.body, '') AS BLOB), {marks}
@@ -61,12 +64,14 @@ def read(
     """
     found: dict[bytes, Entry] = {}
     marks: list[str] = []
+    ids = _ids(keys)
     with _uncollected():
-        for whole, sizes, unmarked in _chunks(connection, _ids(keys), since):
+        chunks = _chunks(connection, ids, since)
+        for whole, sizes, unmarked in _ahead(chunks) if len(keys) > CHUNK else chunks:
             found.update(codec.decode(whole, sizes, group.seed))
             if unmarked:
                 marks.append(unmarked)
-    if len(found) and not found.keys() <= set(keys):  # damage has moved an entry to another's id
+    if _ids(list(found)) != ids:  # damage may have moved an entry to another's place
         found = {key: found[key] for key in keys if key in found}
     return found, marks
 
@@ -75,7 +80,7 @@ def known(connection: sqlite3.Connection, group: Group, keys: Sequence[bytes]) -
     """Those of *keys* that have an intact entry."""
     found: set[bytes] = set()
     for whole, sizes, _ in _chunks(connection, _ids(keys), None):
-        found.update(codec.intact(_bodies(whole, sizes), group.seed))
+        found.update(codec.intact(whole, sizes, group.seed))
     return found.intersection(keys)
 
 
@@ -202,7 +207,7 @@ def exported(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         if not isinstance(body, bytes) or checksum != _checksum(digest, model, about):
             continue
         text = about.decode("utf-8", "surrogatepass")
-        for key, entry in codec.decode(body, [len(body)], Group(model, text, digest).seed).items():
+        for key, entry in codec.decode(body, [len(body)], Group(model, text, digest).seed):
             value = entry.value if isinstance(entry.value, (str, float)) else entry.value.tolist()
             yield (
                 model, text, key.hex(), value, entry.finish_reason, entry.input_tokens,
@@ -212,13 +217,32 @@ def exported(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 
 def _chunks(connection: sqlite3.Connection, ids: list[int], since: int | None) -> Iterator[Bodies]:
     """The bodies at *ids*, and the numbers of those to mark, some at a time."""
-    numbers: list[int] = []
+    import numpy as np
+
+    numbers = []
     for start in range(0, len(ids), CHUNK):
         (found,) = connection.execute(_NUMBERS, (str(ids[start : start + CHUNK]),)).fetchone()
-        numbers += map(int, found.split(",")) if found else ()
-    numbers.sort()  # in the order in which they lie, so that each page is read once
-    for start in range(0, len(numbers), CHUNK):
-        yield from _chunk(connection, numbers[start : start + CHUNK], since)
+        if found:
+            numbers.append(np.fromstring(found, np.int64, sep=","))
+    if not numbers:
+        return
+    places = np.sort(np.concatenate(numbers)).tolist()  # each page is read once in this order
+    start, size = 0, FIRST
+    while start < len(places):
+        whole, sizes = b"", [0]
+        for whole, sizes, unmarked in _chunk(connection, places[start : start + size], since):
+            yield whole, sizes, unmarked
+        start += size
+        size = min(CHUNK, CHUNK_BYTES * len(sizes) // max(1, len(whole)) + 1)
+
+
+def _ahead(chunks: Iterator[Bodies]) -> Iterator[Bodies]:
+    """The same, the next one being read meanwhile: SQLite works without the interpreter's lock."""
+    with ThreadPoolExecutor(1, "llmsql-store-reader") as reader:
+        following = reader.submit(next, chunks, None)
+        while chunk := following.result():
+            following = reader.submit(next, chunks, None)
+            yield chunk
 
 
 def _chunk(
@@ -250,14 +274,6 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _bodies(whole: bytes, sizes: list[int]) -> Iterator[bytes]:
-    start = 0
-    for size in sizes:
-        end = start + size
-        yield whole[start:end]
-        start = end
 
 
 def _ids(keys: Sequence[bytes], *, is_sorted: bool = True) -> list[int]:

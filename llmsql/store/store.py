@@ -273,7 +273,7 @@ class Store:
             return {}
         answers = [answer for key in keys if (answer := self._writer.pending(key))]
         bodies = [answer.body for answer in answers]
-        return codec.decode(b"".join(bodies), map(len, bodies), group.seed)
+        return dict(codec.decode(b"".join(bodies), list(map(len, bodies)), group.seed))
 
 
 def _shut(pid: int, writer: Writer, *handles: Handle) -> None:
