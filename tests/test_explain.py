@@ -193,6 +193,13 @@ def test_analyze_of_a_write_writes_once(table: Any) -> None:
     assert asked(table) == 7
 
 
+def test_analyze_counts_what_a_view_asked(table: Any) -> None:
+    """The calls in it have no place in the statement's text."""
+    table.execute("CREATE VIEW v AS SELECT chat(s) AS answer FROM t")
+    found = estimates(table, "ANALYZE SELECT answer FROM v", "call, calls_made, tokens_read")
+    assert found == [("in a view or macro", 7, 14)]
+
+
 def test_calls_in_views_are_counted(table: Any) -> None:
     """By their model, as their text is the view's."""
     table.execute("CREATE VIEW v AS SELECT chat(s) AS answer FROM t")

@@ -87,6 +87,19 @@ def test_reuse_is_written_down(chat: Any) -> None:
     assert all_of(chat, "SELECT calls, reused FROM llm_usage()") == [(1, 1)]
 
 
+def test_a_thousand_reuses_of_a_statement_are_written_down(tmp_path: Path) -> None:
+    """However many calls share them, and whether memory or the file knew them; all are counted."""
+    prompts = "SELECT chat('a ' || i), chat('b ' || i) FROM range(800) t(i)"
+    deploy = f"{ECHO} udfName='chat'"
+    with llmsql.connect(str(tmp_path / "shop.duckdb")) as con:
+        con.execute(f"{deploy}; {prompts}; {prompts}")
+    with llmsql.connect(str(tmp_path / "shop.duckdb")) as con:
+        con.execute(f"{deploy}; {prompts}")
+        rows = all_of(con, "SELECT count(*) FROM llm_calls() WHERE is_reused GROUP BY statement")
+        assert rows == [(1_000,), (1_000,)]
+        assert all_of(con, "SELECT reused FROM llm_statements()") == [(0,), (1_600,), (1_600,)]
+
+
 def test_a_failed_call_has_its_error(con: Any) -> None:
     """Where the warning sends one."""
     con.execute(f"{ECHO} udfName='chat' AND fail_on='row 7'")

@@ -411,3 +411,11 @@ def test_one_poisoned_row_of_a_hundred_thousand(poisoned: Any) -> None:
         "SELECT error FROM llm_calls() WHERE finish_reason = 'error'"
     ).fetchall()
     assert errors == [("RuntimeError: broken by 'poison'",)]
+
+
+def test_what_a_raw_client_has_drawn_is_not_kept(database: str, journal: Path) -> None:
+    """No statement of it can be run again to find the sample; a certain answer is kept."""
+    asks = "SELECT llm_generate(s, {temperature: 1.0}), llm_generate(s) FROM (VALUES ('a')) t(s)"
+    with opened(database, deployed(journal)) as con:
+        con.engine.root.cursor().execute(asks).fetchall()
+        assert con.execute("!llm cache stat").fetchall()[0][:2] == ("chat", 1)
