@@ -33,7 +33,9 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
     ((_, completion),) = _MODELS["chat"].generate([prompt])
     message = {"role": "assistant", "content": completion.text}
     choice = {"index": 0, "message": message, "finish_reason": completion.finish_reason}
-    return {"object": "chat.completion", "choices": [choice], "usage": {}}
+    counts = completion.usage
+    usage = {"prompt_tokens": counts.input_tokens, "completion_tokens": counts.output_tokens}
+    return {"object": "chat.completion", "choices": [choice], "usage": usage}
 
 
 def _embeddings(body: dict[str, Any]) -> dict[str, Any]:

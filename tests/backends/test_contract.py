@@ -127,10 +127,11 @@ def test_tokens_are_counted_as_they_are_used(model: Find, name: str) -> None:
     kind = CANDIDATES[name].kind
     texts = ["one", "two two", "three " * 30, "one", "Größe 你好 😀", "x" * 3000]
     counted = model(name).count_tokens(inputs(kind, texts))
-    if counted is None:
-        pytest.skip("only the engine or the server counts")
     answered = dict(raw(model(name), kind, texts))
     used = [answered[index].usage.input_tokens for index in range(len(texts))]
+    if counted is None:  # nobody but the engine or the server counts, and it does so afterwards
+        assert used[0] == used[3] and (kind != "chat" or used[0] < used[2])
+        return
     assert used == counted
     assert model(name).count_tokens([]) == []
 
@@ -161,8 +162,6 @@ def test_a_stop_is_never_part_of_an_answer(model: Find, name: str) -> None:
 @chat
 def test_a_seed_does_not_see_its_neighbours(model: Find, name: str) -> None:
     """A seeded answer is the same alone, in a batch, and in another place of it."""
-    if not CANDIDATES[name].is_steady:
-        pytest.skip("its sums depend on the batch")
     seeded = Prompt("Invent a short name for a cat.", Sampling(1.0, seed=7, max_tokens=8))
     others = [Prompt(f"Say {i} words." * i, Sampling(1.0, max_tokens=2 * i)) for i in range(1, 5)]
     (alone,) = (result for _, result in model(name).generate([seeded]))
@@ -174,7 +173,6 @@ def test_a_seed_does_not_see_its_neighbours(model: Find, name: str) -> None:
 @chat
 def test_rows_of_one_batch_may_differ_in_sampling(model: Find, name: str) -> None:
     """Each row of a batch is drawn as it asks: the greedy one as if alone, the short one short."""
-    is_steady = CANDIDATES[name].is_steady
     prompt = "Count: one two three four five six seven eight nine ten eleven twelve"
     greedy = answer(model(name), prompt, max_tokens=10)
     mixed = [
@@ -183,7 +181,7 @@ def test_rows_of_one_batch_may_differ_in_sampling(model: Find, name: str) -> Non
         Prompt(prompt, Sampling(1.5, top_p=0.9, top_k=20, max_tokens=6)),
     ]
     answered = dict(model(name).generate(mixed))
-    assert answered[0].text == greedy.text or not is_steady
+    assert answered[0].text == greedy.text
     assert answered[1].finish_reason == "length"
 
 
