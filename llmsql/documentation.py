@@ -140,6 +140,13 @@ def measurements() -> str:
     return path.read_text(encoding="utf-8").split("\n", 1)[1].strip() if path.exists() else ""
 
 
+def estimates() -> str:
+    """What EXPLAIN says of the statement in examples/sql/09_costs_and_caps.sql, below the plan."""
+    path = ROOT / "tests" / "examples" / "09_costs_and_caps.out"
+    shown = path.read_text(encoding="utf-8").partition("model calls\n")[2].partition("\n\n")[0]
+    return f"```text\n…\nmodel calls\n{shown}\n```"
+
+
 def _about(backend: Backend) -> str:
     parts = [_first_line(type(backend))]
     if backend.model_types:
