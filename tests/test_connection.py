@@ -69,6 +69,14 @@ def test_options_come_in_three_forms(models: Any, options: str) -> None:
         assert models.execute(f"SELECT chat('a b c', {options})").fetchall() == [("a b",)]
 
 
+def test_a_cut_answer_is_told_of_again(models: Any) -> None:
+    """Reused it is as short as it was."""
+    sql = "SELECT chat('a b ' || i, {'max_tokens': 2}), chat('a') FROM range(3) r(i)"
+    for _ in range(3):
+        with pytest.warns(LlmsqlWarning, match="3 of 4 answers were cut at max_tokens"):
+            models.execute(sql).fetchall()
+
+
 def test_options_may_differ_from_row_to_row(models: Any) -> None:
     """Each row is answered under its own options."""
     with pytest.warns(LlmsqlWarning, match="3 of 4 answers were cut"):

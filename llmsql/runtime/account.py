@@ -50,7 +50,7 @@ class Account:
         self.spent = Spent()
         self.reused = 0
         self.failed = 0
-        self.cut = 0  # of the reused ones that the store had
+        self.cut = 0  # of the reused ones
         self.is_empty = True
         self.reporter = Reporter(self.number, conditions.on_progress)
         self.caps = [
@@ -117,7 +117,11 @@ class Account:
         recalled = (pair for pair in pairs if pair[1] in found)
         known = {key: found[call] for key, call in itertools.islice(recalled, self._recordable)}
         first = {key: sites[key] for key in known}
-        self.cut += sum(entry.finish_reason == "length" for entry in found.values())
+        cut = [
+            key for key, call in pairs if call in found and found[call].finish_reason == "length"
+        ]
+        self.cut += len(cut)
+        answers.cut.update(map(hash, cut))
         self.reuse(deployment, answers, len(found), first, known)
         return [key for key, call in pairs if call not in found]
 

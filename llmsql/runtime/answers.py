@@ -19,10 +19,11 @@ class Answers:
     """
     The known answers of one deployment under one sampling.
 
-    *statement* names the one statement they belong to, where they are drawn at random.
+    *statement* names the one statement they belong to, where they are drawn at random. *cut* has
+    the hashes of the inputs whose answer was cut at max_tokens.
     """
 
-    __slots__ = ("family", "group", "known", "sampling", "statement")
+    __slots__ = ("cut", "family", "group", "known", "sampling", "statement")
 
     def __init__(self, sampling: Any, statement: bytes | None = None) -> None:
         self.sampling = sampling
@@ -30,6 +31,7 @@ class Answers:
         self.group: Group | None = None
         self.family: Group | None = None
         self.known: dict[Hashable, Any] = {None: None}
+        self.cut: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.known) - 1

@@ -131,6 +131,7 @@ class Collector:
         """Write down what the statement did, if it reached a model at all."""
         for (deployment, answers), reuse in self._reuses.items():
             self.account.reuse(deployment, answers, reuse.count, reuse.first)
+            self.account.cut += reuse.among(answers.cut)
         self._reuses.clear()
         self.account.finish(state, self.counts.cut, error)
 

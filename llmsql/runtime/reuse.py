@@ -43,6 +43,12 @@ class Reuse:
         if self._size > COMPACTED:
             self._compact()
 
+    def among(self, hashes: Collection[int]) -> int:
+        """How many of the inputs with these *hashes* there were."""
+        if not hashes or not self.count:
+            return 0
+        return int(np.isin(np.fromiter(hashes, np.int64, len(hashes)), self._hashes[0]).sum())
+
     def _compact(self) -> None:
         if len(self._hashes) > 1:
             self._hashes = [np.concatenate(self._hashes)]

@@ -188,8 +188,9 @@ class _Run:
             return
         self.deployment.answered += 1
         self.has_succeeded = True
-        if isinstance(result, Completion):
-            counts.cut += result.finish_reason == "length"
+        if isinstance(result, Completion) and result.finish_reason == "length":
+            counts.cut += 1
+            self.answers.cut.add(hash(key))
         self.answers.known[key] = value_of(result)
         self.run.answered(key, result)
 
