@@ -1,0 +1,105 @@
+"""What of the machine each of several replicas gets: cores, and GPUs."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import is_dataclass, replace
+from typing import Any
+
+from llmsql.backends.hosted import Share
+from llmsql.errors import BackendError
+from llmsql.types import ModelSpec
+
+
+def shares(spec: ModelSpec) -> list[Share]:
+    """Return a share for each replica of *spec*; BackendError where there are too few GPUs.
+
+    One replica has all. GPUs are those of whoever has an option `device`, and says "auto" or a
+    CUDA device; where there are none, replicas run on the CPU.
+    """
+    if spec.replicas == 1:
+        return [Share()]
+    devices = _devices(spec)
+    return [
+        Share(_cores(number, spec.replicas), devices[number]) for number in range(spec.replicas)
+    ]
+
+
+def with_threads(spec: ModelSpec, share: Share) -> ModelSpec:
+    """Return *spec* with as many threads as *share* has cores, where that is an option."""
+    options: Any = spec.options
+    if not share.cores or getattr(options, "n_threads", None) != 0 or not is_dataclass(options):
+        return spec
+    return replace(spec, options=replace(options, n_threads=len(share.cores)))  # type: ignore[type-var]
+
+
+def _cores(number: int, count: int) -> tuple[int, ...]:
+    """The cores of replica *number* of *count*: one at least, which others may have as well."""
+    cores = _own_cores()
+    first, last = number * len(cores) // count, (number + 1) * len(cores) // count
+    return tuple(cores[first : max(last, first + 1)])
+
+
+def _own_cores() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _devices(spec: ModelSpec) -> list[tuple[str, ...]]:
+    """The CUDA devices of each replica, none where it has no use for them or sees all."""
+    everything: list[tuple[str, ...]] = [()] * spec.replicas
+    wanted = str(getattr(spec.options, "device", "cpu"))
+    if wanted == "cpu" or not spec.gpus:
+        return everything
+    names = _names()
+    if not names:
+        return everything
+    is_one = wanted.startswith("cuda:")
+    _check(spec, 1 if is_one else len(names), wanted if is_one else "")
+    if is_one:
+        return everything  # all on the one that is named
+    if spec.gpus < 1:
+        together = int(1 / spec.gpus + 1e-9)
+        return [(names[number // together],) for number in range(spec.replicas)]
+    size = int(spec.gpus)
+    return [tuple(names[n * size : (n + 1) * size]) for n in range(spec.replicas)]
+
+
+def _check(spec: ModelSpec, there: int, device: str) -> None:
+    """Raise BackendError where *there* are fewer GPUs than the replicas of *spec* need."""
+    together = int(1 / spec.gpus + 1e-9) if spec.gpus < 1 else 0
+    needed = -(-spec.replicas // together) if together else spec.replicas * int(spec.gpus)
+    if needed <= there:
+        return
+    fitting = there / spec.replicas
+    advice = (
+        f"num_gpus='{int(fitting * 100) / 100:g}'" if fitting < 1 else f"num_gpus='{fitting:g}'"
+    )
+    place = f' on device "{device}"' if device else ""
+    raise BackendError(
+        f"Larger num_gpus ({spec.replicas} replicas of {spec.gpus:g}) than GPUs ({there}){place}\n"
+        f"  set {advice}, or a smaller maxConcurrency"
+    )
+
+
+def _names() -> list[str]:
+    """The CUDA devices that this process sees, as CUDA_VISIBLE_DEVICES names them."""
+    count = _count()
+    said = os.environ.get("CUDA_VISIBLE_DEVICES")
+    named = [name.strip() for name in said.split(",")] if said else map(str, range(count))
+    return list(named)[:count]
+
+
+def _count() -> int:
+    """How many CUDA devices the driver shows; torch, which knows, would take a second to import."""
+    for library in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver = ctypes.CDLL(library)
+        except OSError:
+            continue
+        count = ctypes.c_int(0)
+        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
+            return count.value
+    return 0
