@@ -12,8 +12,8 @@ from functools import partial
 from llmsql.backends.base import Backend, Model
 from llmsql.backends.hosted import Hosted, Share
 from llmsql.process import Process
+from llmsql.replicas import shares
 from llmsql.replicas.replicated import Replicated
-from llmsql.replicas.shares import shares, with_threads
 from llmsql.types import ModelSpec
 
 
@@ -26,7 +26,7 @@ def load(spec: ModelSpec, backend: Backend) -> Model:
         return backend.load(spec)
     starts = [
         partial(backend.start if backend.is_hosted else _started, spec, share)
-        for share in shares(spec)
+        for share in shares.dealt(spec)
     ]
     return Replicated(starts, least=spec.concurrency)
 
@@ -35,4 +35,4 @@ def _started(spec: ModelSpec, share: Share) -> Hosted:
     """Start a process of ours that loads the model of *spec*."""
     owner = f'a process of model "{spec.name}"'
     process = Process("llmsql.replicas.served", owner, share.environment)
-    return Hosted(process, with_threads(spec, share))
+    return Hosted(process, shares.with_threads(spec, share))

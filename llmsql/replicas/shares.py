@@ -12,7 +12,7 @@ from llmsql.errors import BackendError
 from llmsql.types import ModelSpec
 
 
-def shares(spec: ModelSpec) -> list[Share]:
+def dealt(spec: ModelSpec) -> list[Share]:
     """Return a share for each replica of *spec*; BackendError where there are too few GPUs.
 
     One replica has all. GPUs are those of whoever has an option `device`, and says "auto" or a
@@ -73,10 +73,8 @@ def _check(spec: ModelSpec, there: int, device: str) -> None:
     needed = -(-spec.replicas // together) if together else spec.replicas * int(spec.gpus)
     if needed <= there:
         return
-    fitting = there / spec.replicas
-    advice = (
-        f"num_gpus='{int(fitting * 100) / 100:g}'" if fitting < 1 else f"num_gpus='{fitting:g}'"
-    )
+    crowd = -(-spec.replicas // there)  # so many on each
+    advice = f"num_gpus='{int(100 / crowd) / 100:g}'"
     place = f' on device "{device}"' if device else ""
     raise BackendError(
         f"Larger num_gpus ({spec.replicas} replicas of {spec.gpus:g}) than GPUs ({there}){place}\n"
@@ -86,20 +84,21 @@ def _check(spec: ModelSpec, there: int, device: str) -> None:
 
 def _names() -> list[str]:
     """The CUDA devices that this process sees, as CUDA_VISIBLE_DEVICES names them."""
-    count = _count()
-    said = os.environ.get("CUDA_VISIBLE_DEVICES")
-    named = [name.strip() for name in said.split(",")] if said else map(str, range(count))
-    return list(named)[:count]
+    count, said = _count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if said is None or not count:
+        return list(map(str, range(count)))
+    return [name.strip() for name in said.split(",") if name.strip() not in ("", "-1")]
 
 
 def _count() -> int:
-    """How many CUDA devices the driver shows; torch, which knows, would take a second to import."""
-    for library in ("libcuda.so.1", "nvcuda.dll"):
+    """How many GPUs of Nvidia's there are; torch, which knows, would take a second to import."""
+    count = ctypes.c_uint(0)
+    for library in ("libnvidia-ml.so.1", "nvml.dll"):
         try:
             driver = ctypes.CDLL(library)
         except OSError:
             continue
-        count = ctypes.c_int(0)
-        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
-            return count.value
-    return 0
+        if driver.nvmlInit_v2() == 0:
+            driver.nvmlDeviceGetCount_v2(ctypes.byref(count))
+            driver.nvmlShutdown()
+    return count.value
