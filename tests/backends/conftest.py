@@ -101,9 +101,6 @@ CANDIDATES: dict[str, Candidate] = {
     "echo replicas": Candidate("echo", "chat", lambda _: twice("echo", "chat")),
     "echo emb replicas": Candidate("echo", "emb", lambda _: twice("echo", "emb")),
     "echo rerank replicas": Candidate("echo", "rerank", lambda _: twice("echo", "rerank")),
-    "transformers replicas": Candidate(
-        "transformers", "chat", lambda _: twice("transformers", "chat", "smollm2"), _TORCH
-    ),
     "transformers": Candidate(
         "transformers", "chat", lambda _: loaded("transformers", "chat", "smollm2"), _TORCH
     ),
