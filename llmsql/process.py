@@ -171,22 +171,21 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
 
     def _last_words(self) -> str:
-        """Why the process ended, from what it wrote last."""
+        """Why the process ended: what killed it, and what it wrote last."""
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - SHOWN_CHARACTERS))
-        words = self._log.read().decode(errors="replace").strip()
-        last = words.splitlines()[-1] if words else ""
-        reasons = [_signal(self._popen.returncode), last]
-        return f"{self.owner} ended: {'; '.join(filter(None, reasons)) or 'it wrote nothing'}"
+        words = self._log.read().decode(errors="replace").strip().splitlines()
+        last = words[-1] if words else "it wrote nothing"
+        code = self._popen.returncode
+        if code == -signal.SIGKILL:  # of which it knew nothing
+            return f"{self.owner} ended: killed by SIGKILL, as where memory runs out"
+        return f"{self.owner} ended: {_signal(code)}{last}"
 
 
 def _signal(code: int) -> str:
-    """What killed a process that ended with *code*; empty where it ended by itself."""
-    if code >= 0:
-        return ""
+    """What killed a process that ended with *code*, before more; empty where it ended by itself."""
     known = {each.value: each.name for each in signal.Signals}
-    name = known.get(-code, f"signal {-code}")
-    return f"killed by {name}" + (", as where memory runs out" if name == "SIGKILL" else "")
+    return "" if code >= 0 else f"killed by {known.get(-code, f'signal {-code}')}; "
 
 
 def translated(error: Exception) -> LlmsqlError | Stranger:

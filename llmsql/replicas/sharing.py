@@ -35,9 +35,11 @@ class Sharing:
         self.replicas = replicas
         self.method = method
         self.items = items
+        self.least = least
         self.work = Work(len(items), len(replicas), least)
         self._events: SimpleQueue[Event] = SimpleQueue()
-        self._running: dict[Replica, int] = {}  # the number of its call
+        # What each is asked now, with the number of the call.
+        self._running: dict[Replica, dict[Unit, int]] = {replica: {} for replica in replicas}
         self._loading: set[Replica] = set()
         self._barren = dict.fromkeys(replicas, 0)
         self._has_answers = False
@@ -49,25 +51,32 @@ class Sharing:
                 self._occupy()
                 yield from self._taken(*self._events.get())
         finally:
-            for replica, call in self._running.items():
-                replica.model.process.give_up(call)
+            for replica, units in self._running.items():
+                for call in units.values():
+                    replica.model.process.give_up(call)
 
     def _occupy(self) -> None:
-        """Give every idle replica something to do, as long as there is something."""
+        """Give every replica something to do that has too little, as long as there is something."""
         for replica in self.replicas:
-            is_idle = replica not in self._running and replica not in self._loading
-            if is_idle and self.work.has_more:
-                if replica.is_ready:
-                    self._give(replica)
-                else:
-                    self._load(replica)
+            if replica in self._loading or not self._has_room(replica):
+                continue
+            if not replica.is_ready and self.work.has_more:
+                self._load(replica)
+            elif unit := self.work.take():
+                self._give(replica, unit)
 
-    def _give(self, replica: Replica) -> None:
-        unit = self.work.take()
-        assert unit is not None
+    def _has_room(self, replica: Replica) -> bool:
+        """True where *replica* has less than it may have; suspects are run by themselves."""
+        units = self._running[replica]
+        if not units:
+            return True
+        is_by_itself = any(unit.is_suspect for unit in units) or not self.work.has_fresh
+        return not is_by_itself and sum(len(unit.left) for unit in units) < self.least
+
+    def _give(self, replica: Replica, unit: Unit) -> None:
         asked = [self.items[row] for row in unit.rows]
         deliver = partial(self._deliver, replica, unit)
-        self._running[replica] = replica.model.begin(self.method, asked, deliver)
+        self._running[replica][unit] = replica.model.begin(self.method, asked, deliver)
 
     def _load(self, replica: Replica) -> None:
         self._loading.add(replica)
@@ -81,10 +90,11 @@ class Sharing:
         """Yield what *said* settles, which *replica* said of *unit*."""
         if unit is None:
             self._settle(replica)
+        elif unit not in self._running[replica]:
+            pass  # it died with another
         elif isinstance(said, ProcessEnded):
-            yield from self._died(replica, unit, said)
+            yield from self._died(replica, said)
         elif isinstance(said, BaseException):
-            del self._running[replica]
             raise said
         else:
             yield from self._answered(replica, unit, said)
@@ -100,20 +110,18 @@ class Sharing:
         self, replica: Replica, unit: Unit, results: Sequence[tuple[int, Any]]
     ) -> Iterator[tuple[int, Any]]:
         self._barren[replica], self._has_answers = 0, True
-        for place, result in results:
-            index = self.work.answered(unit, place)
-            if not unit.left:
-                del self._running[replica]
-                self._occupy()  # before the reader takes his time
+        settled = [(self.work.answered(unit, place), result) for place, result in results]
+        if not unit.left:
+            del self._running[replica][unit]
+        self._occupy()  # before the reader takes his time
+        for index, result in settled:
             yield index, numbered(result, replica.number)
 
-    def _died(
-        self, replica: Replica, unit: Unit, error: ProcessEnded
-    ) -> Iterator[tuple[int, GenerationError]]:
-        del self._running[replica]
-        to_blame = self.work.died(unit)
-        if to_blame is not None:
-            yield to_blame, numbered(_twice(error), replica.number)
+    def _died(self, replica: Replica, error: ProcessEnded) -> Iterator[tuple[int, GenerationError]]:
+        units, self._running[replica] = self._running[replica], {}
+        for to_blame in map(self.work.died, units):
+            if to_blame is not None:
+                yield to_blame, numbered(_twice(error), replica.number)
         self._count_death(replica, error)
 
     def _count_death(self, replica: Replica, error: BackendError) -> None:

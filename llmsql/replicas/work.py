@@ -17,7 +17,7 @@ PIECES = 16
 thousands it takes no more than four deaths to find the one."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Unit:
     """Inputs that a replica is given at once, by number, and those not answered yet by place."""
 
@@ -51,6 +51,11 @@ class Work:
     def has_more(self) -> bool:
         """True where `take` would return something."""
         return bool(self._fresh or self._suspects)
+
+    @property
+    def has_fresh(self) -> bool:
+        """True where there are inputs that nobody was given yet."""
+        return bool(self._fresh)
 
     def answered(self, unit: Unit, place: int) -> int:
         """Settle the input at *place* of *unit*; returns its number."""
