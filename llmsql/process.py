@@ -130,8 +130,7 @@ class Process:
             self._ended = self._ended or BackendError("this model was unloaded")
         self._send(None)
         try:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(STOP_SECONDS)
+            self._wait()
         finally:
             self._kill_group()
             self._popen.wait()
@@ -144,13 +143,18 @@ class Process:
     def _listen(self) -> None:
         """Hand every answer to the call it belongs to, until the process ends."""
         with self._connection, self._log:
-            with contextlib.suppress(EOFError, OSError):
+            broken: BackendError | None = None
+            try:
                 while True:
                     self._deliver(*self._connection.recv())
-            self._popen.wait()
+            except (EOFError, OSError):
+                self._wait()
+            except Exception as error:  # its class is not here, or cannot be made anew
+                broken = BackendError(f"{self.owner} gave an answer that cannot be read: {error}")
             self._kill_group()
+            self._popen.wait()
             with self._lock:
-                self._ended = self._ended or ProcessEnded(self._last_words())
+                self._ended = self._ended or broken or ProcessEnded(self._last_words())
                 calls = list(self._calls.values())
                 self._calls.clear()
         for deliver, _ in calls:
@@ -165,6 +169,11 @@ class Process:
             if left > 0:
                 self._calls[number] = deliver, left
         deliver(results.original if isinstance(results, Stranger) else results)
+
+    def _wait(self) -> None:
+        """Let the process end by itself, if it does soon."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(STOP_SECONDS)
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter on macOS

@@ -78,11 +78,19 @@ class Server:
         by_call: dict[int, list[tuple[int, Any]]] = {}
         for number, index, result in results:
             if isinstance(result, Raised):
-                self.connection.send((number, result.error))
+                self._say(number, result.error)
             else:
                 by_call.setdefault(number, []).append((index, result))
         for number, found in by_call.items():
-            self.connection.send((number, found))
+            self._say(number, found)
+
+    def _say(self, number: int, said: Any) -> None:
+        try:
+            self.connection.send((number, said))
+        except OSError:
+            raise
+        except Exception as error:  # whatever pickle makes of a stranger's class
+            self.connection.send((number, BackendError(f"an answer cannot be sent: {error}")))
 
     def _answer(self, number: int, method: str, arguments: tuple[Any, ...]) -> None:
         if number in self.given_up:

@@ -11,6 +11,9 @@ from llmsql.backends.hosted import Share
 from llmsql.errors import BackendError
 from llmsql.types import ModelSpec
 
+THREADS = ("n_threads", "threads")
+"""What backends call the option, where it is no matter of the environment; 0 and None are open."""
+
 
 def dealt(spec: ModelSpec) -> list[Share]:
     """Return a share for each replica of *spec*; BackendError where there are too few GPUs.
@@ -29,9 +32,11 @@ def dealt(spec: ModelSpec) -> list[Share]:
 def with_threads(spec: ModelSpec, share: Share) -> ModelSpec:
     """Return *spec* with as many threads as *share* has cores, where that is an option."""
     options: Any = spec.options
-    if not share.cores or getattr(options, "n_threads", None) != 0 or not is_dataclass(options):
+    open_ones = [name for name in THREADS if not getattr(options, name, True)]
+    if not share.cores or not open_ones or not is_dataclass(options):
         return spec
-    return replace(spec, options=replace(options, n_threads=len(share.cores)))  # type: ignore[type-var]
+    said = dict.fromkeys(open_ones, len(share.cores))
+    return replace(spec, options=replace(options, **said))  # type: ignore[type-var]
 
 
 def _cores(number: int, count: int) -> tuple[int, ...]:

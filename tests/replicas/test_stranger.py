@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmsql import backends
-from llmsql.errors import LlmsqlWarning
+from llmsql.errors import BackendError, LlmsqlWarning
 
 BACKEND = '''
 from llmsql.backends import base
@@ -22,6 +22,13 @@ class Refused(GenerationError):
 
     def __init__(self, text, code):
         super().__init__(f"{text} ({code})")
+
+
+class Twisted:
+    """Is written, and cannot be read."""
+
+    def __reduce__(self):
+        return int, ("x",)
 
 
 class Backend(base.Backend):
@@ -40,6 +47,10 @@ class Model(base.Model):
         for index, prompt in enumerate(prompts):
             if prompt.text == "refuse":
                 yield index, Refused("no", 42)
+            elif prompt.text == "hide":
+                yield index, lambda: None
+            elif prompt.text == "twist":
+                yield index, Twisted()
             elif prompt.text != "forget":
                 yield index, Completion(prompt.text)
 '''
@@ -77,6 +88,20 @@ def test_what_it_forgets_is_an_error_of_the_row(strange: Any) -> None:
     with pytest.warns(LlmsqlWarning, match="1 of 2.*the model gave no answer"):
         rows = strange.execute("SELECT chat(s) FROM (VALUES ('a'), ('forget')) t(s)").fetchall()
     assert rows == [("a",), (None,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hide", "^an answer cannot be sent: "),
+        ("twist", '^a process of model "chat" gave an answer that cannot be read: invalid literal'),
+    ],
+)
+def test_what_cannot_cross_ends_the_statement(strange: Any, text: str, said: str) -> None:
+    """An answer that no pipe takes is an error, and nobody waits for it; the next one comes."""
+    with pytest.raises(BackendError, match=said):
+        strange.execute(f"SELECT chat('{text}')")
+    assert strange.execute("SELECT chat('yes')").fetchall() == [("yes",)]
 
 
 def test_an_error_of_its_own_class_is_one_of_ours(strange: Any) -> None:
