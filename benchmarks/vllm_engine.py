@@ -119,7 +119,7 @@ def run() -> list[Line]:
         starts["bare"].append(time.perf_counter() - began)
         if turn < STARTS:
             bare.end()
-    memory = _mebibytes(os.getpid(), ours.model.process.pid), _mebibytes(bare.popen.pid)
+    memory = _mebibytes(os.getpid(), ours.model.pids[0]), _mebibytes(bare.popen.pid)
     pairs = [(ours.ask(_prompts(n)), bare.ask(_prompts(n))) for n in range(ROUNDS)]
     ours.end()
     bare.end()

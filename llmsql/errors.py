@@ -43,7 +43,9 @@ class BackendError(LlmsqlError):
 
 
 class GenerationError(LlmsqlError):
-    """A model failed on one input; its neighbours may succeed."""
+    """A model failed on one input, of several processes *replica*; its neighbours may succeed."""
+
+    replica: int = 0
 
 
 class LimitError(LlmsqlError):

@@ -98,7 +98,7 @@ class Completion:
 
     *seconds* passed until it was there, *first_token_seconds* until it began, and *prob* is the sum
     of its tokens' log-probabilities: each where the backend can tell. *retries* is how often it was
-    asked for again.
+    asked for again, *replica* the number of the one of several processes that answered.
     """
 
     text: str
@@ -108,6 +108,7 @@ class Completion:
     first_token_seconds: float | None = field(default=None, compare=False)
     prob: float | None = None
     retries: int = field(default=0, compare=False)
+    replica: int = field(default=0, compare=False)
 
 
 Value = TypeVar("Value")
@@ -125,6 +126,7 @@ class Measured(Generic[Value]):
     usage: Usage
     seconds: float | None = field(default=None, compare=False)
     retries: int = field(default=0, compare=False)
+    replica: int = field(default=0, compare=False)
 
 
 def bare(result: Any) -> Any:

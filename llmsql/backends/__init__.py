@@ -18,7 +18,7 @@ ENTRY_POINTS = "llmsql.backends"
 
 def names() -> list[str]:
     """Every backend's name, sorted; nothing is imported to find them."""
-    own = {m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"}
+    own = {m.name for m in pkgutil.iter_modules(__path__) if m.name not in ("base", "hosted")}
     return sorted(
         own | {point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
     )

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from llmsql.types import (
     Sampling,
     read_options,
 )
+
+if TYPE_CHECKING:
+    from llmsql.backends.hosted import Hosted, Share
 
 Answered = Iterator[tuple[int, Completion | GenerationError]]
 Embedded = Iterator[tuple[int, np.ndarray | Measured[np.ndarray] | GenerationError]]
@@ -112,6 +115,7 @@ class Backend(ABC):
     extra: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()
     is_remote: ClassVar[bool] = False
+    is_hosted: ClassVar[bool] = False  # its models run in processes that `start` starts
     needs_source: ClassVar[bool] = True
     option_prefix: ClassVar[str] = "backend."
     paced: ClassVar[frozenset[str]] = frozenset()
@@ -139,6 +143,10 @@ class Backend(ABC):
     @abstractmethod
     def load(self, spec: ModelSpec) -> Model:
         """Load the model; raises BackendError saying what is wrong with the source."""
+
+    def start(self, spec: ModelSpec, share: Share) -> Hosted:
+        """Start a process of its own that loads the model; for a backend that `is_hosted`."""
+        raise NotImplementedError
 
     def identity(self, spec: ModelSpec) -> Mapping[str, Any]:
         """Return what decides an answer of *spec* besides the input and the sampling, for JSON.

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +41,7 @@ class Options:
     fail_on: str | None = None
     break_on: str | None = None
     fail_to_load: bool = False
+    die_on: str | None = None
     journal: str | None = None
 
     def __post_init__(self) -> None:
@@ -55,13 +58,18 @@ class Backend(base.Backend):
     kinds = ("chat", "emb", "rerank")
     model_types = ("debug", "dummy", "echo")
     needs_source = False
-    paced = frozenset({"delay", "fail_on", "break_on", "fail_to_load", "journal"})
+    paced = frozenset({"delay", "fail_on", "break_on", "die_on", "fail_to_load", "journal"})
 
     def load(self, spec: ModelSpec) -> base.Model:
         """Return the model at once, or fail when told to (`fail_to_load`)."""
         options: Options = spec.options or Options()
         if options.fail_to_load:
             raise BackendError(f'model "{spec.name}" was told to fail to load')
+        if options.die_on and spec.replicas == 1:
+            raise BackendError(
+                f'model "{spec.name}" was told to die on "{options.die_on}", and would take this '
+                "process along\n  with maxConcurrency='2' it has processes of its own"
+            )
         return Model(spec.kind, options, is_fixed=spec.model_type == "dummy")
 
 
@@ -69,7 +77,8 @@ class Model(base.Model):
     """Echoes prompts, hashes texts into vectors, counts the words two texts share.
 
     `delay` seconds pass before each answer. A row containing `fail_on` fails alone; one containing
-    `break_on` raises in the middle of the batch, as a broken library would.
+    `break_on` raises in the middle of the batch, as a broken library would, and one containing
+    `die_on` kills the replica's process, as the system does where memory runs out.
     """
 
     def __init__(self, kind: Kind, options: Options, *, is_fixed: bool = False) -> None:
@@ -115,6 +124,8 @@ class Model(base.Model):
                     journal.write(json.dumps(text(item)) + "\n")
             if self.options.delay:
                 time.sleep(self.options.delay)
+            if self.options.die_on and self.options.die_on in text(item):
+                os.kill(os.getpid(), signal.SIGKILL)
             if self.options.break_on and self.options.break_on in text(item):
                 raise RuntimeError(f"broken by {self.options.break_on!r}")
             if self.options.fail_on and self.options.fail_on in text(item):

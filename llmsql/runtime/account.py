@@ -294,6 +294,7 @@ class Account:
         *,
         seconds: float | None = None,
         retries: int | None = None,
+        replica: int = 0,
         finish_reason: str | None = None,
         error: str | None = None,
         is_reused: bool = False,
@@ -309,7 +310,7 @@ class Account:
         row = (
             self.number, plain_number(site) + 1 if site >= 0 else None, deployment.name, call.hex(),
             hashlib.blake2b(data, digest_size=8).hexdigest(),
-            prompt, is_reused, None if is_reused else 0,
+            prompt, is_reused, None if is_reused else replica,
             usage.input_tokens, usage.output_tokens, usage.cached_tokens, seconds, retries,
             finish_reason, error, datetime.now(UTC).replace(tzinfo=None),
         )  # fmt: skip

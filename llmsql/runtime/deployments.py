@@ -16,6 +16,7 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from llmsql import replicas
 from llmsql.backends.base import Backend, Model
 from llmsql.catalog import secrets
 from llmsql.errors import BackendError, CatalogError, suggestion
@@ -260,7 +261,7 @@ class Deployments:
 def load_model(spec: ModelSpec, backend: Backend) -> Model:
     """Load the model of *spec*; options that name an environment variable get its value now."""
     try:
-        return backend.load(replace(spec, options=_in_force(spec.options, backend)))
+        return replicas.load(replace(spec, options=_in_force(spec.options, backend)), backend)
     except MemoryError as error:
         raise BackendError(
             f'no memory left to load model "{spec.name}"\n'

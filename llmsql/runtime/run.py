@@ -73,6 +73,7 @@ class Run:
             usage,
             seconds=getattr(result, "seconds", None),
             retries=getattr(result, "retries", None),
+            replica=getattr(result, "replica", 0),
             finish_reason="error" if error is not None else reason or "stop",
             error=None if error is None else str(error),
         )

@@ -204,12 +204,10 @@ class Request:
             warn(f'model "{self.name}": {", ".join(ignored)} {has} no effect here')
 
     def _placed(self, backend: Backend) -> tuple[int, int]:
-        """Replicas and requests in flight: a remote model has only the second."""
+        """Replicas, and how much each is given at a time: a remote model has only the second."""
         if backend.is_remote:
             return 1, self.replicas * self.concurrency
-        if self.replicas > 1:
-            warn(f'model "{self.name}": one replica is loaded, not {self.replicas}')
-        return 1, self.concurrency
+        return self.replicas, self.concurrency
 
 
 def _check_action(own: Mapping[str, str], options: Mapping[str, Any]) -> None:

@@ -146,7 +146,7 @@ class ModelStat(Statement):
 
 def _statistics(deployment: Deployment) -> tuple[object, ...]:
     workers = deployment.spec.replicas if deployment.is_loaded else 0
-    busy = min(workers, int(deployment.is_busy))
+    busy = workers if deployment.is_busy else 0  # each has its part of what is asked
     return (
         deployment.name,
         workers,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from llmsql import backends, sources
+from llmsql import backends, replicas, sources
 from llmsql.backends import base
 from llmsql.types import Kind, ModelSpec, bare
 from tests import ggufs, openai_api
@@ -36,6 +36,22 @@ def loaded(backend: str, kind: Kind, source: str = "", **options: Any) -> base.M
         options=engine.options(**options),
     )
     return engine.load(spec)
+
+
+def twice(backend: str, kind: Kind, source: str = "", **options: Any) -> base.Model:
+    """Load *source* in two processes, as a deployment of two replicas would."""
+    engine = backends.get(backend)
+    spec = ModelSpec(
+        name=f"{backend}_{kind}",
+        kind=kind,
+        backend=backend,
+        source=source,
+        path=sources.locate(source) if source else "",
+        options=engine.options(**options),
+        replicas=2,
+        concurrency=2,  # so that a few rows are shared as well
+    )
+    return replicas.load(spec, engine)
 
 
 def remote(kind: Kind, request: Request) -> base.Model:
@@ -76,6 +92,9 @@ CANDIDATES: dict[str, Candidate] = {
     "echo": Candidate("echo", "chat", lambda _: loaded("echo", "chat")),
     "echo emb": Candidate("echo", "emb", lambda _: loaded("echo", "emb")),
     "echo rerank": Candidate("echo", "rerank", lambda _: loaded("echo", "rerank")),
+    "echo replicas": Candidate("echo", "chat", lambda _: twice("echo", "chat")),
+    "echo emb replicas": Candidate("echo", "emb", lambda _: twice("echo", "emb")),
+    "echo rerank replicas": Candidate("echo", "rerank", lambda _: twice("echo", "rerank")),
     "transformers": Candidate(
         "transformers", "chat", lambda _: loaded("transformers", "chat", "smollm2"), _TORCH
     ),

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 import llmsql
-from llmsql import backends, sources
+from llmsql import backends, replicas, sources
 from llmsql.backends.vllm import Options, Sampling, arguments
 from llmsql.backends.vllm.order import Order
 from llmsql.errors import BackendError, GenerationError, LlmsqlWarning, OptionError
-from llmsql.types import Completion, Message, Prompt, bare, read_options
+from llmsql.types import Completion, Message, ModelSpec, Prompt, bare, read_options
 
 from .conftest import loaded
 
@@ -146,7 +146,7 @@ def test_closing_gives_the_rest_up(chat: Any) -> None:
     running = chat.generate([short, *(Prompt(text, sampling) for text in CITIES)])
     next(running)
     running.close()
-    assert chat.process.ask("count", []) == []  # it has taken the call before this one
+    assert chat.process.ask("count_tokens", []) == []  # it has taken the call before this one
     process = psutil.Process(chat.process.pid)
     before = sum(process.cpu_times()[:2])
     answers(chat, CITIES[:1], max_tokens=1)
@@ -199,7 +199,7 @@ def test_nothing_is_written(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.warns(LlmsqlWarning, match="cut"):
         (rows,) = con.execute("SELECT count(ask('City ' || i)) FROM range(20) t(i)").fetchall()
     assert rows == (20,)
-    pid = con.engine.deployments.get("ask").model.process.pid
+    pid = con.engine.deployments.get("ask").model.pids[0]
     con.execute("!llm model remove ask")
     con.close()
     psutil.wait_procs([p for p in psutil.process_iter() if p.pid == pid], timeout=30)
@@ -226,7 +226,39 @@ def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
     psutil.Process(process.pid).kill()
     with pytest.raises(BackendError, match="^vLLM's process ended: ") as error:
         list(running)
-    assert str(error.value).endswith("\n  !llm model reload NAME starts it again")
+    assert str(error.value).endswith("killed by SIGKILL, as where memory runs out")
+    model.unload()
+
+
+def test_a_killed_engine_is_started_again() -> None:
+    """Kill -9 of the engine in mid-batch: a new one answers what is left, as one would alone."""
+    spec = ModelSpec(
+        name="m", kind="chat", backend="vllm", source="smollm2", path=sources.locate("smollm2"),
+        options=Options(context=2048, kv_cache_gb=0.5, dtype="float32"),
+    )  # fmt: skip
+    prompts = [Prompt(f"Name {i} towns.", Sampling(max_tokens=4 + i)) for i in range(8)]
+    model: Any = replicas.load(spec, backends.get("vllm"))
+    wanted = {index: answer.text for index, answer in model.generate(prompts)}
+    (killed,) = model.pids
+    running = iter(model.generate(prompts))
+    index, first = next(running)
+    psutil.Process(killed).kill()
+    found = dict(running) | {index: first}
+    assert {index: answer.text for index, answer in found.items()} == wanted
+    assert model.pids != [killed]
+    model.unload()
+
+
+def test_two_engines_share_a_set() -> None:
+    """Two replicas have an engine each, on cores of their own, and both answer."""
+    spec = ModelSpec(
+        name="m", kind="emb", backend="vllm", source="minilm", path=sources.locate("minilm"),
+        options=Options(), replicas=2, concurrency=2,
+    )  # fmt: skip
+    model: Any = replicas.load(spec, backends.get("vllm"))
+    found = dict(model.embed([f"text {i}" for i in range(200)]))
+    assert len(found) == 200
+    assert {vector.replica for vector in found.values()} == {0, 1}
     model.unload()
 
 

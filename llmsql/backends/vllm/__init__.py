@@ -12,6 +12,7 @@ from typing import Any
 
 from llmsql import sources
 from llmsql.backends import base
+from llmsql.backends.hosted import Hosted, Share
 from llmsql.backends.transformers import JUDGE
 from llmsql.backends.vllm.options import Options, Sampling
 from llmsql.backends.vllm.order import Order
@@ -35,6 +36,7 @@ class Backend(base.Backend):
     kinds = ("chat", "emb", "rerank")
     extra = "vllm"
     modules = ("vllm",)
+    is_hosted = True
     paced = frozenset(PACED.split())
 
     def kind_of(self, path: str, model_type: str) -> Kind:
@@ -42,7 +44,11 @@ class Backend(base.Backend):
         return sources.kind_of(sources.adapted(path)[0])
 
     def load(self, spec: ModelSpec) -> base.Model:
-        """Start a process that loads the model; a GGUF file is converted on first use."""
+        """Load the model in a process of its own; a GGUF file is converted on first use."""
+        return self.start(spec, Share()).ready()
+
+    def start(self, spec: ModelSpec, share: Share) -> Hosted:
+        """Start a process that loads the model."""
         from llmsql.backends.vllm.model import Model
 
         self.require()
@@ -55,10 +61,7 @@ class Backend(base.Backend):
         own_kind = _own_kind(path, spec)
         _check_kind(spec, own_kind)
         order = Order.of(path, spec.kind, own_kind, options, adapter=adapter, gpus=spec.gpus)
-        try:
-            return Model(order)
-        except BackendError as error:
-            raise BackendError(f'cannot load "{spec.source or path}": {error}') from error
+        return Model(order, spec.source or path, share)
 
     def identity(self, spec: ModelSpec) -> Mapping[str, Any]:
         """Return what decides an answer: of a judge, what it is asked as well."""

@@ -39,7 +39,7 @@ class Asking:
         self.tokenizer = llm.get_tokenizer()
         self.context: int = llm.model_config.max_model_len
 
-    def count(self, inputs: Sequence[Any]) -> list[int]:
+    def count_tokens(self, inputs: Sequence[Any]) -> list[int]:
         """Return the tokens that are read of each input, 0 for one that is refused."""
         raise BackendError("this model does not show its tokens")
 
@@ -47,7 +47,7 @@ class Asking:
         """Return the tokens of each text alone."""
         return [self.tokenizer(text, verbose=False)["input_ids"] for text in texts]
 
-    def rendered(self, messages: Sequence[Message]) -> str:
+    def apply_chat_template(self, messages: Sequence[Message]) -> str:
         """Return *messages* as the chat template writes them."""
         raise BackendError("this model has no chat template of its own")
 

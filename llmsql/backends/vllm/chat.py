@@ -66,13 +66,13 @@ class Chat(Asking):
             for tokens in self.wording.tokens(list(map(_judged, pairs)))
         ]
 
-    def count(self, inputs: Sequence[Any]) -> list[int]:
+    def count_tokens(self, inputs: Sequence[Any]) -> list[int]:
         """Return the tokens of each prompt or pair as the template writes it."""
         asked = [self._asked(one) if isinstance(one, Prompt) else _judged(one) for one in inputs]
         found = self.wording.tokens(asked)
         return [0 if isinstance(tokens, GenerationError) else len(tokens) for tokens in found]
 
-    def rendered(self, messages: Sequence[Message]) -> str:
+    def apply_chat_template(self, messages: Sequence[Message]) -> str:
         """Return *messages* as the chat template writes them."""
         return self.wording.rendered(messages)
 

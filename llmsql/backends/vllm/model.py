@@ -2,56 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from llmsql.backends import base
+from llmsql.backends.hosted import Hosted, Share
 from llmsql.backends.vllm.order import Order
-from llmsql.backends.vllm.process import Process
 from llmsql.errors import BackendError
-from llmsql.types import Kind, Message, Prompt
+from llmsql.process import Process, ProcessEnded
+
+METHODS = {"chat": "generate", "emb": "embed", "rerank": "rerank"}
 
 
-class Model(base.Model):
-    """One model and the process it runs in, which is made here and ended by `unload`."""
+class Model(Hosted):
+    """One model and the process it runs in; *source* is what its errors call it."""
 
-    def __init__(self, order: Order) -> None:
-        self.kind: Kind = order.kind
-        self.process = Process(order.environment)
+    order: Order
+
+    def __init__(self, order: Order, source: str, share: Share) -> None:
+        environment = order.environment | share.environment
+        if share.cores:  # else each of several takes all for itself
+            environment["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, share.cores))
+        process = Process("llmsql.backends.vllm.served", "vLLM's process", environment)
+        super().__init__(process, order)
+        self.source = source
+
+    def loaded(self, delivered: Any) -> None:
+        """Take what "load" was answered; raises its error, which names the source."""
         try:
-            self.told: Mapping[str, Any] = self.process.ask("load", order)
-        except BaseException:  # Ctrl-C as well
-            self.process.end()
-            raise
-        self.device = self.told["device"]
-        self.dimension = self.told["dimension"]
-
-    def generate(self, prompts: Sequence[Prompt]) -> base.Answered:
-        """Yield the completion of each prompt, the first to end first."""
-        return self._stream("chat", "generate", prompts)
-
-    def embed(self, texts: Sequence[str]) -> base.Embedded:
-        """Yield the vector of each text."""
-        return self._stream("emb", "embed", texts)
-
-    def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
-        """Yield the score of each pair: a cross-encoder's, or the log-odds of yes against no."""
-        return self._stream("rerank", "rerank", pairs)
-
-    def count_tokens(self, inputs: Sequence[Any]) -> list[int]:
-        """Return the tokens of each input, as the engine reads them."""
-        counted: list[int] = self.process.ask("count", list(inputs))
-        return counted
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each text."""
-        tokens: list[list[int]] = self.process.ask("tokenize", list(texts))
-        return tokens
-
-    def apply_chat_template(self, messages: Sequence[Message]) -> str:
-        """Return *messages* as the model reads them."""
-        text: str = self.process.ask("rendered", list(messages))
-        return text
+            super().loaded(delivered)
+        except ProcessEnded as error:
+            raise ProcessEnded(f'cannot load "{self.source}": {error}') from error
+        except BackendError as error:
+            raise BackendError(f'cannot load "{self.source}": {error}') from error
 
     def meta(self) -> Mapping[str, Any]:
         """Return what the model's files say."""
@@ -64,11 +46,8 @@ class Model(base.Model):
             "dtype": self.told["dtype"],
         }
 
-    def unload(self) -> None:
-        """End the process, and with it all its memory."""
-        self.process.end()
-
-    def _stream(self, kind: Kind, method: str, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        if kind != self.kind:
-            raise BackendError(f"this model was deployed for {self.kind}, not for {kind}")
-        return self.process.stream(method, list(items), count=len(items))
+    def check(self, method: str) -> None:
+        """Raise BackendError where it was deployed for something else."""
+        if method != METHODS[self.order.kind]:
+            kind = next(kind for kind, known in METHODS.items() if known == method)
+            raise BackendError(f"this model was deployed for {self.order.kind}, not for {kind}")

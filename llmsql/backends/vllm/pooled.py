@@ -31,7 +31,7 @@ class Vectors(Asking):
         parameters = PoolingParams(task="embed", use_activation=False)
         return [Request(tokens, parameters, self._vector) for tokens in self._tokens(texts)]
 
-    def count(self, inputs: Sequence[str]) -> list[int]:
+    def count_tokens(self, inputs: Sequence[str]) -> list[int]:
         """Return the tokens of each text, with its prompt and after it is cut."""
         return list(map(len, self._tokens(inputs)))
 
@@ -64,7 +64,7 @@ class Pairs(Asking):
         """Return the request of each pair."""
         return [Request(tokens, _pooling(types), _score) for tokens, types in self._tokens(pairs)]
 
-    def count(self, inputs: Sequence[tuple[str, str]]) -> list[int]:
+    def count_tokens(self, inputs: Sequence[tuple[str, str]]) -> list[int]:
         """Return the tokens of each pair, read as one, after it is cut."""
         return [len(tokens) for tokens, _ in self._tokens(inputs)]
 

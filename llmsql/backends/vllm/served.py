@@ -1,10 +1,11 @@
 """vLLM's process: takes calls from a pipe, steps the engine, and answers each request as it ends.
 
-Runs in one thread, so calls are looked for between two steps. Its other end is `process`.
+Runs in one thread, so calls are looked for between two steps. Its other end is `model`.
 """
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -23,6 +24,7 @@ AHEAD = 256
 def main(handle: int) -> None:
     """Load what comes first through *handle*, then serve until the other end is gone."""
     with Connection(handle) as connection:
+        os.register_at_fork(after_in_child=connection.close)  # a worker would keep the pipe open
         try:
             number, _, (order,) = connection.recv()
             try:

@@ -1,0 +1,122 @@
+"""A model in a process of its own, as the rest of llmsql knows models.
+
+Owns the way to it. What runs in the process, and which, is for whoever starts one to say.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Self
+
+from llmsql.backends import base
+from llmsql.process import Deliver, Process
+from llmsql.types import Message
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+"""What libraries read the number of their threads from."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What of the machine a process has: *cores* and CUDA *devices* by number, empty for all."""
+
+    cores: tuple[int, ...] = ()
+    devices: tuple[str, ...] = ()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The share as libraries read it; how many threads there are the user may have said."""
+        count = str(len(self.cores))
+        said = {name: count for name in THREADS if self.cores and name not in os.environ}
+        return said | ({"CUDA_VISIBLE_DEVICES": ",".join(self.devices)} if self.devices else {})
+
+
+class Hosted(base.Model):
+    """
+    One model and the process it runs in, which `unload` ends.
+
+    It is loading when it is made. `ready` waits for that; who would rather be told calls
+    `begin_loading`, and `loaded` with what was delivered. The process answers "load", given
+    *order*, with a mapping of what is `told`: device, dimension, and perhaps a note.
+    """
+
+    def __init__(self, process: Process, order: Any) -> None:
+        self.process = process
+        self.order = order
+        self.told: Mapping[str, Any] = {}
+
+    def begin_loading(self, deliver: Deliver) -> None:
+        """Let the process load the model; what comes of it is delivered."""
+        self.process.begin("load", self.order, count=1, deliver=deliver)
+
+    def loaded(self, delivered: Any) -> None:
+        """Take what "load" was answered; raises its error, after which the process is gone."""
+        if isinstance(delivered, BaseException):
+            self.process.end()
+            raise delivered
+        ((_, self.told),) = delivered
+        self.device = self.told["device"]
+        self.dimension = self.told["dimension"]
+        self.note = self.told.get("note", "")
+
+    def ready(self) -> Self:
+        """Load the model and return it; raises what is wrong, after which the process is gone."""
+        answers = SimpleQueue[Any]()
+        self.begin_loading(answers.put)
+        try:
+            self.loaded(answers.get())
+        except BaseException:  # Ctrl-C as well
+            self.process.end()
+            raise
+        return self
+
+    def generate(self, prompts: Sequence[Any]) -> base.Answered:
+        """Yield the completion of each prompt."""
+        return self._stream("generate", prompts)
+
+    def embed(self, texts: Sequence[str]) -> base.Embedded:
+        """Yield the vector of each text."""
+        return self._stream("embed", texts)
+
+    def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
+        """Yield the score of each pair."""
+        return self._stream("rerank", pairs)
+
+    def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
+        """Return the tokens of each input, as the model reads them."""
+        counted: list[int] | None = self.process.ask("count_tokens", list(inputs))
+        return counted
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text."""
+        tokens: list[list[int]] = self.process.ask("tokenize", list(texts))
+        return tokens
+
+    def apply_chat_template(self, messages: Sequence[Message]) -> str:
+        """Return *messages* as the model reads them."""
+        text: str = self.process.ask("apply_chat_template", list(messages))
+        return text
+
+    def meta(self) -> Mapping[str, Any]:
+        """Return what the model tells of itself."""
+        told: Mapping[str, Any] = self.process.ask("meta")
+        return told
+
+    def unload(self) -> None:
+        """End the process, and with it all its memory."""
+        self.process.end()
+
+    def begin(self, method: str, items: Sequence[Any], deliver: Deliver) -> int:
+        """Ask *method* for all *items*, whose results are delivered; returns the call's number."""
+        self.check(method)
+        return self.process.begin(method, list(items), count=len(items), deliver=deliver)
+
+    def check(self, method: str) -> None:
+        """Raise BackendError where the model knows before it is asked that it has no *method*."""
+
+    def _stream(self, method: str, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        self.check(method)
+        return self.process.stream(method, list(items), count=len(items))
