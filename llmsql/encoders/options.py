@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from llmsql.errors import OptionError
 
@@ -18,8 +19,10 @@ class Options:
     prompt_name: str | None = None
     batch_tokens: int | None = None
 
+    POSITIVE: ClassVar[tuple[str, ...]] = ("dimensions", "max_length", "batch_tokens")
+
     def __post_init__(self) -> None:
-        for name in ("dimensions", "max_length", "batch_tokens"):
+        for name in self.POSITIVE:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} must be 1 or more, not {value}")

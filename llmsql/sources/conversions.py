@@ -22,7 +22,7 @@ def directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmsql"
 
 
-def once(place: Path, source: str, make: Callable[[Path], None]) -> Path:
+def once(place: Path, source: str, make: Callable[[Path], object]) -> Path:
     """Return *place*, which *make* fills from *source* unless it is there: it gets a directory.
 
     Two processes may ask at once: one works, the other waits for it, and nobody ever sees a
@@ -45,7 +45,7 @@ def once(place: Path, source: str, make: Callable[[Path], None]) -> Path:
     return place
 
 
-def _fill(place: Path, make: Callable[[Path], None]) -> None:
+def _fill(place: Path, make: Callable[[Path], object]) -> None:
     building = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent))
     try:
         make(building)
