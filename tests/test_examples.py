@@ -83,7 +83,7 @@ def test_script(script: Path, root: Path, request: pytest.FixtureRequest) -> Non
     for package in packages(script):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    found = run(script, root, request.config.cache.mkdir("llmsql"))  # type: ignore[union-attr]
+    found = run(script, root, request.config.cache.mkdir("examples"))  # type: ignore[union-attr]
     output = OUTPUTS / f"{script.stem}.out"
     if request.config.getoption("--update"):
         output.write_text(found, encoding="utf-8")

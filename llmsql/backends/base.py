@@ -111,6 +111,7 @@ class Backend(ABC):
     file_kinds: ClassVar[tuple[Kind, ...]] = ()  # what it loads, where it makes more of it
     file_formats: ClassVar[tuple[str, ...]] = ("directory",)  # of "directory" and "gguf"
     preference: ClassVar[int] = 0  # the least is chosen where several can run a model
+    other_names: ClassVar[tuple[str, ...]] = ()  # what infer_backend may call it too
     model_types: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()
@@ -139,6 +140,13 @@ class Backend(ABC):
     def kind_of(self, path: str, model_type: str) -> Kind:
         """What a model at *path* is when the user did not say; remote backends go by the name."""
         return self.kinds[0]
+
+    def volunteers(self, path: str, said: Mapping[str, Any]) -> bool:
+        """Return whether it may run the files at *path* where nobody asks for it by name.
+
+        *said* are the options that it would be told, as the user spells them.
+        """
+        return True
 
     @abstractmethod
     def load(self, spec: ModelSpec) -> Model:

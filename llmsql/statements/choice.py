@@ -102,7 +102,8 @@ class Request:
         if backend is None:
             file_format = "gguf" if Path(path).is_file() else "directory"
             kind = wanted or own_kind or "chat"
-            backend = fitting.best(kind, own_kind, self.preferred, file_format)
+            said = {**self.options, **({"device": self.device} if self.device else {})}
+            backend = fitting.best(kind, own_kind, self.preferred, file_format, path, said)
         backend.require()
         said, rest = split_terms(self.options, (backend.option_prefix, "backend."))
         options, ignored = self._options(backend, family, rest)

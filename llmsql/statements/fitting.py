@@ -5,7 +5,9 @@ Reads names and kinds. Where the files are, and what the backend is told, is `ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from llmsql import backends
 from llmsql.backends.base import Backend
@@ -58,12 +60,18 @@ def named(demanded: str | None, preferred: str | None) -> Backend | None:
 
 
 def best(
-    kind: Kind, own_kind: Kind | None, preferred: str | None, file_format: str = "directory"
+    kind: Kind,
+    own_kind: Kind | None,
+    preferred: str | None,
+    file_format: str = "directory",
+    path: str = "",
+    said: Mapping[str, Any] = MappingProxyType({}),
 ) -> Backend:
     """The backend for a local model: it runs the files, of *own_kind*, and what is wanted of them.
 
     A GGUF file goes to transformers, which converts it once, where that is installed, and to
-    llama.cpp where it is not or where only llama.cpp makes *kind* of it: see `preference`.
+    llama.cpp where it is not or where only llama.cpp makes *kind* of it: see `preference`. One that
+    does not volunteer for the files at *path* with the options *said* has to be named.
 
     The settings' backend where it is one of these; BackendError where a chat model cannot have it
     because there is none of that name.
@@ -73,6 +81,8 @@ def best(
     for name in backends.names():
         backend = backends.get(name)
         if backend.is_remote or not backend.needs_source or kind not in backend.kinds:
+            continue
+        if name != wished and not backend.volunteers(path, said):
             continue
         fits_files = own_kind is None or own_kind in (backend.file_kinds or backend.kinds)
         fits_files = fits_files and file_format in backend.file_formats
@@ -89,6 +99,7 @@ def _own_name(name: str) -> str:
     """*name* as backends are called here: without `ray/`, whatever the case and the hyphens."""
     plain = name.lower().removeprefix("ray/").replace("-", "_")
     same = [own for own in backends.names() if own.replace("_", "") == plain.replace("_", "")]
+    same = same or [own for own in backends.names() if plain in backends.get(own).other_names]
     return same[0] if same else plain
 
 

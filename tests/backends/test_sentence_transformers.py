@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from llmsql import backends
-from llmsql.backends.sentence_transformers.engine import packs
+from llmsql.encoders import packs
 from llmsql.errors import BackendError, GenerationError, OptionError
 from llmsql.types import Kind, ModelSpec
 

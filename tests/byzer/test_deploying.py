@@ -156,7 +156,7 @@ def test_R01_a_backend_that_is_not_there_is_named(name: str, held: dict[str, str
     with pytest.raises(BackendError) as error:
         spec(localModelDir=held["chat"], infer_backend=name)
     assert f'there is no backend "{name.removeprefix("ray/")}"' in str(error.value)
-    assert "backends: echo, llamacpp, openai" in str(error.value)
+    assert "backends: echo, llamacpp, onnxruntime, openai" in str(error.value)
 
 
 @needs_torch

@@ -5,25 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from llmsql.errors import OptionError
+from llmsql import encoders
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(encoders.Options):
     """What RUN command AS LLM accepts for this backend; *prompt* is put before each text."""
 
-    normalize: bool = True
-    dimensions: int | None = None
-    max_length: int | None = None
-    prompt: str | None = None
-    prompt_name: str | None = None
-    batch_tokens: int | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = "auto"
     trust_remote_code: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("dimensions", "max_length", "batch_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"{name} must be 1 or more, not {value}")
