@@ -187,7 +187,7 @@ class ModelSpec:
 
     *source* is what the user wrote (a directory, a file, a packaged name, a Hugging Face id),
     *path* where its files were found; both are empty for a remote model. *kind* is settled before
-    loading.
+    loading. *why* says why it is this backend; no database remembers that.
     """
 
     name: str
@@ -202,6 +202,7 @@ class ModelSpec:
     concurrency: int = 1
     defaults: Mapping[str, Any] = field(default_factory=dict)
     terms: Terms = Terms()
+    why: str = field(default="", compare=False)
 
 
 Options = TypeVar("Options")

@@ -91,19 +91,15 @@ class Request:
 
     def resolved(self) -> tuple[ModelSpec, Backend]:
         """Find source, kind and backend, and check the backend's options."""
-        backend = fitting.typed(self.model_type)
-        family = Family() if backend else fitting.family(self.name, self.model_type)
-        backend = backend or fitting.named(self.backend, self.preferred)
+        choice = fitting.typed(self.model_type)
+        family = Family() if choice else fitting.family(self.name, self.model_type)
+        choice = choice or fitting.named(self.backend, self.preferred)
         wanted = self.kind or family.kind
         path, own_kind = "", None
-        if backend is None or (backend.needs_source and not backend.is_remote):
+        if choice is None or (choice.backend.needs_source and not choice.backend.is_remote):
             path, own_kind = self._found(wanted)
             self._agree(family, own_kind)
-        if backend is None:
-            file_format = "gguf" if Path(path).is_file() else "directory"
-            kind = wanted or own_kind or "chat"
-            said = {**self.options, **({"device": self.device} if self.device else {})}
-            backend = fitting.best(kind, own_kind, self.preferred, file_format, path, said)
+        backend, why = choice or self._best(path, wanted, own_kind)
         backend.require()
         said, rest = split_terms(self.options, (backend.option_prefix, "backend."))
         options, ignored = self._options(backend, family, rest)
@@ -133,8 +129,16 @@ class Request:
             concurrency=concurrency,
             defaults=defaults,
             terms=terms.read(said, self.prices, (named, self.source, self.name)),
+            why=why,
         )
         return spec, backend
+
+    def _best(self, path: str, wanted: Kind | None, own_kind: Kind | None) -> fitting.Choice:
+        """The backend for the files at *path* where nobody has named one."""
+        file_format = "gguf" if Path(path).is_file() else "directory"
+        said = {**self.options, **({"device": self.device} if self.device else {})}
+        kind = wanted or own_kind or "chat"
+        return fitting.best(kind, own_kind, self.preferred, file_format, path, said)
 
     def _found(self, wanted: Kind | None) -> tuple[str, Kind | None]:
         """Where the source is, and what its files are; None where they do not say and need not."""

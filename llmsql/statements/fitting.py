@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmsql import backends
 from llmsql.backends.base import Backend
@@ -17,14 +17,22 @@ from llmsql.sources.families import Family
 from llmsql.types import Kind
 
 NOT_LOCAL = "saas/"
+PREFERRED = "the setting infer_backend"
 
 
-def typed(model_type: str) -> Backend | None:
+class Choice(NamedTuple):
+    """A backend, and why it is the one."""
+
+    backend: Backend
+    why: str
+
+
+def typed(model_type: str) -> Choice | None:
     """The backend that *model_type* names; BackendError for an API that nothing here speaks."""
     known = _types()
     wanted = model_type.lower()
     if wanted in known:
-        return backends.get(known[wanted])
+        return Choice(backends.get(known[wanted]), f"the type {wanted}")
     if wanted.startswith(NOT_LOCAL):
         raise _no_type(model_type, known)
     return None
@@ -50,13 +58,15 @@ def family(name: str, model_type: str) -> Family:
     return found
 
 
-def named(demanded: str | None, preferred: str | None) -> Backend | None:
+def named(demanded: str | None, preferred: str | None) -> Choice | None:
     """The backend that the statement demands, or the settings where it takes no local files."""
     if demanded:
-        return backends.get(_own_name(demanded))
+        return Choice(backends.get(_own_name(demanded)), "infer_backend")
     name = _own_name(preferred or "")
     backend = backends.get(name) if name in backends.names() else None
-    return backend if backend and (backend.is_remote or not backend.needs_source) else None
+    if backend is None or not (backend.is_remote or not backend.needs_source):
+        return None
+    return Choice(backend, PREFERRED)
 
 
 def best(
@@ -66,7 +76,7 @@ def best(
     file_format: str = "directory",
     path: str = "",
     said: Mapping[str, Any] = MappingProxyType({}),
-) -> Backend:
+) -> Choice:
     """The backend for a local model: it runs the files, of *own_kind*, and what is wanted of them.
 
     A GGUF file goes to transformers, which converts it once, where that is installed, and to
@@ -87,12 +97,16 @@ def best(
         fits_files = own_kind is None or own_kind in (backend.file_kinds or backend.kinds)
         fits_files = fits_files and file_format in backend.file_formats
         order = (backend.kinds.index(kind), backend.preference)
-        fitting.append((not fits_files, name != wished, not backend.is_installed, order, name))
+        fitting.append((not fits_files, name != wished, order, name))
     if kind == "chat" and wished and wished not in backends.names():
         backends.get(wished)  # says which there are
     if not fitting:
         raise BackendError(f"no backend runs local models of kind {kind}")
-    return backends.get(min(fitting)[-1])
+    ranked = [name for is_unfit, *_, name in sorted(fitting) if is_unfit == min(fitting)[0]]
+    if ranked[0] == wished:
+        return Choice(backends.get(wished), PREFERRED)
+    chosen = next((name for name in ranked if backends.get(name).is_installed), ranked[0])
+    return Choice(backends.get(chosen), f"the first installed of {', '.join(ranked)}")
 
 
 def _own_name(name: str) -> str:

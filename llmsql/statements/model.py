@@ -23,6 +23,7 @@ COLUMNS = (
     "device text",
     "seconds number",
 )
+REMEMBERED = "remembered by the database"
 STATISTICS = (
     "name text",
     "total_workers integer",
@@ -54,10 +55,16 @@ class ModelList(Statement):
     syntax: ClassVar[str] = "!llm model list"
 
     def run(self, connection: Connection) -> Rows:
-        """One row a model, with what it was deployed from; a remembered one may not be loaded."""
+        """One row a model, with what it was deployed from, and why it has this backend.
+
+        A remembered one may not be loaded.
+        """
         deployments = connection.engine.deployments
-        rows = [(*row(d), d.spec.source or None, d.is_loaded) for d in deployments]
-        return Rows((*COLUMNS, "source text", "is_loaded boolean"), rows)
+        rows = [
+            (*row(d), d.spec.source or None, d.spec.why or REMEMBERED, d.is_loaded)
+            for d in deployments
+        ]
+        return Rows((*COLUMNS, "source text", "why text", "is_loaded boolean"), rows)
 
 
 @dataclass(frozen=True)

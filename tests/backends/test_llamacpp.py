@@ -434,7 +434,7 @@ def test_who_runs_a_file(
     """A file goes to llama.cpp where transformers cannot take it, or is not here."""
     own = type(backends.get("transformers"))
     monkeypatch.setattr(own, "is_installed", has_transformers)
-    assert fitting.best(kind, kind, None, file_format).name == chosen
+    assert fitting.best(kind, kind, None, file_format).backend.name == chosen
 
 
 @has_smollm2

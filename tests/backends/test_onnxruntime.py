@@ -92,7 +92,7 @@ def converted_at(cache: Path) -> list[str]:
 def test_it_has_two_names(name: str) -> None:
     """infer_backend may call it onnx."""
     found = fitting.named(name, None)
-    assert found is not None and found.name == "onnxruntime"
+    assert found is not None and found.backend.name == "onnxruntime"
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_it_is_chosen_where_it_was_seen_to_be_better(
     path = str(tiny())
 
     def chosen(wished: str | None = None, **said: Any) -> str:
-        return fitting.best("emb", "emb", wished, "directory", path, said).name
+        return fitting.best("emb", "emb", wished, "directory", path, said).backend.name
 
     assert chosen() == "sentence_transformers"
     place = conversion.place(path)

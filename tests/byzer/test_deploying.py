@@ -178,6 +178,19 @@ def test_R01_the_sessions_backend_is_a_preference(held: dict[str, str]) -> None:
 
 
 @needs_sentences
+def test_R01_a_backend_is_chosen_for_a_reason(held: dict[str, str]) -> None:
+    """`!llm model list` shows it."""
+    session = Settings().changed("infer_backend", "transformers")
+    assert spec(session, localModelDir=held["chat"]).why == "the setting infer_backend"
+    found = spec(localModelDir=held["chat"], infer_backend="transformers")
+    assert found.why == "infer_backend"
+    assert spec(pretrainedModelType="debug").why == "the type debug"
+    found = spec(session, localModelDir=held["emb"])
+    assert found.why.startswith("the first installed of ")
+    assert found.why.endswith("sentence_transformers, vllm")
+
+
+@needs_sentences
 def test_R01_the_statements_backend_is_a_demand(held: dict[str, str]) -> None:
     """A backend that the statement names is used or refused, never replaced by another."""
     with pytest.raises(BackendError) as error:
