@@ -52,19 +52,27 @@ class Process:
         self._sending, self._lock = threading.Lock(), threading.Lock()
         self._ended: BackendError | None = None
         with theirs:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-c", START, module, str(theirs.fileno()), *sys.path],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **environment},
-                start_new_session=True,  # Ctrl-C is for us; and the group can be ended whole
-            )
+            self._popen = self._started(module, theirs.fileno(), environment)
         self._listener = threading.Thread(
             target=self._listen, name=f"llmsql-process-{self.pid}", daemon=True
         )
         self._listener.start()
+
+    def _started(
+        self, module: str, handle: int, environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-c", START, module, str(handle), *sys.path],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[handle],
+                env={**os.environ, **environment},
+                start_new_session=True,  # Ctrl-C is for us; and the group can be ended whole
+            )
+        except OSError as error:  # too many processes, or no memory for another
+            raise BackendError(f"{self.owner} cannot be started: {error}") from error
 
     @property
     def pid(self) -> int:

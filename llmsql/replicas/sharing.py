@@ -6,7 +6,7 @@ inputs are next is `work`'s business, how a process is started again that of `re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
@@ -38,8 +38,8 @@ class Sharing:
         self.least = least
         self.work = Work(len(items), len(replicas), least)
         self._events: SimpleQueue[Event] = SimpleQueue()
-        # What each is asked now, with the number of the call.
-        self._running: dict[Replica, dict[Unit, int]] = {replica: {} for replica in replicas}
+        # What each is asked now, with how to give it up.
+        self._running: dict[Replica, dict[Unit, Callable[[], None]]] = {r: {} for r in replicas}
         self._loading: set[Replica] = set()
         self._barren = dict.fromkeys(replicas, 0)
         self._has_answers = False
@@ -51,9 +51,9 @@ class Sharing:
                 self._occupy()
                 yield from self._taken(*self._events.get())
         finally:
-            for replica, units in self._running.items():
-                for call in units.values():
-                    replica.model.process.give_up(call)
+            for units in self._running.values():
+                for give_up in units.values():
+                    give_up()
 
     def _occupy(self) -> None:
         """Give every replica something to do that has too little, as long as there is something."""
@@ -68,15 +68,16 @@ class Sharing:
     def _has_room(self, replica: Replica) -> bool:
         """True where *replica* has less than it may have; suspects are run by themselves."""
         units = self._running[replica]
-        if not units:
-            return True
+        if not (units and replica.is_ready):  # that it died with them is still to be told
+            return not units
         is_by_itself = any(unit.is_suspect for unit in units) or not self.work.has_fresh
         return not is_by_itself and sum(len(unit.left) for unit in units) < self.least
 
     def _give(self, replica: Replica, unit: Unit) -> None:
         asked = [self.items[row] for row in unit.rows]
         deliver = partial(self._deliver, replica, unit)
-        self._running[replica][unit] = replica.model.begin(self.method, asked, deliver)
+        call = replica.model.begin(self.method, asked, deliver)
+        self._running[replica][unit] = partial(replica.model.process.give_up, call)
 
     def _load(self, replica: Replica) -> None:
         self._loading.add(replica)
@@ -104,7 +105,7 @@ class Sharing:
         try:
             replica.settle()
         except BackendError as error:
-            self._count_death(replica, error)
+            self._count_death(replica, error, HOPELESS_AT_FIRST)
 
     def _answered(
         self, replica: Replica, unit: Unit, results: Sequence[tuple[int, Any]]
@@ -122,15 +123,16 @@ class Sharing:
         for to_blame in map(self.work.died, units):
             if to_blame is not None:
                 yield to_blame, numbered(_twice(error), replica.number)
-        self._count_death(replica, error)
-
-    def _count_death(self, replica: Replica, error: BackendError) -> None:
-        """Raise *error* where there have been too many; nothing is left to raise it for at last."""
-        self._barren[replica] += 1
         limit = HOPELESS_LATER if self._has_answers else HOPELESS_AT_FIRST
+        self._count_death(replica, error, limit)
+
+    def _count_death(self, replica: Replica, error: BackendError, limit: int) -> None:
+        """Raise *error* where it is the last of so many, unless nothing is left to be asked."""
+        self._barren[replica] += 1
         if self._barren[replica] >= limit and self.work.unsettled:
+            times = self._barren[replica]
             raise BackendError(
-                f"{error}\n  that was {limit} times in a row without an answer between\n"
+                f"{error}\n  that was {times} times in a row without an answer between\n"
                 "  free memory, or deploy a smaller model; what was answered is kept"
             ) from error
 
