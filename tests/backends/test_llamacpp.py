@@ -137,8 +137,8 @@ def test_a_long_prompt_says_how_long(smollm2: Any) -> None:
     context = smollm2.meta()["max_model_len"]
     assert isinstance(found, GenerationError)
     assert str(found) == (
-        f"the input has 5031 tokens, the model takes fewer than {context}\n"
-        "  shorten the text, or deploy the model with a larger context"
+        f"the prompt has 5031 tokens, the model takes fewer than {context}\n"
+        "  shorten the text, or deploy a model with a longer context"
     )
 
 
