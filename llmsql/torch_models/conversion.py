@@ -8,6 +8,7 @@ time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -18,9 +19,10 @@ from pathlib import Path
 import torch
 
 from llmsql.errors import BackendError
-from llmsql.sources import check
+from llmsql.sources import check, gguf
 from llmsql.torch_models import placement
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _VERSION = 1  # counts up when the conversion changes, so that older results are not used
 
 
@@ -52,11 +54,20 @@ def plain(path: str) -> str:
             if not place.exists():
                 _make(path, place)
     except OSError as error:
-        raise BackendError(
-            f'cannot keep "{path}" converted in {place.parent}: {error}\n'
-            "  set LLMSQL_CACHE to a directory with room"
-        ) from error
+        raise _unkept(path, place.parent, error) from error
     return str(place)
+
+
+def _is_full(error: Exception) -> bool:
+    """Tell whether *error* is that of a file that could not grow; safetensors has its own type."""
+    return any(f"os error {number}" in str(error) for number in _FULL)
+
+
+def _unkept(path: str, folder: Path, error: Exception) -> BackendError:
+    return BackendError(
+        f'cannot keep "{path}" converted in {folder}: {error}\n'
+        "  set LLMSQL_CACHE to a directory with room"
+    )
 
 
 def _place(file: Path) -> Path:
@@ -74,8 +85,22 @@ def _make(path: str, place: Path) -> None:
         with placement.quiet(), contextlib.redirect_stderr(io.StringIO()):
             _convert(Path(path), building)
         os.replace(building, place)
-    except (ValueError, KeyError, TypeError, ImportError, NotImplementedError) as error:
+    except ImportError as error:
         raise BackendError(f'cannot read the GGUF file "{path}": {error}') from error
+    except OSError:
+        raise
+    except Exception as error:  # whatever a broken file makes the library raise
+        if _is_full(error):
+            raise _unkept(path, place.parent, error) from error
+        if placement.is_out_of_memory(error):
+            raise BackendError(
+                f'there is not enough memory to convert "{path}"\n'
+                "  set infer_backend='llamacpp', which runs the file as it is"
+            ) from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise BackendError(
+            f'cannot read the GGUF file "{path}": {lines[0]}\n  {gguf.AGAIN}'
+        ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
