@@ -210,7 +210,8 @@ def test_the_oldest_is_left_out_where_that_is_wanted() -> None:
 def test_an_answer_beyond_the_context_is_cut_to_it() -> None:
     """Where max_tokens does not fit, the answer has what the prompt leaves of the context."""
     small: Any = loaded("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=1, context=256)
-    found = answer(small, "word " * 200 + "Tell a long story.", max_tokens=10_000)
+    endless = 'root ::= ("word "){900}'
+    found = answer(small, "word " * 200, max_tokens=10_000, grammar=endless)
     assert found.finish_reason == "length"
     assert 255 <= found.usage.input_tokens + found.usage.output_tokens <= 257
     small.unload()
