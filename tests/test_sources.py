@@ -329,3 +329,19 @@ def test_a_gguf_is_cut_off_wherever_it_ends(tmp_path: Path, size: int) -> None:
         f'"{file}" is cut off: {size} bytes hold only a part of the model\n'
         "  copy or download the model again"
     )
+
+
+@has_smollm2
+@pytest.mark.parametrize(
+    "at, number", [(8, 1 << 60), (24, 1 << 63), (16, 1 << 62)], ids=["tensors", "text", "keys"]
+)
+def test_a_gguf_with_impossible_numbers_is_refused(tmp_path: Path, at: int, number: int) -> None:
+    """A count or a length beyond all bounds in the head is an error of the file, and found soon."""
+    content = bytearray(Path(sources.locate("smollm2")).read_bytes()[:3_000_000])
+    content[at : at + 8] = number.to_bytes(8, "little")
+    file = tmp_path / "m.gguf"
+    file.write_bytes(content)
+    with pytest.raises(BackendError) as error:
+        sources.check(str(file))
+    what = ("has a broken head", "is cut off: 3000000 bytes hold only a part of the model")
+    assert message(error) in [f'"{file}" {w}\n  copy or download the model again' for w in what]

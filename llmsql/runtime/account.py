@@ -24,7 +24,7 @@ from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.progress import Reporter
 from llmsql.runtime.reuse import RECORDED
-from llmsql.runtime.run import UNKNOWN, Run, Sites
+from llmsql.runtime.run import UNKNOWN, Run, Sites, is_full
 from llmsql.store import Entry, Store
 from llmsql.syntax.mask import masked
 from llmsql.syntax.ranks import plain_number
@@ -51,6 +51,7 @@ class Account:
         self.reused = 0
         self.failed = 0
         self.cut = 0  # of the reused ones
+        self.full = 0  # of all that were cut, those that had the rest of their model's context
         self.is_empty = True
         self.reporter = Reporter(self.number, conditions.on_progress)
         self.caps = [
@@ -122,6 +123,7 @@ class Account:
         ]
         self.cut += len(cut)
         answers.cut.update(map(hash, cut))
+        self.full += sum(is_full(answers, entry, entry.output_tokens) for entry in found.values())
         self.reuse(deployment, answers, len(found), first, known)
         return [key for key, call in pairs if call not in found]
 

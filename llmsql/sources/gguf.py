@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +54,28 @@ def check(path: str) -> None:
 
 def tensor_starts(path: str) -> list[int]:
     """Return where each tensor begins, in bytes from the beginning of the file."""
-    reader = _open(path)
-    tensors, values = reader.tensors, reader.values()
-    starts = [reader.tensor_start() for _ in range(tensors)]
-    alignment = int(values.get("general.alignment", 32))
-    data = -(-reader.at // alignment) * alignment
-    return [data + start for start in starts]
+    with _telling(path):
+        reader = _open(path)
+        tensors, values = reader.tensors, reader.values()
+        starts = [reader.tensor_start() for _ in range(tensors)]
+        alignment = int(values.get("general.alignment", 32))
+        data = -(-reader.at // alignment) * alignment
+        return [data + start for start in starts]
 
 
 def metadata(path: str) -> dict[str, Any]:
     """Return the texts and numbers in the head of the file, without its lists."""
-    return _open(path).values()
+    with _telling(path):
+        return _open(path).values()
+
+
+@contextmanager
+def _telling(path: str) -> Iterator[None]:
+    """Say of numbers that nothing can come of, and of lists without end, what they are."""
+    try:
+        yield
+    except (ArithmeticError, RecursionError, ValueError) as error:
+        raise _broken(path) from error
 
 
 def _open(path: str) -> _Reader:
@@ -79,6 +92,10 @@ def _cut_off(path: str, size: int) -> BackendError:
     return BackendError(
         f'"{path}" is cut off: {size} bytes hold only a part of the model\n  {AGAIN}'
     )
+
+
+def _broken(path: str) -> BackendError:
+    return BackendError(f'"{path}" has a broken head\n  {AGAIN}')
 
 
 class _Reader:
@@ -101,6 +118,8 @@ class _Reader:
 
     def text(self) -> str:
         length = self.scalar("Q")
+        if length > len(self.content):
+            raise _broken(self.path)
         start, self.at = self.at, self.at + length
         return self.content[start : self.at].decode("utf-8", "replace")
 
@@ -110,7 +129,7 @@ class _Reader:
         if kind in _SCALARS:
             return self.scalar(_SCALARS[kind])
         if kind != _ARRAY:
-            raise BackendError(f'"{self.path}" has a broken head\n  {AGAIN}')
+            raise _broken(self.path)
         inner, count = self.scalar("I"), self.scalar("Q")
         if inner in _SCALARS:
             self.at += count * struct.calcsize("<" + _SCALARS[inner])

@@ -8,6 +8,7 @@ time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 from pathlib import Path
@@ -15,9 +16,10 @@ from pathlib import Path
 import torch
 
 from llmsql.errors import BackendError
-from llmsql.sources import check, conversions
+from llmsql.sources import check, conversions, gguf
 from llmsql.torch_models import placement
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _VERSION = 1  # counts up when the conversion changes, so that older results are not used
 
 
@@ -34,6 +36,11 @@ def plain(path: str) -> str:
     return str(conversions.once(place, path, lambda building: _make(path, building)))
 
 
+def _is_full(error: Exception) -> bool:
+    """Tell whether *error* is that of a file that could not grow; safetensors has its own type."""
+    return any(f"os error {number}" in str(error) for number in _FULL)
+
+
 def _place(file: Path) -> Path:
     state = file.stat()
     key = f"{_VERSION}\0{file}\0{state.st_size}\0{state.st_mtime_ns}"
@@ -47,8 +54,22 @@ def _make(path: str, building: Path) -> None:
         # One of the progress bars does not heed the library's own switch.
         with placement.quiet(), contextlib.redirect_stderr(io.StringIO()):
             _convert(Path(path), str(building))
-    except (ValueError, KeyError, TypeError, ImportError, NotImplementedError) as error:
+    except ImportError as error:
         raise BackendError(f'cannot read the GGUF file "{path}": {error}') from error
+    except OSError:
+        raise
+    except Exception as error:  # whatever a broken file makes the library raise
+        if _is_full(error):
+            raise OSError(str(error)) from error
+        if placement.is_out_of_memory(error):
+            raise BackendError(
+                f'there is not enough memory to convert "{path}"\n'
+                "  set infer_backend='llamacpp', which runs the file as it is"
+            ) from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise BackendError(
+            f'cannot read the GGUF file "{path}": {lines[0]}\n  {gguf.AGAIN}'
+        ) from error
 
 
 def _convert(file: Path, target: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -30,13 +30,23 @@ class Decoder:
 
     *slots* rows run side by side, *step_tokens* are read in one step at most (longer prompts in
     pieces), *memory* bytes of keys and values are kept. Where memory runs out all the same, the
-    first two are halved and the rows go on from where they were.
+    first two are halved and the rows go on from where they were. *forward* runs a step, where that
+    is not the model's own business.
     """
 
-    def __init__(self, model: Any, *, slots: int, step_tokens: int, memory: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        slots: int,
+        step_tokens: int,
+        memory: int,
+        forward: Callable[..., Any] | None = None,
+    ) -> None:
         from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
         self.model = model
+        self.forward = forward or model
         self.step_tokens = step_tokens
         self.memory = memory
         self.bytes_per_token = 0
@@ -178,7 +188,7 @@ class Decoder:
         if self.takes_positions:
             positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)
             given["position_ids"] = positions[:, -ids.shape[1] :]
-        found = self.model(input_ids=ids, use_cache=True, **given)
+        found = self.forward(input_ids=ids, use_cache=True, **given)
         scores: torch.Tensor = found.logits[:, -1]
         return scores
 

@@ -20,13 +20,13 @@ STRETCH = 8
 
 @dataclass(frozen=True)
 class Place:
-    """Where to load a model, and how."""
+    """Where to load a model, and how; over several *gpus*, where it is on one."""
 
     device: torch.device
     dtype: torch.dtype
     quantization: Any = None
     trust_remote_code: bool = False
-    is_spread: bool = False
+    gpus: float = 1.0
     is_long: bool = False
 
 
@@ -42,7 +42,7 @@ def load(source: str, path: str, place: Place, adapter: str | None = None) -> tu
     path = plain(path)
     given: dict[str, Any] = {"dtype": place.dtype, "quantization_config": place.quantization}
     if place.device.type != "cpu":
-        given["device_map"] = "auto" if place.is_spread else {"": place.device}
+        given |= _spread(place)
     trust = {"trust_remote_code": place.trust_remote_code}
     try:
         with placement.quiet():
@@ -56,6 +56,14 @@ def load(source: str, path: str, place: Place, adapter: str | None = None) -> tu
         placement.release()
         raise _translated(source, place, error) from error
     return model.eval(), tokenizer
+
+
+def _spread(place: Place) -> dict[str, Any]:
+    """How the layers are laid over as many GPUs as are wanted."""
+    if place.gpus <= 1:
+        return {"device_map": {"": place.device}}
+    room = {at: torch.cuda.mem_get_info(at)[0] for at in range(int(place.gpus))}
+    return {"device_map": "auto", "max_memory": room}
 
 
 def _check_peft(source: str, adapter: str | None) -> None:

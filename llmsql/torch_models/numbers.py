@@ -1,4 +1,4 @@
-"""What decides in which numbers a model computes, without torch."""
+"""What decides in which numbers a model computes, and on how many GPUs, without torch."""
 
 from __future__ import annotations
 
@@ -10,3 +10,9 @@ def deciding_device(dtype: str, device: str) -> str | None:
     takes torch seconds to import, and a model that was deployed so was meant to run anywhere.
     """
     return device.partition(":")[0].lower() if dtype == "auto" else None
+
+
+def larger(wanted: float, count: int) -> str:
+    """Return what is said where *wanted* GPUs are more than the *count* there are."""
+    fitting = f"num_gpus='{count}', or fewer" if count else "num_gpus='0' for the CPU"
+    return f"Larger num_gpus ({wanted:g}) than GPUs ({count})\n  set {fitting}"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from llmsql.errors import BackendError
+from llmsql.torch_models.numbers import larger
 
 
 def device(wanted: str) -> torch.device:
@@ -26,6 +27,22 @@ def device(wanted: str) -> torch.device:
     if found.type == "cuda" and (found.index or 0) >= count:
         raise BackendError(f'there is no device "{wanted}" here\n  devices: auto, {_devices()}')
     return found
+
+
+def check_gpus(wanted: float) -> None:
+    """Raise BackendError where *wanted* GPUs are more than there are; one may always be wanted."""
+    count = torch.cuda.device_count()
+    if wanted > max(1, count):
+        raise BackendError(larger(wanted, count))
+
+
+def free_memory(place: torch.device, share: float = 1.0) -> int:
+    """Return the bytes that are free on a GPU, or of *share* of it where that is below 1."""
+    free, total = map(int, torch.cuda.mem_get_info(place))
+    if not 0 < share < 1:
+        return free
+    used = int(torch.cuda.memory_allocated(place))
+    return max(0, min(free, int(share * total) - used))
 
 
 def _devices() -> str:

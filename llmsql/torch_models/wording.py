@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from llmsql.errors import BackendError, GenerationError
+from llmsql.torch_models.room import Room, Truncate
 from llmsql.types import Message, Roles, Sampling
 
 _UNLIMITED = 1 << 30
@@ -14,25 +15,37 @@ _TURNS = Roles("User", "Assistant")
 
 
 class Asked(NamedTuple):
-    """What a model is asked: the system prompt, the prompt, and what was said before."""
+    """What a model is asked: the system prompt, the prompt, and what was said before.
+
+    *answer* is how many tokens the answer may have.
+    """
 
     system: str | None
     text: str
     history: tuple[Message, ...] = ()
     roles: Roles | None = None
+    answer: int = 1
 
 
 class Wording:
     """A tokenizer with what the model's files say about prompts and answers."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, template: str | None = None, context: int | None = None
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        template: str | None = None,
+        context: int | None = None,
+        limit: int | None = None,
+        truncate: Truncate = "none",
     ) -> None:
         self.tokenizer = tokenizer
         self.template = template or tokenizer.chat_template
         known = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         own = known or min(tokenizer.model_max_length, _UNLIMITED)
         self.context = min(context or own, own)
+        self.room = Room(self.context, limit, truncate)
         ends = model.generation_config.eos_token_id
         ends = tokenizer.eos_token_id if ends is None else ends
         self.ends = frozenset([ends] if isinstance(ends, int) else ends or ())
@@ -44,12 +57,13 @@ class Wording:
         self, asked: Sequence[Asked | tuple[str | None, str]]
     ) -> list[list[int] | GenerationError]:
         """Return each (system prompt, prompt, …) in tokens, or why it cannot be asked."""
-        texts = [self._worded(Asked(*one)) for one in asked]
+        prompts = [Asked(*one) for one in asked]
+        texts = [self._worded(one) for one in prompts]
         try:
             found = self._encoded(texts)
         except (TypeError, ValueError):  # one of them; find out which
             found = [self._one(text) for text in texts]
-        return [self._fitting(tokens) for tokens in found]
+        return [self._fitting(*pair) for pair in zip(prompts, found, strict=True)]
 
     def text(self, tokens: list[int]) -> str:
         """Return *tokens* as the user reads them."""
@@ -125,7 +139,9 @@ class Wording:
         except (TypeError, ValueError) as error:
             return GenerationError(f"the tokenizer cannot take this text: {error}")
 
-    def _fitting(self, tokens: list[int] | GenerationError) -> list[int] | GenerationError:
+    def _fitting(
+        self, asked: Asked, tokens: list[int] | GenerationError
+    ) -> list[int] | GenerationError:
         if isinstance(tokens, GenerationError):
             return tokens
         if not tokens:
@@ -134,12 +150,21 @@ class Wording:
             if start is None:
                 return GenerationError("the prompt is empty, and the model has no start token")
             return [start]
-        if len(tokens) >= self.context:
-            return GenerationError(
-                f"the prompt has {len(tokens)} tokens, the model takes fewer than {self.context}\n"
-                "  shorten the text, or deploy a model with a longer context"
-            )
-        return tokens
+        if len(tokens) > self.room.wanted(asked.answer) and asked.history and self.room.may_cut:
+            tokens = self._shortened(asked, tokens)
+        return self.room.refusal(len(tokens), has_history=bool(asked.history)) or tokens
+
+    def _shortened(self, asked: Asked, tokens: list[int]) -> list[int]:
+        """The tokens of *asked*, which are *tokens*, without what was said first."""
+        known = {0: tokens}
+
+        def count(place: int) -> int:
+            if place not in known:
+                rest = asked._replace(history=asked.history[place:])
+                (known[place],) = self._encoded([self._worded(rest)])
+            return len(known[place])
+
+        return known[self.room.start(asked.history, asked.answer, count)[0]]
 
 
 def laid_out(asked: Asked) -> str:

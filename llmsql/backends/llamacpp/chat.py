@@ -11,6 +11,7 @@ from llmsql.backends.llamacpp import requests
 from llmsql.backends.llamacpp.requests import Pieces
 from llmsql.backends.llamacpp.server import Plan, Server
 from llmsql.errors import BackendError, GenerationError
+from llmsql.torch_models.room import Room
 from llmsql.torch_models.wording import Asked, laid_out
 from llmsql.types import Completion, Prompt
 
@@ -23,6 +24,7 @@ class Chat:
     def __init__(self, server: Server, plan: Plan, *, has_template: bool) -> None:
         self.server = server
         self.options = plan.options
+        self.room = Room(plan.size.context, plan.options.limit, plan.options.truncate)
         self.has_template = has_template
 
     def complete(
@@ -34,7 +36,8 @@ class Chat:
         Raises BackendError for a broken grammar where all rows have the same: *is_shared*.
         """
         index, prompt = job
-        pieces = Pieces(stopped.is_set, prompt.timeout)
+        has_more = bool(prompt.history) and not self.room.may_cut
+        pieces = Pieces(stopped.is_set, prompt.timeout, may_cut=has_more)
         try:
             handle, body = self._request(self._limited(prompt))
             handle(body, pieces.take)
@@ -68,18 +71,17 @@ class Chat:
         return self.server.engine.handle_chat_completions, body | {"messages": said}
 
     def _limited(self, prompt: Prompt) -> Prompt:
-        """*prompt* without what was said first, as far as the limit on its tokens asks for it."""
-        limit = self.options.limit
-        while limit is not None:
-            count = len(self.server.tokens(self._worded(prompt)))
-            if count <= limit:
-                break
-            if not prompt.history:
-                raise requests.too_long(count, limit + 1)
-            # An answer without its question goes with it.
-            first = 2 if prompt.history[1:2] and prompt.history[1].role == "assistant" else 1
-            prompt = replace(prompt, history=prompt.history[first:])
-        return prompt
+        """*prompt* without what was said first, as far as the room for its tokens asks for it."""
+        if not self.room.may_cut or not (prompt.history or self.room.limit):
+            return prompt  # llama.cpp counts the tokens itself
+        place, tokens = self.room.start(
+            prompt.history,
+            prompt.sampling.max_tokens,
+            lambda at: len(self.server.tokens(self._worded(_from(prompt, at)))),
+        )
+        if error := self.room.refusal(tokens, has_history=bool(prompt.history)):
+            raise error
+        return _from(prompt, place)
 
     def _worded(self, prompt: Prompt) -> str:
         """*prompt* as the model reads it."""
@@ -87,3 +89,8 @@ class Chat:
             return self.server.rendered(requests.messages(prompt, self.options.system_prompt))
         system = prompt.sampling.system or self.options.system_prompt
         return laid_out(Asked(system, prompt.text, prompt.history, prompt.roles))
+
+
+def _from(prompt: Prompt, place: int) -> Prompt:
+    """*prompt* without the first *place* messages of what was said before."""
+    return replace(prompt, history=prompt.history[place:]) if place else prompt

@@ -77,5 +77,12 @@ def _halved(ask: Callable[[Sequence[Any]], Sequence[Any]], rows: list[Row]) -> l
 
 def _checked(answer: dict[str, Any]) -> dict[str, Any]:
     if "error" in answer:
-        raise requests.refusal(answer["error"])
+        raise requests.refusal(answer["error"], _too_long)
     return answer
+
+
+def _too_long(tokens: int, context: int) -> GenerationError:
+    return GenerationError(
+        f"the input has {tokens} tokens, the model takes fewer than {context}\n"
+        "  shorten the text, or deploy the model with a larger context"
+    )

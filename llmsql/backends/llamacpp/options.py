@@ -9,6 +9,7 @@ from typing import Any
 
 from llmsql import templates, types
 from llmsql.errors import OptionError
+from llmsql.torch_models.room import Truncate
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Options(templates.Formatted):
     *n_gpu_layers* layers go to the GPU, -1 is as many as fit. *device* is auto, cpu, or cuda:N.
     *template* names a chat format, *chat_template* is one; without them the file's own is used.
     *system_prompt* is used where a call gives none, *limit* is how many tokens a prompt may have
-    before what was said first is left out. *normalize* gives vectors the length 1. *verbose* lets
+    before what was said first is left out; with *truncate* "oldest" that makes room for the answer
+    too. *normalize* gives vectors the length 1. *verbose* lets
     llama.cpp write its log to stderr.
     """
 
@@ -36,6 +38,7 @@ class Options(templates.Formatted):
     chat_template: str | None = None
     system_prompt: str | None = None
     limit: int | None = None
+    truncate: Truncate = "none"
     normalize: bool = True
     verbose: bool = False
 

@@ -6,12 +6,13 @@ import json
 import re
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from llmsql import types
 from llmsql.backends.llamacpp.options import Sampling
 from llmsql.errors import GenerationError
+from llmsql.torch_models.room import too_long
 from llmsql.types import Completion, Message, Prompt, Usage
 
 _TOO_LONG = re.compile(r"\((\d+) tokens\).*?\(.*?(\d+)(?: tokens)?\)")
@@ -89,8 +90,11 @@ def kept(answer: Completion, given: types.Sampling) -> Completion | GenerationEr
 class Pieces:
     """An answer that arrives piece by piece; `take` is what llama.cpp calls with each."""
 
-    def __init__(self, is_stopped: Callable[[], bool], timeout: float | None) -> None:
+    def __init__(
+        self, is_stopped: Callable[[], bool], timeout: float | None, *, may_cut: bool = False
+    ) -> None:
         self.is_stopped = is_stopped
+        self.may_cut = may_cut
         self.timeout = timeout
         self.started = time.perf_counter()
         self.began: float | None = None
@@ -107,7 +111,7 @@ class Pieces:
     def take(self, piece: dict[str, Any]) -> bool:
         """Note *piece*; returns True where nothing more is wanted."""
         if "error" in piece:
-            self.error = refusal(piece["error"])
+            self.error = refusal(piece["error"], partial(too_long, may_cut=self.may_cut))
             return True
         for choice in piece.get("choices") or ():
             self.finish = choice.get("finish_reason") or self.finish
@@ -144,18 +148,12 @@ class Pieces:
         return True
 
 
-def refusal(error: dict[str, Any]) -> GenerationError:
-    """Return what llama.cpp says of one input, in our words where it is too long."""
+def refusal(
+    error: dict[str, Any], too_long: Callable[[int, int], GenerationError]
+) -> GenerationError:
+    """Return what llama.cpp says of one input; *too_long* words that it has too many tokens."""
     message = str(error.get("message"))
     found = _TOO_LONG.search(message)
     if not found:
         return GenerationError(f"llama.cpp refuses: {message}")
     return too_long(int(found[1]), int(found[2]))
-
-
-def too_long(tokens: int, context: int) -> GenerationError:
-    """Return the error of an input of *tokens* tokens where *context* is all there is."""
-    return GenerationError(
-        f"the input has {tokens} tokens, the model takes fewer than {context}\n"
-        "  shorten the text, or deploy the model with a larger context"
-    )

@@ -19,6 +19,7 @@ from llmsql.backends.llamacpp.options import Options
 from llmsql.backends.llamacpp.sizing import Size
 from llmsql.errors import BackendError
 from llmsql.sources import gguf
+from llmsql.torch_models import numbers
 from llmsql.types import Kind
 
 SILENT, ERRORS, TALKATIVE = -1, 1, 3
@@ -90,6 +91,12 @@ def gpus() -> list[int]:
 
     cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
     return [d["memory_free"] for d in xllamacpp.get_device_info() if d["type"] != cpu]
+
+
+def check_gpus(wanted: float) -> None:
+    """Raise BackendError where *wanted* GPUs are more than this build of llama.cpp can use."""
+    if wanted > 1 and wanted > (count := len(gpus())):
+        raise BackendError(numbers.larger(wanted, count))
 
 
 def memory(options: Options) -> int:

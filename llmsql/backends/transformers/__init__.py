@@ -41,13 +41,13 @@ class Backend(base.Backend):
         """Load the model onto the GPU where there is one; a GGUF file is converted on first use."""
         self.require()
         options: Options = spec.options or Options()
-        path = spec.path or sources.locate(spec.source)
-        path, adapter = sources.adapted(path, options.base_model)
-        sources.check(path)
-        if adapter:
-            sources.adapters.check(adapter)
-        _check_causal(spec.source or path, path)
-        return _loaded(spec, path, adapter, options)
+        path, adapter = checked_files(spec, options.base_model)
+        from llmsql.backends.transformers import assembly
+
+        bits, threshold = options.bits, options.llm_int8_threshold
+        return assembly.assembled(
+            spec, path, adapter, options, assembly.place(spec, options, bits, threshold)
+        )
 
     def identity(self, spec: ModelSpec) -> Mapping[str, Any]:
         """Return what decides an answer: of a judge, what it is asked as well."""
@@ -66,6 +66,17 @@ class Backend(base.Backend):
         }
 
 
+def checked_files(spec: ModelSpec, base_model: str | None) -> tuple[str, str | None]:
+    """Return where the model of *spec* is, and its adapter; BackendError where it cannot be run."""
+    path = spec.path or sources.locate(spec.source)
+    path, adapter = sources.adapted(path, base_model)
+    sources.check(path)
+    if adapter:
+        sources.adapters.check(adapter)
+    _check_causal(spec.source or path, path)
+    return path, adapter or None
+
+
 def _check_causal(source: str, path: str) -> None:
     try:
         kind = sources.kind_of(path)
@@ -76,35 +87,3 @@ def _check_causal(source: str, path: str) -> None:
             f'"{source}" does not write text, it is for {kind}; this backend runs causal models\n'
             "  set infer_backend='sentence_transformers'"
         )
-
-
-def _loaded(spec: ModelSpec, path: str, adapter: str | None, options: Options) -> Model:
-    import torch
-
-    from llmsql.torch_models import loading, placement
-    from llmsql.torch_models.decoding import Decoder
-    from llmsql.torch_models.wording import Wording
-
-    device = placement.device(options.device)
-    dtype = placement.dtype(options.dtype, device)
-    place = loading.Place(
-        device,
-        dtype,
-        placement.quantization(options.bits, options.llm_int8_threshold, device, dtype),
-        trust_remote_code=options.trust_remote_code,
-        is_spread=spec.gpus > 1,
-        is_long=options.long_context,
-    )
-    model, tokenizer = loading.load(spec.source or path, path, place, adapter)
-    if device.type == "cuda":
-        # Half of what the weights left: the other half is for the steps themselves.
-        slots, step_tokens, memory = 256, 8192, torch.cuda.mem_get_info(device)[0] // 2
-    else:
-        slots, step_tokens, memory = 64, 256, 2 << 30
-    decoder = Decoder(
-        model, slots=options.batch_size or slots, step_tokens=step_tokens, memory=memory
-    )
-    template = options.chat_format(tokenizer)
-    wording = Wording(model, tokenizer, template=template, context=options.context)
-    cuts = options.preset.cuts if options.preset else ()
-    return Model(decoder, wording, options.system_prompt, cuts)

@@ -133,7 +133,8 @@ class Model(base.Model):
         from llmsql.torch_models.wording import Asked
 
         system = prompt.sampling.system or self.system
-        return Asked(system, prompt.text, prompt.history, prompt.roles)
+        answer = prompt.sampling.max_tokens
+        return Asked(system, prompt.text, prompt.history, prompt.roles, answer)
 
     def _pooled(self, text: str) -> list[int]:
         """The tokens that are read of *text* for its vector."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from llmsql import templates, types
 from llmsql.errors import OptionError
+from llmsql.torch_models.room import Truncate, check_limit
 
 Bits = Literal["4", "8", "true", "false"]
 
@@ -19,8 +20,10 @@ class Options(templates.Formatted):
     *quantization* is a number of bits ("true" is 4) and needs CUDA; *quatization* is the same, as
     older scripts spell it. *batch_size* rows run side by side, 0 chooses. *template* names a chat
     format, *chat_template* is one; without them the model's own is used, as with "auto".
-    *system_prompt* is used where a call gives none. *base_model* is the model that an adapter
-    belongs to, *long_context* stretches a rotary model to 16384 tokens.
+    *system_prompt* is used where a call gives none. *limit* is how many tokens a prompt may have
+    before what was said first is left out; with *truncate* "oldest" that makes room for the answer
+    too. *base_model* is the model that an adapter belongs to, *long_context* stretches a rotary
+    model to 16384 tokens. *trust_remote_code* runs code that comes with the model.
     """
 
     device: str = "auto"
@@ -33,6 +36,8 @@ class Options(templates.Formatted):
     template: str | None = None
     chat_template: str | None = None
     system_prompt: str | None = None
+    limit: int | None = None
+    truncate: Truncate = "none"
     trust_remote_code: bool = False
     base_model: str | None = None
     long_context: bool = False
@@ -42,6 +47,7 @@ class Options(templates.Formatted):
             raise OptionError(f"batch_size must be 0 or more, not {self.batch_size}")
         if self.context is not None and self.context < 2:
             raise OptionError(f"context must be 2 or more, not {self.context}")
+        check_limit(self.limit)
         self.check_format()
 
     @property

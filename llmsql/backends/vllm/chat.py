@@ -32,7 +32,14 @@ class Chat(Asking):
             ),
         )
         template = self.options.chat_format(self.tokenizer)
-        self.wording = Wording(model, self.tokenizer, template=template, context=self.context)
+        self.wording = Wording(
+            model,
+            self.tokenizer,
+            template=template,
+            context=self.context,
+            limit=self.options.limit,
+            truncate=self.options.truncate,
+        )
         self.has_template = bool(self.wording.template)
         self.cuts = self.options.preset.cuts if self.options.preset else ()
 
@@ -78,7 +85,8 @@ class Chat(Asking):
 
     def _asked(self, prompt: Prompt) -> Asked:
         system = prompt.sampling.system or self.options.system_prompt
-        return Asked(system, prompt.text, prompt.history, prompt.roles)
+        answer = prompt.sampling.max_tokens
+        return Asked(system, prompt.text, prompt.history, prompt.roles, answer)
 
     def _parameters(self, sampling: Any, read: int) -> Any:
         """What vLLM takes for *sampling*, of a prompt of which *read* tokens are read."""

@@ -119,8 +119,9 @@ def _arguments(order: Order) -> dict[str, Any]:
     """Every engine argument, those that the machine decides too."""
     from vllm.platforms import current_platform
 
-    from llmsql.torch_models import conversion
+    from llmsql.torch_models import conversion, placement
 
+    placement.check_gpus(order.gpus)
     said = {name: _unpacked(value) for name, value in order.arguments.items()}
     said["model"] = conversion.plain(order.path)
     if current_platform.is_cpu():

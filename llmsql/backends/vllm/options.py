@@ -13,6 +13,7 @@ from typing import Any, Literal
 from llmsql import templates, types
 from llmsql.backends.vllm import arguments
 from llmsql.errors import OptionError
+from llmsql.torch_models.room import Truncate, check_limit
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class Options(templates.Formatted):
 
     *quantization* is a method of vLLM: awq, gptq, fp8, bitsandbytes. *context* is the most tokens
     of prompt and answer. *template* names a chat format, *chat_template* is one; without them the
-    model's own is used, as with "auto". *system_prompt* is used where a call gives none.
+    model's own is used, as with "auto". *system_prompt* is used where a call gives none. *limit* is
+    how many tokens a prompt may have before what was said first is left out; with *truncate*
+    "oldest" that makes room for the answer too.
     *base_model* is the model that an adapter belongs to. *normalize*, *dimensions* and *prompt*,
     which is put before each text, are for embeddings. *kv_cache_gb* is the room for what was read
     on a CPU.
@@ -35,6 +38,8 @@ class Options(templates.Formatted):
     template: str | None = None
     chat_template: str | None = None
     system_prompt: str | None = None
+    limit: int | None = None
+    truncate: Truncate = "none"
     trust_remote_code: bool = False
     base_model: str | None = None
     normalize: bool = True
@@ -45,6 +50,7 @@ class Options(templates.Formatted):
     def __post_init__(self) -> None:
         if self.context is not None and self.context < 2:
             raise OptionError(f"context must be 2 or more, not {self.context}")
+        check_limit(self.limit)
         if self.dimensions is not None and self.dimensions < 1:
             raise OptionError(f"dimensions must be 1 or more, not {self.dimensions}")
         if not 0 < self.kv_cache_gb < float("inf"):

@@ -1,0 +1,84 @@
+"""DeepSpeed's engine around a loaded model, and nothing of DeepSpeed beyond it.
+
+It runs the model's own layers, whose linear ones it splits over several ranks. Its kernels keep
+keys and values of their own, one batch at a time, which rows that come and go do not fit into; so
+they are not asked for. The environment and standard output stay as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from llmsql.backends.transformers import assembly
+from llmsql.backends.transformers.model import Model
+from llmsql.errors import BackendError
+from llmsql.torch_models.loading import Place
+from llmsql.types import ModelSpec
+
+LOGGER = "DeepSpeed"
+
+
+def loaded(
+    spec: ModelSpec, path: str, adapter: str | None, options: Any, place: Place, **others: Any
+) -> Model:
+    """Return the model at *path*, loaded to *place*, with DeepSpeed running its steps."""
+    run = partial(engine, dtype=place.dtype, accelerator=place.device.type)
+    return assembly.assembled(spec, path, adapter, options, place, engine=run, **others)
+
+
+def engine(model: Any, *, dtype: Any, accelerator: str, ranks: int = 1) -> Any:
+    """Return what runs a step of *model*, of which each of *ranks* processes keeps its part.
+
+    Raises BackendError where DeepSpeed cannot run it.
+    """
+    with _kept_environment(DS_ACCELERATOR=accelerator):
+        deepspeed = imported()
+        try:
+            return deepspeed.init_inference(
+                model,
+                dtype=dtype,
+                tensor_parallel={"tp_size": ranks},
+                replace_with_kernel_inject=False,
+                keep_module_on_host=ranks == 1,  # it is where it belongs
+            )
+        except Exception as error:  # whatever it raises, every row fails
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise BackendError(
+                f"DeepSpeed cannot run this model: {reason[0]}\n  set infer_backend='transformers'"
+            ) from error
+
+
+def imported() -> Any:
+    """Return DeepSpeed; what it logs goes to stderr, unless somebody has imported it before."""
+    if "deepspeed" in sys.modules:
+        return sys.modules["deepspeed"]
+    log = logging.getLogger(LOGGER)
+    log.disabled = True  # its own handler, which comes with the import, writes to stdout
+    try:
+        import deepspeed
+    finally:
+        log.disabled = False
+    for handler in log.handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)
+    return deepspeed
+
+
+@contextmanager
+def _kept_environment(**said: str) -> Iterator[None]:
+    """Add what the environment does not say, and put it back as it was afterwards."""
+    before = dict(os.environ)
+    for name, value in said.items():
+        os.environ.setdefault(name, value)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
