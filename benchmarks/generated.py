@@ -133,7 +133,11 @@ def bird() -> Table:
     """Comments joined with their posts: four columns, three of which go together."""
     chance = _Chance(3)
     posts = [
-        {"post": chance.text(90), "post_id": str(1000 + 7 * at), "date": f"2014-0{1 + at % 9}-1{at % 9}"}
+        {
+            "post": chance.text(90),
+            "post_id": str(1000 + 7 * at),
+            "date": f"2014-0{1 + at % 9}-1{at % 9}",
+        }
         for at in range(2_800)
     ]
 
@@ -283,9 +287,7 @@ def _switches(chance: _Chance, made: Row) -> Row:
 def passages() -> Table:
     """Questions over the four passages that a search found for each, the nearest one first."""
     chance = _Chance(6)
-    subjects = [
-        [(chance.text(80), chance.random.gauss(0, 1)) for _ in range(7)] for _ in range(65)
-    ]
+    subjects = [[(chance.text(80), chance.random.gauss(0, 1)) for _ in range(7)] for _ in range(65)]
 
     def row(_: int) -> Row:
         known = subjects[int(chance.random.random() ** 1.5 * len(subjects))]

@@ -209,7 +209,9 @@ def test_each_instruction_has_an_order_of_its_own(goods: Any) -> None:
         " 'same': CASE WHEN id % 2 = 0 THEN 'x' || id ELSE 'same' END}) FROM goods"
     )
     rows = goods.execute(sql).fetchall()
-    firsts = {(p.partition("?")[0], next(iter(json.loads(p.partition("\n\n")[2])))) for (p,) in rows}
+    firsts = {
+        (p.partition("?")[0], next(iter(json.loads(p.partition("\n\n")[2])))) for (p,) in rows
+    }
     assert firsts == {("Even", "product"), ("Odd", "same")}
 
 
@@ -244,7 +246,10 @@ def test_a_field_may_be_an_answer(goods: Any) -> None:
         (f"SELECT count(*) FROM goods GROUP BY {ASK} HAVING {ASK} <> ''", 100),
         (f"CREATE TABLE made AS SELECT {ASK} AS said FROM goods", 100),
         (f"UPDATE goods SET maker = {ASK}", 100),
-        (f"WITH c AS (SELECT {ASK} AS said FROM goods) SELECT * FROM c a JOIN c b USING (said)", 100),
+        (
+            f"WITH c AS (SELECT {ASK} AS said FROM goods) SELECT * FROM c a JOIN c b USING (said)",
+            100,
+        ),
         ("SELECT said FROM seen", 100),
         ("SELECT about(goods) FROM goods", 100),
         ("SELECT ai_about('Good?', goods) FROM goods", 100),
@@ -269,10 +274,16 @@ def test_on_the_spot_fields_stand_as_given_or_as_chosen(goods: Any) -> None:
     """A prepared statement and another client's have no set to choose by."""
     goods.execute(f"PREPARE ask AS SELECT {PROMPT} FROM goods")
     other = goods.engine.root.cursor()
-    for statement in (lambda: goods.execute("EXECUTE ask"), lambda: other.execute(f"SELECT {PROMPT} FROM goods")):
+    for statement in (
+        lambda: goods.execute("EXECUTE ask"),
+        lambda: other.execute(f"SELECT {PROMPT} FROM goods"),
+    ):
         assert names(statement().fetchall()) == {("body", "product", "maker")}
     goods.execute(f"SELECT {ASK} FROM goods").fetchall()
-    for statement in (lambda: goods.execute("EXECUTE ask"), lambda: other.execute(f"SELECT {PROMPT} FROM goods")):
+    for statement in (
+        lambda: goods.execute("EXECUTE ask"),
+        lambda: other.execute(f"SELECT {PROMPT} FROM goods"),
+    ):
         assert {order[-1] for order in names(statement().fetchall())} == {"body"}
 
 
@@ -281,7 +292,9 @@ def test_explain_counts_and_chooses_nothing(goods: Any) -> None:
     goods.execute(f"EXPLAIN SELECT {ASK} FROM goods").fetchall()
     found = goods.execute("SELECT inputs, known, calls, precision FROM llm_estimates()").fetchall()
     assert found == [(100, 0, 100, "exact")]
-    assert goods.engine.orders.known(Form("Good?", ("body", "product", "maker")), goods.store) is None
+    assert (
+        goods.engine.orders.known(Form("Good?", ("body", "product", "maker")), goods.store) is None
+    )
 
 
 def test_more_rows_than_a_pass_notes(goods: Any) -> None:
@@ -290,12 +303,18 @@ def test_more_rows_than_a_pass_notes(goods: Any) -> None:
     model = counting(goods)
     rows = goods.execute(f"SELECT {ASK} FROM goods").fetchall()
     assert len(rows) == len(model.asked) == 100
-    assert len({tuple(json.loads(text.partition('\n\n')[2])) for text in model.asked}) == 1
+    assert len({tuple(json.loads(text.partition("\n\n")[2])) for text in model.asked}) == 1
 
 
 @pytest.mark.parametrize(
     ("fields", "named"),
-    [("'text'", "a text"), ("MAP {'a': 1}", "a MAP"), ("['a']", "a list"), ("NULL", "NULL"), ("1", "a value")],
+    [
+        ("'text'", "a text"),
+        ("MAP {'a': 1}", "a MAP"),
+        ("['a']", "a list"),
+        ("NULL", "NULL"),
+        ("1", "a value"),
+    ],
 )
 def test_what_is_no_struct_is_refused(goods: Any, fields: str, named: str) -> None:
     """The message shows one."""

@@ -1,7 +1,7 @@
 """SQL functions that call models: the primitives, and one for each deployed model.
 
-A primitive is one file here, found by its name, with a class `Function`. `fields` calls no model: it
-makes the prompts of one.
+A primitive is one file here, found by its name, with a class `Function`. `fields` calls no model,
+but makes prompts for one.
 """
 
 from __future__ import annotations

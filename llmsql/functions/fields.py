@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from llmsql.errors import OptionError
 from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
-from llmsql.runtime.collector import UNTAGGED, Collector, Mode, Site
+from llmsql.runtime.collector import UNTAGGED, Collector, Site
 from llmsql.runtime.engine import Engine
 from llmsql.runtime.orders import NAME, Form
 
@@ -47,7 +47,8 @@ class Function:
                 raise OptionError(
                     f"{NAME}(instruction, fields) is what there is, not {len(arguments)} arguments"
                 )
-            return self._prompts(*arguments, collector, site)
+            instruction, fields = arguments
+            return self._prompts(instruction, fields, collector, site)
         except BaseException as error:
             # DuckDB keeps only the text of an exception: the connection raises the original.
             collector.error = collector.error or error
