@@ -10,10 +10,20 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks import calls, engines, faults, llamacpp, overhead, records, store
+from benchmarks import (
+    calls,
+    engines,
+    faults,
+    llamacpp,
+    ordering,
+    overhead,
+    prefixes,
+    records,
+    store,
+)
 from benchmarks.table import Line, markdown
 
-MODULES = (calls, overhead, store, faults, records, engines, llamacpp)
+MODULES = (calls, overhead, store, faults, records, ordering, engines, llamacpp, prefixes)
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
