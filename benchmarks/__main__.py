@@ -10,10 +10,23 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks import calls, embeddings, engines, faults, llamacpp, overhead, records, store
+from benchmarks import (
+    calls,
+    embeddings,
+    engines,
+    faults,
+    llamacpp,
+    ordering,
+    overhead,
+    prefixes,
+    records,
+    store,
+)
 from benchmarks.table import Line, markdown
 
-MODULES = (calls, overhead, store, faults, records, engines, embeddings, llamacpp)
+MODULES = (
+    calls, overhead, store, faults, records, ordering, engines, embeddings, llamacpp, prefixes,
+)  # fmt: skip
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 

@@ -53,6 +53,7 @@ ABOUT = {
     "total_max_seconds": "as max_seconds, for all together",
     "confirm_calls": "so many calls of a priced model are confirmed first, or warned of",
     "record_prompts": "true: llm_calls() and llm_statements() hold prompts and literals too",
+    "order_fields": "false: the fields of llm_fields() stand as they are given",
     "prices": "a file of prices for a million tokens, by name of the model",
 }
 """What the settings mean that mean something here."""
@@ -114,6 +115,7 @@ class Settings:
     total_max_seconds: float | None = None
     confirm_calls: int = 10_000
     record_prompts: bool = False
+    order_fields: bool = True
     prices: str | None = None
     resources: tuple[tuple[str, float], ...] = ()
 
@@ -207,7 +209,7 @@ _TYPES = _types()
 CAPS = frozenset(name for name in _TYPES if name.startswith(("max_", "total_max_")))
 """What statements may cost; an empty value lifts one."""
 
-OF_STATEMENTS = CAPS | {"cache", "confirm_calls", "on_error", "record_prompts"}
+OF_STATEMENTS = CAPS | {"cache", "confirm_calls", "on_error", "order_fields", "record_prompts"}
 """Settings that may be changed for one statement alone."""
 
 

@@ -1,6 +1,7 @@
 """SQL functions that call models: the primitives, and one for each deployed model.
 
-A primitive is one file here, found by its name, with a class `Function`.
+A primitive is one file here, found by its name, with a class `Function`. `fields` calls no model,
+but makes prompts for one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from llmsql.types import Kind
 
 _NOT_PRIMITIVES = (
-    "base", "captured", "columns", "library", "policy", "replies", "tables", "wishes",
+    "base", "captured", "columns", "fields", "library", "policy", "replies", "tables", "wishes",
 )  # fmt: skip
 
 
@@ -26,8 +27,10 @@ def classes() -> list[type[ModelFunction]]:
 
 
 def primitives(engine: Engine) -> list[SqlFunction]:
-    """One of every primitive, for *engine*."""
-    return [cls(engine) for cls in classes()]
+    """One of every primitive, for *engine*, and what makes prompts for them."""
+    from llmsql.functions import fields
+
+    return [*(cls(engine) for cls in classes()), fields.Function(engine)]
 
 
 def of_kind(kind: Kind) -> type[ModelFunction]:

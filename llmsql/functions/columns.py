@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
+from json.encoder import encode_basestring
 from typing import Any
 
 import duckdb
@@ -99,9 +100,25 @@ def _scratch() -> Any:
 
 
 def _cast(column: Column, kind: str = "VARCHAR") -> Column:
+    return _asked(column, f"value::{kind}")
+
+
+def _asked(column: Column, expression: str) -> Column:
+    """What DuckDB makes of each row, called value in *expression*."""
     con = _scratch().cursor()
     try:
         con.register("given", pa.table({"value": column}))
-        return con.sql(f"SELECT value::{kind} AS value FROM given").to_arrow_table()["value"]
+        return con.sql(f"SELECT {expression} AS value FROM given").to_arrow_table()["value"]
     finally:
         con.close()
+
+
+def as_json(column: Column) -> Any:
+    """The rows as JSON texts; NULL is null."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        rows = column.to_pylist()
+        return pa.array(["null" if row is None else encode_basestring(row) for row in rows])
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return column.cast(pa.string()).fill_null("null")
+    return _asked(column, "coalesce(to_json(value)::VARCHAR, 'null')").combine_chunks()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +17,7 @@ from llmsql.errors import GenerationError
 from llmsql.runtime.account import Account
 from llmsql.runtime.answers import MISSING, Answers
 from llmsql.runtime.census import Census
+from llmsql.runtime.orders import Form, Orders, Undecided
 from llmsql.runtime.reuse import Reuse
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Collector:
         self._computed: dict[Answers, set[Hashable]] = {}
         self._lock = threading.Lock()
         self.limit = _Budget()
+        self.undecided = Undecided()
         self.begin(Mode.SPOT)
 
     def begin(self, mode: Mode) -> None:
@@ -102,6 +104,7 @@ class Collector:
         self.refused = None
         self._demanded.clear()
         self.limit.begin()
+        self.undecided.clear()
 
     def answers(self, deployment: Deployment, sampling: Any) -> Answers:
         """Where answers under *sampling* are kept: beyond this statement only if repeatable."""
@@ -168,6 +171,20 @@ class Collector:
             if is_raising:
                 self.demand(answers, missing)
         return [None if v is MISSING else v for v in values]
+
+    def can_wait(self, site: Site) -> bool:
+        """True where what is unknown at *site* may be NULL in this pass, for any number of rows."""
+        is_behind = self.mode is Mode.LIMIT and site.rank > self.limit.where_rank
+        return is_behind or self.mode is Mode.COLLECT
+
+    def defer(self, form: Form, site: Site, fields: Sequence[Any]) -> None:
+        """Note rows of *form*, whose order is to be chosen when this pass has ended."""
+        self.has_met_unknown = True
+        self.undecided.note(form, site.rank, fields)
+
+    def decide(self, orders: Orders) -> bool:
+        """Choose the orders that wait for none of what was noted; False where there was none."""
+        return self.undecided.decide(orders, self.account.conditions.store, sorted(self.noted))
 
     def lowest(self) -> dict[Group, dict[Hashable, int]]:
         """What was noted at the lowest rank, and everything untagged."""

@@ -30,6 +30,7 @@ class Conditions:
     spent: Spent = field(default_factory=Spent)
     confirm_calls: int = 10_000
     keeps_prompts: bool = False
+    orders_fields: bool = True
     on_progress: Observer | None = None
     confirm: Callable[[str], bool] | None = None
     explained: Sequence[Any] = ()
@@ -59,6 +60,7 @@ class Conditions:
             total_caps=_caps(settings, "total_max_"),
             confirm_calls=settings.confirm_calls,
             keeps_prompts=settings.record_prompts,
+            orders_fields=settings.order_fields,
         )
 
     @property

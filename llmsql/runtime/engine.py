@@ -26,6 +26,7 @@ from llmsql.runtime.account import Account
 from llmsql.runtime.collector import Collector
 from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.deployments import Deployment, Deployments
+from llmsql.runtime.orders import Orders
 from llmsql.runtime.stores import Stores
 from llmsql.runtime.worker import Worker
 from llmsql.syntax import on_error, tree
@@ -80,6 +81,7 @@ class Engine:
         self.root = duckdb.connect(database, read_only=read_only, config=dict(config))
         self.catalog = Catalog(self.root)
         self.deployments = Deployments()
+        self.orders = Orders()
         self.functions: dict[str, SqlFunction] = {}
         self._serving: dict[str, str] = {}  # function → the name it is registered under now
         self._natives: dict[str, dict[str, str]] = {}  # function → return type → registered name
@@ -219,7 +221,8 @@ class Engine:
     def spelled_out(self, sql: str) -> str:
         """*sql* with what its model calls say of failed rows, so that DuckDB can read it."""
         if on_error.is_said(sql):
-            called = frozenset(each.called.lower() for each in list(self.functions.values()))
+            asking = (each for each in list(self.functions.values()) if each.siblings)
+            called = frozenset(each.called.lower() for each in asking)
             sql = on_error.spelled_out(sql, called)
         if "llmsql_" in sql.lower():
             self.use(re.findall(r"\w+", sql.lower()))

@@ -64,11 +64,15 @@ class Explainer:
         """What the statement would ask; None where that cannot be counted."""
         try:
             query = self._query(explained.statement)
-            resolver = Resolver(self.session.con, collector, self.execute)
+            resolver = self._resolver(collector)
             with self._rolled_back(query):
                 return explain(query, collector, resolver.discard), query
         except (Unsettled, duckdb.Error):
             return None, None
+
+    def _resolver(self, collector: Collector) -> Resolver:
+        session = self.session
+        return Resolver(session.con, collector, self.execute, session.engine.orders)
 
     def _query(self, statement: str) -> Query:
         """The query that *statement* reads by; raises Unsettled where it may be read only once."""
@@ -104,7 +108,7 @@ class Explainer:
         if query is None or not (is_own or query.plan.never_raises):
             collector.begin(Mode.SPOT)
             return list(self.execute(sql).fetchall())
-        resolver = Resolver(self.session.con, collector, self.execute)
+        resolver = self._resolver(collector)
         is_limited = False
         with resolver.transaction(is_own=is_own):
             with suppress(Unsettled):

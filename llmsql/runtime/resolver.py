@@ -18,6 +18,7 @@ from llmsql.errors import LlmsqlError
 from llmsql.runtime import scheduler
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.deployments import Retired
+from llmsql.runtime.orders import Orders
 from llmsql.syntax.rewrite import Plan
 
 RESULT = f"llmsql_result_{secrets.token_hex(4)}"
@@ -31,9 +32,12 @@ class Unsettled(Exception):
 class Resolver:
     """Settles the queries of one statement on one DuckDB connection."""
 
-    def __init__(self, con: Any, collector: Collector, execute: Callable[[str], Any]) -> None:
+    def __init__(
+        self, con: Any, collector: Collector, execute: Callable[[str], Any], orders: Orders
+    ) -> None:
         self.con = con
         self.collector = collector
+        self.orders = orders
         self.execute = execute  # runs the user's text with his parameters and his variables
         self.columns: list[tuple[str, str]] = []
         self.in_own_transaction = False
@@ -97,6 +101,10 @@ class Resolver:
                     self._give_up(error)
                 return
             passes -= not self.collector.is_full
+            if self.collector.decide(self.orders):  # what else was noted may be of a placeholder
+                if error is not None:
+                    self._restart()
+                continue
             if not self._compute(self.collector.lowest()):
                 break
             if error is not None:
@@ -118,6 +126,8 @@ class Resolver:
                 return None
             behind = self.collector.behind_where()
             if self._rows() == plan.limit:
+                if self.collector.decide(self.orders):
+                    continue
                 if not behind:
                     return None
                 self._compute(behind)

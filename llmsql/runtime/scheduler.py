@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from llmsql.errors import BackendError, GenerationError, LlmsqlError
+from llmsql.ordering.work import in_order
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.collector import Collector
 from llmsql.runtime.deployments import Deployment, Retired
@@ -59,7 +60,7 @@ def resolve(deployment: Deployment, answers: Answers, keys: Sites, collector: Co
         unknown = account.recall(deployment, answers, unknown, keys)
         if unknown:
             account.allow(deployment, answers, unknown)
-            unknown.sort()
+            unknown = in_order(unknown, deployment.spec.kind)
             run = account.begin(deployment, answers, len(unknown), keys)
             _wait(deployment, _Run(deployment, answers, unknown, collector, run), collector)
 

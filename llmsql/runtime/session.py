@@ -274,7 +274,7 @@ class Session:
     ) -> None:
         """Run in passes where that is allowed, else once, resolving on the spot."""
         execute = partial(self.native, parameters=parameters, scope=scope)
-        resolver = Resolver(self.con, collector, execute)
+        resolver = Resolver(self.con, collector, execute, self.engine.orders)
         with suppress(Unsettled):
             if kind == "SELECT":
                 return self._query(sql, scope, resolver)

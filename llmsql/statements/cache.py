@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 
 from llmsql.errors import CatalogError, OptionError
+from llmsql.runtime import orders
 from llmsql.statements.base import Rows, Statement
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class CacheClear(Statement):
         for deployment in deployments:
             if self.model is None or deployment.name.lower() == self.model.lower():
                 deployment.forget()
+        if self.model is None or name == orders.NAME:
+            connection.engine.orders.forget()
         count = store.clear(name) if name or not self.model else 0
         return Rows(("cleared integer",), [(count,)])
 

@@ -1,14 +1,14 @@
 """The decoding loop: as many rows side by side as memory allows, each leaving when it is done.
 
 Free places are filled from the rows that wait, so that a few long answers do not hold up the rest.
-What all prompts share at their start is read once. The library's own `generate` keeps every row to
-the end of the longest, and its continuous batching is several times slower on a CPU.
+What all prompts share at their start is read once, and so is what enough of them share. The
+library's own `generate` keeps every row to the end of the longest, and its continuous batching is
+several times slower on a CPU.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,9 +19,14 @@ from llmsql.torch_models import placement
 from llmsql.torch_models.batch import Batch, filled, flush_right
 from llmsql.torch_models.drawing import draw
 from llmsql.torch_models.rows import Row
+from llmsql.torch_models.starts import Waiting, common_start
 
 # A shorter start costs more to copy into every row than to read again.
 _WORTH_SHARING = 8
+
+# Two steps more, in tokens: a GPU reads so many in the time that it takes to begin.
+_OVERHEAD = {"cpu": 64}
+_OVERHEAD_ELSEWHERE = 2_048
 
 
 class Decoder:
@@ -62,20 +67,22 @@ class Decoder:
         windows = [layer.sliding_window for layer in layers if hasattr(layer, "sliding_window")]
         self.window = min(windows, default=None)
         self.slots = slots if self.is_attention else 1
-        self.prefix: list[int] = []
+        self.prefix: list[int] = []  # of all rows
         self.prefix_cache: Any = None
+        self.start: list[int] = []  # of the family in hand
+        self.start_cache: Any = None
 
     def run(self, rows: Sequence[Row]) -> Iterator[Row]:
         """Yield each of *rows* as soon as it has its `finish` or its `error`."""
-        waiting = deque(sorted(rows, key=lambda row: len(row.prompt)))
-        self._share(rows)
+        waiting = self._shared(rows)
         batch: Batch | None = None
         while waiting or batch:
+            start = waiting.first.start
             group = self._admitted(waiting, batch)
             try:
                 with torch.inference_mode():
                     if group:
-                        read, scores = self._read(group)
+                        read, scores = self._read(group, start)
                         _take(group, scores)
                         batch = read.joined(batch)
                     elif batch:
@@ -92,26 +99,35 @@ class Decoder:
 
     def score(self, rows: Sequence[Row]) -> Iterator[tuple[Row, torch.Tensor | None]]:
         """Yield each of *rows* with the scores of its next token; None where it has an `error`."""
-        waiting = deque(sorted(rows, key=lambda row: len(row.prompt)))
-        self._share(rows)
+        waiting = self._shared(rows)
         while waiting:
+            start = waiting.first.start
             group = self._admitted(waiting, None)
             try:
                 with torch.inference_mode():
-                    _, scores = self._read(group)
+                    _, scores = self._read(group, start)
             except (RuntimeError, MemoryError) as error:
                 yield from ((row, None) for row in self._retreat(error, group, waiting))
                 continue
             yield from zip(group, scores.float(), strict=True)
 
-    def _share(self, rows: Sequence[Row]) -> None:
+    def _shared(self, rows: Sequence[Row]) -> Waiting:
+        """Return *rows* as they will be read, when what all of them start with has been."""
+        is_sharing = self.is_attention and len(rows) > 1
+        if self.window and rows and max(row.longest for row in rows) > self.window:
+            # The gap between a shared start and a padded rest would count into the window.
+            is_sharing = False
+        self._share(rows, is_sharing=is_sharing)
+        overhead = _OVERHEAD.get(self.model.device.type, _OVERHEAD_ELSEWHERE)
+        return Waiting(rows, len(self.prefix), overhead if is_sharing else None)
+
+    def _share(self, rows: Sequence[Row], *, is_sharing: bool) -> None:
         """Read what all prompts start with, unless that is what was shared last."""
         prompts = [row.prompt for row in rows]
-        size = _common(prompts) if self.is_attention and len(rows) > 1 else 0
-        if self.window and rows and max(row.longest for row in rows) > self.window:
-            size = 0  # the gap between a shared start and a padded rest would count into the window
+        size = common_start(prompts) if is_sharing else 0
         start = prompts[0][:size] if rows else []
         is_known = bool(self.prefix) and self.prefix == start
+        self.start, self.start_cache = [], None
         if not is_known:
             self.prefix, self.prefix_cache = [], None
         if not is_known and size >= _WORTH_SHARING:
@@ -127,8 +143,9 @@ class Decoder:
         if rows and not is_known:
             rows[0].cached = 0
 
-    def _admitted(self, waiting: deque[Row], batch: Batch | None) -> list[Row]:
+    def _admitted(self, waiting: Waiting, batch: Batch | None) -> list[Row]:
         """Take from *waiting* what is to be read next; nothing while too few places are free."""
+        family = waiting.first
         running = batch.rows if batch else []
         free = self.slots - len(running)
         if running and free < min(len(waiting), self.slots / 8):
@@ -136,9 +153,9 @@ class Decoder:
         longest = max((row.longest for row in running), default=0)
         group: list[Row] = []
         width = 0
-        while waiting and len(group) < free:
-            row = waiting[0]
-            width = max(width, len(row.tokens) - len(self.prefix))
+        while family.rows and len(group) < free:
+            row = family.rows[0]
+            width = max(width, len(row.tokens) - family.start)
             longest = max(longest, row.longest)
             count = len(group) + 1
             kept = (len(running) + count) * longest * self.bytes_per_token
@@ -146,24 +163,47 @@ class Decoder:
                 (group or running) and kept > self.memory
             ):
                 break
-            group.append(waiting.popleft())
+            group.append(family.rows.popleft())
         return group
 
-    def _read(self, group: Sequence[Row]) -> tuple[Batch, torch.Tensor]:
-        """Read the prompts of *group*; return them as a batch, and the scores of what follows."""
-        shared = len(self.prefix)
-        ids, mask = flush_right([row.tokens[shared:] for row in group], self.model.device)
-        mask = torch.nn.functional.pad(mask, (shared, 0), value=1)
-        cache = _cache(None if self.is_attention else self.model.config)
-        for at, layer in enumerate(self.prefix_cache.layers if shared else ()):
-            if layer.is_initialized:
-                repeated = (s.expand(len(group), -1, -1, -1) for s in (layer.keys, layer.values))
-                cache.update(*repeated, at)
-        scores = self._forward_pieces(ids, mask, cache)
+    def _read(self, group: Sequence[Row], shared: int) -> tuple[Batch, torch.Tensor]:
+        """Read the prompts of *group*, which share a start of *shared* tokens.
+
+        Returns them as a batch, and the scores of what follows.
+        """
+        known = self.prefix_cache
+        if shared > len(self.prefix):
+            known = self._begun(group, shared)
+        cache, scores, mask = self._read_behind(known, shared, [row.tokens for row in group])
         if self.is_attention:
             size = sum(layer.keys.nbytes + layer.values.nbytes for layer in filled(cache))
             self.bytes_per_token = size // mask.numel()
         return Batch(list(group), cache, mask), scores
+
+    def _begun(self, group: Sequence[Row], shared: int) -> Any:
+        """The keys and values of what *group* starts with, read now unless they are there."""
+        start = group[0].prompt[:shared]
+        is_known = self.start == start
+        if not is_known:
+            self.start, self.start_cache = [], None
+            cache, _, _ = self._read_behind(self.prefix_cache, len(self.prefix), [start])
+            self.start, self.start_cache = start, cache
+        for row in group if is_known else group[1:]:
+            row.cached = shared
+        return self.start_cache
+
+    def _read_behind(
+        self, known: Any, shared: int, tokens: Sequence[list[int]]
+    ) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        """Read *tokens* behind the first *shared*, which are *known*: a cache, scores, a mask."""
+        ids, mask = flush_right([each[shared:] for each in tokens], self.model.device)
+        mask = torch.nn.functional.pad(mask, (shared, 0), value=1)
+        cache = _cache(None if self.is_attention else self.model.config)
+        for at, layer in enumerate(known.layers if shared else ()):
+            if layer.is_initialized:
+                repeated = (s.expand(len(tokens), -1, -1, -1) for s in (layer.keys, layer.values))
+                cache.update(*repeated, at)
+        return cache, self._forward_pieces(ids, mask, cache), mask
 
     def _write(self, batch: Batch) -> torch.Tensor:
         """Read the last token of each row; return the scores of the next."""
@@ -193,7 +233,7 @@ class Decoder:
         return scores
 
     def _retreat(
-        self, error: BaseException, stranded: list[Row], waiting: deque[Row]
+        self, error: BaseException, stranded: list[Row], waiting: Waiting
     ) -> Iterator[Row]:
         """Put *stranded* rows back, to go on with half as many; yield one that is alone."""
         self._check_memory(error)
@@ -201,7 +241,7 @@ class Decoder:
         if len(stranded) > 1:
             self.slots = max(1, min(self.slots, len(stranded)) // 2)
             self.step_tokens = max(16, self.step_tokens // 2)
-            waiting.extendleft(reversed(stranded))
+            waiting.put_back(stranded)
             return
         for row in stranded:
             row.error = GenerationError(
@@ -224,12 +264,3 @@ def _cache(config: Any) -> Any:
     from transformers import DynamicCache
 
     return DynamicCache(config=config)
-
-
-def _common(prompts: Sequence[list[int]]) -> int:
-    """Return how many tokens all *prompts* start with, leaving each at least one of its own."""
-    # What the first and the last in order share, all between them share.
-    first, last = min(prompts), max(prompts)
-    pairs = zip(first, last, strict=False)
-    size = next((at for at, (one, other) in enumerate(pairs) if one != other), len(first))
-    return min(size, min(map(len, prompts)) - 1)

@@ -77,8 +77,8 @@ class Together(Decoder):
         super().__init__(model, **others)
         self.memory = _agreed(self.memory, model.device, is_most=False)
 
-    def _read(self, group: Sequence[Row]) -> tuple[Batch, torch.Tensor]:
-        found = super()._read(group)
+    def _read(self, group: Sequence[Row], shared: int) -> tuple[Batch, torch.Tensor]:
+        found = super()._read(group, shared)
         # Heads that cannot be split evenly take different room in each rank.
         self.bytes_per_token = _agreed(self.bytes_per_token, self.model.device, is_most=True)
         return found

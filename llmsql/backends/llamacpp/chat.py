@@ -28,19 +28,19 @@ class Chat:
         self.has_template = has_template
 
     def complete(
-        self, job: tuple[int, Prompt], stopped: threading.Event, *, is_shared: bool
+        self, job: tuple[int, tuple[int, Prompt]], stopped: threading.Event, *, is_shared: bool
     ) -> list[tuple[int, Completion | GenerationError]]:
         """
-        Return the completion of one prompt with its index, or its error.
+        Return the completion of one prompt with its index, or its error; *job* is a slot and these.
 
         Raises BackendError for a broken grammar where all rows have the same: *is_shared*.
         """
-        index, prompt = job
+        slot, (index, prompt) = job
         has_more = bool(prompt.history) and not self.room.may_cut
         pieces = Pieces(stopped.is_set, prompt.timeout, may_cut=has_more)
         try:
             handle, body = self._request(self._limited(prompt))
-            handle(body, pieces.take)
+            handle(body | {"id_slot": slot}, pieces.take)
         except GenerationError as error:
             return [(index, error)]
         except (BackendError, ValueError, RuntimeError) as error:

@@ -9,8 +9,9 @@ from typing import Any
 from llmsql.backends import base
 from llmsql.backends.llamacpp.chat import Chat
 from llmsql.backends.llamacpp.encoder import Encoder, Row, divided
+from llmsql.backends.llamacpp.lanes import Lanes
 from llmsql.backends.llamacpp.server import Plan, Server
-from llmsql.backends.llamacpp.stream import stream
+from llmsql.backends.llamacpp.stream import shared, stream
 from llmsql.errors import BackendError, GenerationError
 from llmsql.types import Message, Prompt, bare
 
@@ -34,19 +35,18 @@ class Model(base.Model):
 
     def generate(self, prompts: Sequence[Prompt]) -> base.Answered:
         """Yield the completion of each prompt, the first to end first."""
-        slots = self.plan.size.slots
-        # A few wait inside llama.cpp, so that a slot that falls free is taken at once.
-        threads = slots + max(1, slots // 4)
+        lanes = Lanes(list(enumerate(prompts)), self.plan.size.slots)
         # One broken grammar breaks every row, where all have the same.
         is_shared = len({getattr(prompt.sampling, "grammar", None) for prompt in prompts}) == 1
         chat = Chat(self._ready(), self.plan, has_template=self.has_template)
         work = partial(chat.complete, is_shared=is_shared)
-        return stream(work, list(enumerate(prompts)), threads)
+        # Of each slot another one waits inside llama.cpp, and is taken when the slot falls free.
+        return stream(work, [lanes.of(slot) for slot in range(lanes.count) for _ in range(2)])
 
     def embed(self, texts: Sequence[str]) -> base.Embedded:
         """Yield the vectors of each request; what is longer than the context is cut to it."""
         encoder = Encoder(self._ready(), self.plan)
-        return stream(encoder.embed, divided(list(enumerate(texts))), REQUESTS_AT_ONCE)
+        return stream(encoder.embed, shared(divided(list(enumerate(texts))), REQUESTS_AT_ONCE))
 
     def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
         """Yield the scores of each request, which has one query."""
@@ -54,7 +54,7 @@ class Model(base.Model):
         for index, (query, passage) in enumerate(pairs):
             by_query.setdefault(query, []).append((index, passage))
         jobs = [(query, some) for query, rows in by_query.items() for some in divided(rows)]
-        return stream(Encoder(self._ready(), self.plan).rerank, jobs, REQUESTS_AT_ONCE)
+        return stream(Encoder(self._ready(), self.plan).rerank, shared(jobs, REQUESTS_AT_ONCE))
 
     def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
         """Return the tokens of each prompt as it is worded; None for texts and pairs."""

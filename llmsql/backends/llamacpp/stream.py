@@ -11,19 +11,23 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
+def shared(jobs: Sequence[Job], threads: int) -> list[Iterator[Job]]:
+    """What each of at most *threads* threads does: whichever of *jobs* is the next."""
+    return [iter(jobs)] * min(threads, len(jobs))
+
+
 def stream(
-    work: Callable[[Job, threading.Event], Iterable[Result]], jobs: Sequence[Job], threads: int
+    work: Callable[[Job, threading.Event], Iterable[Result]], queues: Sequence[Iterator[Job]]
 ) -> Iterator[Result]:
-    """Yield the results of all *jobs*, *threads* of them at a time, as they come.
+    """Yield the results of the jobs in *queues*, each of which has a thread, as they come.
 
     What a job raises ends the stream. When it ends or is closed, the event that every job gets is
     set, and the threads have ended when this returns.
     """
     results: SimpleQueue[Any] = SimpleQueue()
     stopped = threading.Event()
-    waiting = iter(jobs)  # shared by all threads: each takes the next one
 
-    def run() -> None:
+    def run(waiting: Iterator[Job]) -> None:
         try:
             for job in waiting:
                 if stopped.is_set():
@@ -33,7 +37,7 @@ def stream(
             results.put(((), error))
         results.put(None)
 
-    crew = [threading.Thread(target=run, daemon=True) for _ in range(min(threads, len(jobs)))]
+    crew = [threading.Thread(target=run, args=(queue,), daemon=True) for queue in queues]
     try:
         for thread in crew:
             thread.start()
