@@ -23,6 +23,7 @@ from llmsql.syntax.explained import Explained, is_recursive
 if TYPE_CHECKING:
     from llmsql.runtime.scope import Scope
     from llmsql.runtime.session import Session
+    from llmsql.syntax.rewrite import Plan
 
 KEY = "model_calls"
 NOT_COUNTED = "not counted: the statement may be read only once, or fails while answers are unknown"
@@ -76,10 +77,14 @@ class Explainer:
         if found is not None and self.session.exists(found):
             raise Unsettled
         text = found.query if found is not None else statement
-        planned = self.session.plan(text, self.scope, tags_all=True)
+        planned = self._plan(text)
         relaxed = self.session.relaxed(text)
-        loose = self.session.plan(relaxed, self.scope, tags_all=True) if relaxed else None
+        loose = self._plan(relaxed) if relaxed else None
         return Query(statement, planned, loose, found, is_recursive(text))
+
+    def _plan(self, text: str) -> Plan:
+        may_fail = not self.session.in_transaction()
+        return self.session.plan(text, self.scope, self.execute, may_fail=may_fail, tags_all=True)
 
     @contextmanager
     def _rolled_back(self, query: Query) -> Iterator[None]:

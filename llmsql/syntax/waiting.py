@@ -1,0 +1,63 @@
+"""Which model call waits for which: conditions guarded, calls ranked, in DuckDB's own order.
+
+Where several conditions ask models, that of the plain query is kept, so that none is asked about
+more rows than a function alone would be. It is read off the plan of a copy whose calls are tagged;
+so is what became of it by the guards. Where these turned it round, the conditions stay as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+
+from llmsql.syntax import guards, order, tree
+from llmsql.syntax.conditions import Test
+from llmsql.syntax.headings import Headings
+from llmsql.syntax.ranks import Call, Ranks
+from llmsql.syntax.tree import Node
+
+Steps = Mapping[Call, int]
+
+
+def arrange(
+    statement: Node,
+    models: frozenset[str],
+    is_costly: Test,
+    explain: Callable[[str], list[Node] | None],
+) -> Ranks:
+    """Guard, in place, the conditions of *statement*, and rank its calls.
+
+    *explain* gives DuckDB's plan of a query, or None.
+    """
+    query = tree.body(statement)
+    if not guards.asks_several(query, is_costly):
+        guards.guard(query, is_costly)
+        return Ranks(query, models)
+    sketch = copy.deepcopy(statement)
+    Headings(tree.body(sketch), is_costly).write_out()
+    guards.drop_constants(tree.body(sketch), is_costly)
+    before = _steps(sketch, models, explain)
+    _guard(sketch, models, is_costly, before)
+    after = _steps(sketch, models, explain)
+    if order.contradict(before, after):
+        guards.guard_values(query, is_costly)
+        return Ranks(query, models, before)
+    _guard(statement, models, is_costly, before)
+    return Ranks(query, models, after)
+
+
+def _guard(statement: Node, models: frozenset[str], is_costly: Test, steps: Steps) -> None:
+    query = tree.body(statement)
+    guards.guard(query, is_costly, Ranks(query, models, steps).step)
+
+
+def _steps(
+    statement: Node, models: frozenset[str], explain: Callable[[str], list[Node] | None]
+) -> Steps:
+    """When DuckDB evaluates each call of *statement*; empty where that is not to be known."""
+    tagged = copy.deepcopy(statement)
+    ranks = Ranks(tree.body(tagged), models)
+    calls, columns = list(ranks.by_text), ranks.by_column(tagged)
+    ranks.tag()
+    plan = explain(tree.show(tagged)) or []
+    return {calls[number]: step for number, step in order.steps(plan, columns).items()}
