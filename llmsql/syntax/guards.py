@@ -69,7 +69,10 @@ def drop_constants(root: Node, is_costly: Test) -> None:
 
 
 def asks_several(root: Node, is_costly: Test) -> bool:
-    """True when predicates of *root* that ask models may stand in each other's way."""
+    """True when calls of *root* may stand in each other's way: several of them keep rows.
+
+    A column that a query inside *root* computes counts too: its conditions may move below it.
+    """
     named = _costly_names(root, is_costly)
 
     def asks(leaf: Node) -> bool:
@@ -84,7 +87,16 @@ def asks_several(root: Node, is_costly: Test) -> bool:
         if clause == "when_expr" and len(found) > 1:
             return True
         filtering |= found if clause != "when_expr" else set()
-    return len(filtering) > 1
+    return len(filtering) > 1 or bool(filtering and _has_costly_columns(root, is_costly))
+
+
+def _has_costly_columns(root: Node, is_costly: Test) -> bool:
+    return any(
+        is_inside(item, is_costly)
+        for node in tree.nodes(root)
+        if node.get("type") == "SELECT_NODE" and node is not root
+        for item in node["select_list"]
+    )
 
 
 def _costly_names(root: Node, is_costly: Test) -> set[str]:

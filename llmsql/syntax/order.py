@@ -1,4 +1,4 @@
-"""In which order DuckDB evaluates a statement's model calls, read off its plan.
+"""In which order DuckDB evaluates the model calls of a query, read off its plan.
 
 DuckDB sorts conditions by a cost of its own, merges those of several clauses, and moves them into
 scans and under joins. What came of it only its plan tells: calls are known in it by their tags.
@@ -7,64 +7,84 @@ scans and under joins. What came of it only its plan tells: calls are known in i
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from llmsql.syntax.ranks import Call
 from llmsql.syntax.tree import Node
 
 Detail = str | list[Any]
 """What an operator says of itself under one key: one text, or several."""
 
-Key = TypeVar("Key", bound=Hashable)
-_CALL = re.compile(r"'rank': -?\d+, 'site': (\d+)")
+_NUMBER = re.compile(r"'rank': -?\d+, 'site': (\d+)")
 _COMPARISON = re.compile(r" (?:=|!=|<|>|<=|>=|IS (?:NOT )?DISTINCT FROM) ")
 _AND = re.compile(r" AND ")
-_CONDITIONS = ("Conditions", "Condition", "Expression")
+_NOT_EVALUATED = "optional: "  # a filter that only skips blocks
 _IN_ORDER = ("CTE", "RECURSIVE_CTE")
 _ANY_ORDER = ("UNION",)
 
 
-def steps(plan: list[Node], named: Mapping[str, list[int]]) -> dict[int, int]:
-    """The step at which each call, by its number, is first evaluated by *plan*.
+@dataclass
+class Order:
+    """What a plan evaluates, and when.
 
-    The plan is one that EXPLAIN (FORMAT JSON) gives; it shows a column by its name alone, and
-    *named* are the calls in a column of that name. Calls of one step are evaluated side by side,
-    for the same rows.
+    *steps* are those at which each call is first made; calls of one step are made side by side, for
+    the same rows. *text* is all that filters evaluate, in order, *places* where in it each call is
+    first made, *cheap* the parts of it that call nothing, with their places.
     """
-    reading = _Reading(named)
+
+    steps: dict[Call, int] = field(default_factory=dict)
+    text: str = ""
+    places: dict[Call, int] = field(default_factory=dict)
+    cheap: list[tuple[int, str]] = field(default_factory=list)
+
+    def keeps(self, plain: Order) -> bool:
+        """True when each call still comes behind all that it comes behind in *plain*."""
+        shared = plain.steps.keys() & self.steps.keys()
+        return not any(
+            plain.steps[one] < plain.steps[two] and self.steps[one] > self.steps[two]
+            for one in shared
+            for two in shared
+        ) and all(
+            part in self.text[: self.places[call]]
+            for call in plain.places.keys() & self.places.keys()
+            for place, part in plain.cheap
+            if place < plain.places[call]
+        )
+
+
+def read(plan: list[Node], calls: Sequence[Call], columns: Mapping[str, list[int]]) -> Order:
+    """The order in a *plan* that EXPLAIN (FORMAT JSON) gives.
+
+    The tags in it are numbers of *calls*. It shows a column by its name alone: *columns* has the
+    numbers of the calls in each.
+    """
+    reading = _Reading(calls, columns)
     for operator in plan:
         reading.visit(operator, 0)
-    return reading.found
-
-
-def contradict(one: Mapping[Key, int], other: Mapping[Key, int]) -> bool:
-    """True when of some two calls the earlier one is the later in the *other* order."""
-    shared = sorted(one.keys() & other.keys(), key=one.__getitem__)
-    return any(
-        one[first] < one[second] and other[first] > other[second]
-        for place, first in enumerate(shared)
-        for second in shared[place + 1 :]
-    )
+    return reading.order
 
 
 class _Reading:
     """One walk over a plan, in the order in which it runs."""
 
-    def __init__(self, named: Mapping[str, list[int]]) -> None:
-        self.named = named
-        self.found: dict[int, int] = {}
+    def __init__(self, calls: Sequence[Call], columns: Mapping[str, list[int]]) -> None:
+        self.calls = calls
+        self.columns = columns
+        self.order = Order()
 
     def visit(self, operator: Node, step: int) -> int:
         """Note what *operator* evaluates from *step* on; returns the first step after it."""
         details = dict(operator.get("extra_info") or {})
         step = self._children(operator, details, step)
-        step = self._one_by_one(_as_run(details.pop("Filters", [])), step)
-        for key in _CONDITIONS:
+        filters = [*_as_run(details.pop("Filters", [])), *_texts(details.pop("Expression", []))]
+        for text in filters:
+            self._pass(text)
+        step = self._one_by_one(filters, step)
+        for key in ("Conditions", "Condition"):
             step = self._one_by_one(details.pop(key, []), step)
-        beside = [*_numbers(list(details.values())), *self._columns(details)]
-        new = [number for number in beside if number not in self.found]
-        self.found.update(dict.fromkeys(new, step))
-        return step + bool(new)
+        return self._side_by_side(details, step)
 
     def _children(self, operator: Node, details: Node, step: int) -> int:
         name, children = operator["name"].strip(), operator["children"]
@@ -79,23 +99,37 @@ class _Reading:
             step = self.visit(child, step)
         return step
 
+    def _pass(self, condition: str) -> None:
+        """Note the parts of a filter, and where in all that is evaluated they stand."""
+        start = len(self.order.text)
+        for match in _NUMBER.finditer(condition):
+            self.order.places.setdefault(self.calls[int(match[1])], start + match.start())
+        for place, part in _parts(condition):
+            if not _NUMBER.search(part) and not part.startswith(_NOT_EVALUATED):
+                self.order.cheap.append((start + place, part))
+        self.order.text += condition + "\n"
+
     def _one_by_one(self, detail: Detail, step: int) -> int:
         """Give each new call in a condition a step of its own; returns the first one after them."""
-        for number in _numbers(detail):
-            if number not in self.found:
-                self.found[number] = step
+        for call in (self.calls[number] for number in _numbers(detail)):
+            if call not in self.order.steps:
+                self.order.steps[call] = step
                 step += 1
         return step
 
-    def _columns(self, details: Node) -> list[int]:
-        """The calls in the columns that an operator computes."""
-        columns = _texts(details.get("Projections", []))
-        return [number for name in columns for number in self.named.get(name, ())]
+    def _side_by_side(self, details: Node, step: int) -> int:
+        """Give all new calls in what an operator computes one step; returns the one after it."""
+        numbers = _numbers(list(details.values()))
+        for name in _texts(details.get("Projections", [])):
+            numbers += self.columns.get(name, ())
+        new = {self.calls[number] for number in numbers} - self.order.steps.keys()
+        self.order.steps.update(dict.fromkeys(new, step))
+        return step + bool(new)
 
 
 def _numbers(detail: Detail) -> list[int]:
     """The calls in a part of a plan, in the order in which DuckDB gets to them."""
-    return [int(number) for text in _texts(detail) for number in _CALL.findall(text)]
+    return [int(number) for text in _texts(detail) for number in _NUMBER.findall(text)]
 
 
 def _texts(detail: Detail) -> list[str]:
@@ -107,7 +141,7 @@ def _texts(detail: Detail) -> list[str]:
 
 def _built_keys(conditions: Detail) -> list[str]:
     """What a join compares on the side of the table that it builds: each condition's second."""
-    return [text[end:] for text in _texts(conditions) for end in _ends(text, _COMPARISON)[:1]]
+    return [text[end:] for text in _texts(conditions) for _, end in _joints(text, _COMPARISON)[:1]]
 
 
 def _as_run(filters: Detail) -> list[str]:
@@ -117,16 +151,27 @@ def _as_run(filters: Detail) -> list[str]:
     """
 
     def cost(text: str) -> int:
-        starts = [0, *_ends(text, _AND)]
-        parts = [text[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
+        parts = [part for _, part in _parts(text)]
         return sum(1000 if "(" in part else 5 for part in parts) + 5 * (len(parts) > 1)
 
     return sorted(_texts(filters), key=cost)
 
 
-def _ends(text: str, joint: re.Pattern[str]) -> list[int]:
-    """Where each *joint* of *text* ends that stands in no brackets."""
-    found = joint.finditer(text)
-    return [
-        m.end() for m in found if text.count("(", 0, m.start()) == text.count(")", 0, m.start())
-    ]
+def _parts(condition: str) -> Iterator[tuple[int, str]]:
+    """The conjuncts of *condition*, each with its place in it."""
+    if condition.startswith("(") and condition.endswith(")") and not _joints(condition, _AND):
+        inside = condition[1:-1]
+        if _joints(inside, _AND):
+            yield from ((place + 1, part) for place, part in _parts(inside))
+            return
+    joints = _joints(condition, _AND)
+    starts = [0, *(end for _, end in joints)]
+    ends = [*(start for start, _ in joints), len(condition)]
+    for start, end in zip(starts, ends, strict=True):
+        yield start, condition[start:end]
+
+
+def _joints(text: str, joint: re.Pattern[str]) -> list[tuple[int, int]]:
+    """Where each *joint* of *text* starts and ends that stands in no brackets."""
+    found = (match.span() for match in joint.finditer(text))
+    return [span for span in found if text.count("(", 0, span[0]) == text.count(")", 0, span[0])]

@@ -8,15 +8,14 @@ so is what became of it by the guards. Where these turned it round, the conditio
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from llmsql.syntax import guards, order, tree
 from llmsql.syntax.conditions import Test
 from llmsql.syntax.headings import Headings
-from llmsql.syntax.ranks import Call, Ranks
+from llmsql.syntax.order import Order
+from llmsql.syntax.ranks import Ranks
 from llmsql.syntax.tree import Node
-
-Steps = Mapping[Call, int]
 
 
 def arrange(
@@ -36,28 +35,27 @@ def arrange(
     sketch = copy.deepcopy(statement)
     Headings(tree.body(sketch), is_costly).write_out()
     guards.drop_constants(tree.body(sketch), is_costly)
-    before = _steps(sketch, models, explain)
-    _guard(sketch, models, is_costly, before)
-    after = _steps(sketch, models, explain)
-    if order.contradict(before, after):
+    plain = _order(sketch, models, explain)
+    _guard(sketch, models, is_costly, plain)
+    guarded = _order(sketch, models, explain)
+    if not guarded.keeps(plain):
         guards.guard_values(query, is_costly)
-        return Ranks(query, models, before)
-    _guard(statement, models, is_costly, before)
-    return Ranks(query, models, after)
+        return Ranks(query, models, plain.steps)
+    _guard(statement, models, is_costly, plain)
+    return Ranks(query, models, guarded.steps)
 
 
-def _guard(statement: Node, models: frozenset[str], is_costly: Test, steps: Steps) -> None:
+def _guard(statement: Node, models: frozenset[str], is_costly: Test, plain: Order) -> None:
     query = tree.body(statement)
-    guards.guard(query, is_costly, Ranks(query, models, steps).step)
+    guards.guard(query, is_costly, Ranks(query, models, plain.steps).step)
 
 
-def _steps(
+def _order(
     statement: Node, models: frozenset[str], explain: Callable[[str], list[Node] | None]
-) -> Steps:
+) -> Order:
     """When DuckDB evaluates each call of *statement*; empty where that is not to be known."""
     tagged = copy.deepcopy(statement)
     ranks = Ranks(tree.body(tagged), models)
     calls, columns = list(ranks.by_text), ranks.by_column(tagged)
     ranks.tag()
-    plan = explain(tree.show(tagged)) or []
-    return {calls[number]: step for number, step in order.steps(plan, columns).items()}
+    return order.read(explain(tree.show(tagged)) or [], calls, columns)
