@@ -97,6 +97,16 @@ def standing(root: Node) -> Iterator[tuple[Node, str]]:
             yield from ((check, "when_expr") for check in node["case_checks"])
 
 
+def is_only_where(root: Node) -> bool:
+    """True when the WHERE of *root*, over no join and no subquery, is the one condition in it."""
+    return (
+        [clause for _, clause in standing(root)] == ["where_clause"]
+        and root.get("where_clause") is not None
+        and root["from_table"]["type"] not in ("JOIN", "SUBQUERY")
+        and not has_subquery(root)
+    )
+
+
 def leaves(condition: Node) -> list[Node]:
     """The parts of *condition* that are no AND and no OR."""
     if condition.get("class") != "CONJUNCTION":

@@ -59,11 +59,16 @@ def guard_values(root: Node, is_costly: Test) -> None:
 def drop_constants(root: Node, is_costly: Test) -> None:
     """Take out of the conditions of *root* the costly conjuncts that read no column.
 
-    DuckDB asks them while it plans, so they have no place in the order of the others.
+    DuckDB asks them while it plans, so they have no place in the order of the others. Those with
+    parameters stay, as DuckDB wants to have the value of none that it does not find.
     """
+
+    def goes(part: Node) -> bool:
+        return is_inside(part, is_costly) and _is_constant(part) and not _has_parameter(part)
+
     for holder, clause in list(conditions.standing(root)):
         parts = conjuncts(holder[clause])
-        kept = [p for p in parts if not is_inside(p, is_costly) or not _is_constant(p)]
+        kept = [part for part in parts if not goes(part)]
         if kept and len(kept) < len(parts):
             holder[clause] = conjunction(kept)
 
@@ -111,12 +116,11 @@ def _costly_names(root: Node, is_costly: Test) -> set[str]:
 
 
 def _is_constant(part: Node) -> bool:
-    """True for what has no column, no subquery, and no parameter that the statement must keep."""
-    return not (
-        reads_columns(part)
-        or conditions.has_subquery(part)
-        or is_inside(part, lambda node: node.get("class") == "PARAMETER")
-    )
+    return not reads_columns(part) and not conditions.has_subquery(part)
+
+
+def _has_parameter(part: Node) -> bool:
+    return is_inside(part, lambda node: node.get("class") == "PARAMETER")
 
 
 class _Guards:
@@ -138,16 +142,17 @@ class _Guards:
     ) -> Node:
         """*condition* with its costly parts behind the cheap ones and *also*, in order.
 
-        What a join may hash on stays outside where it *has_join_keys*, and so do subqueries.
+        What reads no column stays outside, as DuckDB asks it while it plans and then may know the
+        rest; so do subqueries, and what a join may hash on where it *has_join_keys*.
         """
         parts = [self._lazy(part) for part in conjuncts(condition)]
         cheap = [part for part in parts if not self._asks(part)]
         costly: list[Node] = []
         kept: list[Node] = []
-        for part in parts:
-            if self._asks(part):
-                stays = conditions.has_subquery(part) or (has_join_keys and joins.is_key(part))
-                (kept if stays else costly).append(part)
+        for part in filter(self._asks, parts):
+            stays = _is_constant(part) or conditions.has_subquery(part)
+            stays = stays or (has_join_keys and joins.is_key(part))
+            (kept if stays else costly).append(part)
         before = [*cheap, *also]
         if not costly or len(costly) + len(before) < 2:
             return conjunction(parts)

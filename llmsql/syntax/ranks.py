@@ -139,7 +139,7 @@ class Ranks:
             return
         last = max(steps.values(), default=0) + 1
         places = {
-            key: (steps.get(key, last if key in running else -1), rank)
+            key: (steps.get(key, last) if key in running else -1, rank)
             for key, rank in self.by_text.items()
         }
         ranks = {place: rank for rank, place in enumerate(sorted(set(places.values())))}

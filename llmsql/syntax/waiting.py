@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from llmsql.syntax import guards, order, tree
+from llmsql.syntax import conditions, guards, order, tree
 from llmsql.syntax.conditions import Test
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.order import Order
@@ -36,6 +36,9 @@ def arrange(
     Headings(tree.body(sketch), is_costly).write_out()
     guards.drop_constants(tree.body(sketch), is_costly)
     plain = _order(sketch, models, explain)
+    if conditions.is_only_where(query):  # one CASE will have all of them, in this order
+        _guard(statement, models, is_costly, plain)
+        return Ranks(query, models, plain.steps)
     _guard(sketch, models, is_costly, plain)
     guarded = _order(sketch, models, explain)
     if not guarded.keeps(plain):
