@@ -64,27 +64,28 @@ class Explainer:
     ) -> tuple[list[Estimate] | None, Query | None]:
         """What the statement would ask; None where that cannot be counted."""
         try:
-            query = self._query(explained.statement)
             resolver = Resolver(self.session.con, collector, self.execute)
+            query = self._query(explained.statement, resolver)
             with self._rolled_back(query):
                 return explain(query, collector, resolver.discard), query
         except (Unsettled, duckdb.Error):
             return None, None
 
-    def _query(self, statement: str) -> Query:
+    def _query(self, statement: str, resolver: Resolver) -> Query:
         """The query that *statement* reads by; raises Unsettled where it may be read only once."""
         found = write.read(statement)
         if found is not None and self.session.exists(found):
             raise Unsettled
         text = found.query if found is not None else statement
-        planned = self._plan(text)
+        planned = self._plan(text, resolver)
         relaxed = self.session.relaxed(text)
-        loose = self._plan(relaxed) if relaxed else None
+        loose = self._plan(relaxed, resolver) if relaxed else None
         return Query(statement, planned, loose, found, is_recursive(text))
 
-    def _plan(self, text: str) -> Plan:
+    def _plan(self, text: str, resolver: Resolver) -> Plan:
         may_fail = not self.session.in_transaction()
-        return self.session.plan(text, self.scope, self.execute, may_fail=may_fail, tags_all=True)
+        explain = partial(resolver.explain, may_fail=may_fail, asks=False)
+        return self.session.plan(text, self.scope, explain, tags_all=True)
 
     @contextmanager
     def _rolled_back(self, query: Query) -> Iterator[None]:

@@ -7,9 +7,7 @@ the model functions pass it on, so that a function knows whose statement it is c
 from __future__ import annotations
 
 import itertools
-import json
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -31,7 +29,7 @@ from llmsql.runtime.scope import Scope
 from llmsql.runtime.shadows import shadows
 from llmsql.syntax import explained, tree, write
 from llmsql.syntax.ranks import VARIABLE, is_call
-from llmsql.syntax.rewrite import Plan, plan
+from llmsql.syntax.rewrite import Explain, Plan, plan
 
 _PREPARE = re.compile(r"\s*prepare\s+(\w+)(?:\s*\([^)]*\))?\s+as\s+(.*)", re.I | re.S)
 _EXECUTE = re.compile(r"\s*(?:explain\s+(?:analyze\s+)?)?execute\s+(\w+)", re.I)
@@ -280,7 +278,7 @@ class Session:
 
     def _query(self, sql: str, scope: Scope, resolver: Resolver) -> None:
         in_transaction = self.in_transaction()
-        found = self.plan(sql, scope, resolver.execute, may_fail=not in_transaction)
+        found = self.plan(sql, scope, partial(resolver.explain, may_fail=not in_transaction))
         if in_transaction and not found.never_raises:
             raise Unsettled
         keeps_order = self._keeps_order()
@@ -309,7 +307,8 @@ class Session:
         if found is None or self.exists(found):
             raise Unsettled
         in_transaction = self.in_transaction()
-        planned = self.plan(found.query, scope, resolver.execute, may_fail=not in_transaction)
+        explain = partial(resolver.explain, may_fail=not in_transaction)
+        planned = self.plan(found.query, scope, explain)
         if in_transaction and not planned.never_raises:
             raise Unsettled
         statement = sql
@@ -346,15 +345,13 @@ class Session:
         self,
         sql: str,
         scope: Scope,
-        execute: Callable[[str], Any],
+        explain: Explain,
         *,
-        may_fail: bool,
         tags_all: bool = False,
     ) -> Plan:
         """Plan the query *sql*; raises Unsettled where it may be read only once.
 
-        *execute* runs a statement with the user's parameters. One that fails does no harm where it
-        *may_fail*; in the user's transaction it would end that.
+        *explain* gives DuckDB's plan of a query.
         """
         models = self.engine.model_names
         try:
@@ -365,34 +362,12 @@ class Session:
             reach = explore(statement, catalog, self.once, scope.variables())
             found = None
             if reach.is_repeatable:
-                found = plan(
-                    sql,
-                    models,
-                    reach.costly,
-                    catalog.trees,
-                    partial(self._explain, execute, may_fail),
-                    tags_all=tags_all,
-                )
+                found = plan(sql, models, reach.costly, catalog.trees, explain, tags_all=tags_all)
         except RecursionError:  # an expression of hundreds of levels
             raise Unsettled from None
         if found is None:
             raise Unsettled
         return replace(found, sites=max(found.sites, reach.sites))
-
-    def _explain(
-        self, execute: Callable[[str], Any], may_fail: bool, sql: str, never_raises: bool
-    ) -> list[tree.Node] | None:
-        """DuckDB's plan of the query *sql*, no model asked; None where there is none to be had."""
-        if not (may_fail or never_raises):
-            return None
-        self.collector.begin(Mode.MUTE)
-        try:
-            ((_, text),) = execute(f"EXPLAIN (FORMAT JSON) {sql}\n").fetchall()
-        except duckdb.Error:
-            self.collector.error = None
-            return None
-        found: list[tree.Node] = json.loads(text)
-        return found
 
     def exists(self, found: write.Write) -> bool:
         """True when CREATE TABLE AS finds its table there, and so will not run its SELECT."""

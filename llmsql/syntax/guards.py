@@ -15,13 +15,13 @@ from llmsql.syntax import conditions, joins, tree
 from llmsql.syntax.conditions import Test, conjunction, conjuncts, is_inside, reads_columns
 from llmsql.syntax.tree import Node
 
-Step = Callable[[Node], int]
+Place = Callable[[Node, str], int]
 
 
-def guard(root: Node, is_costly: Test, step: Step = lambda part: 0) -> None:
+def guard(root: Node, is_costly: Test, place: Place = lambda part, joint: 0) -> None:
     """Rewrite, in place, everything in *root* that joins costly calls and other things by AND, OR.
 
-    *step* tells when a part of a condition is evaluated. Where it tells nothing, those of fewer
+    *place* tells where a part of an AND or OR is evaluated. Where it tells nothing, those of fewer
     calls come first, and then the order is as written.
     """
     for node in tree.nodes(root):
@@ -29,7 +29,7 @@ def guard(root: Node, is_costly: Test, step: Step = lambda part: 0) -> None:
             node["children"].sort(key=reads_columns)  # DuckDB folds the others before it filters
     found = list(conditions.standing(root))
     guard_values(root, is_costly)
-    guards = _Guards(is_costly, step)
+    guards = _Guards(is_costly, place)
     for holder, clause in found:
         if not is_inside(holder[clause], is_costly):
             continue
@@ -54,23 +54,6 @@ def guard_values(root: Node, is_costly: Test) -> None:
     for node in list(tree.nodes(root)):
         if node.get("class") == "CONJUNCTION" and id(node) not in filtering:
             _guard_value(node, is_costly)
-
-
-def drop_constants(root: Node, is_costly: Test) -> None:
-    """Take out of the conditions of *root* the costly conjuncts that read no column.
-
-    DuckDB asks them while it plans, so they have no place in the order of the others. Those with
-    parameters stay, as DuckDB wants to have the value of none that it does not find.
-    """
-
-    def goes(part: Node) -> bool:
-        return is_inside(part, is_costly) and _is_constant(part) and not _has_parameter(part)
-
-    for holder, clause in list(conditions.standing(root)):
-        parts = conjuncts(holder[clause])
-        kept = [part for part in parts if not goes(part)]
-        if kept and len(kept) < len(parts):
-            holder[clause] = conjunction(kept)
 
 
 def asks_several(root: Node, is_costly: Test) -> bool:
@@ -119,16 +102,12 @@ def _is_constant(part: Node) -> bool:
     return not reads_columns(part) and not conditions.has_subquery(part)
 
 
-def _has_parameter(part: Node) -> bool:
-    return is_inside(part, lambda node: node.get("class") == "PARAMETER")
-
-
 class _Guards:
     """What guards the conditions of one statement."""
 
-    def __init__(self, is_costly: Test, step: Step) -> None:
+    def __init__(self, is_costly: Test, place: Place) -> None:
         self.is_costly = is_costly
-        self.step = step
+        self.place = place
 
     def guard_where(self, select: Node, *, is_nested: bool) -> None:
         """Guard WHERE by its cheap parts, and by those of the joins before it."""
@@ -156,7 +135,7 @@ class _Guards:
         before = [*cheap, *also]
         if not costly or len(costly) + len(before) < 2:
             return conjunction(parts)
-        costly.sort(key=self._turn)
+        costly.sort(key=self._turn("AND"))
         if before:
             costly.insert(0, copy.deepcopy(conjunction(before)))
         return conjunction([*cheap, *kept, conditions.all_true(costly)])
@@ -167,7 +146,7 @@ class _Guards:
             return part
         each = [self.guarded(alternative) for alternative in conditions.alternatives(part)]
         cheap = [alternative for alternative in each if not self._asks(alternative)]
-        costly = sorted((a for a in each if self._asks(a)), key=self._turn)
+        costly = sorted((a for a in each if self._asks(a)), key=self._turn("OR"))
         if any(map(conditions.has_subquery, costly)):
             return conjunction(each, "OR")
         before = [conjunction(cheap, "OR")] if cheap else []
@@ -176,9 +155,14 @@ class _Guards:
     def _asks(self, part: Node) -> bool:
         return is_inside(part, self.is_costly)
 
-    def _turn(self, part: Node) -> tuple[bool, int, int]:
+    def _turn(self, joint: str) -> Callable[[Node], tuple[bool, int, int]]:
         """What decides whose turn is first: DuckDB has folded what reads no column."""
-        return reads_columns(part), self.step(part), sum(map(self.is_costly, tree.nodes(part)))
+
+        def turn(part: Node) -> tuple[bool, int, int]:
+            calls = sum(map(self.is_costly, tree.nodes(part)))
+            return reads_columns(part), self.place(part, joint), calls
+
+        return turn
 
 
 def _guard_value(node: Node, is_costly: Test) -> None:

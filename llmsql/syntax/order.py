@@ -11,15 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmsql.syntax.ranks import Call
 from llmsql.syntax.tree import Node
+
+Call = tuple[str, bool]
+"""What a call is known by: its text, and whether it stands in WHERE or ON."""
 
 Detail = str | list[Any]
 """What an operator says of itself under one key: one text, or several."""
 
 _NUMBER = re.compile(r"'rank': -?\d+, 'site': (\d+)")
 _COMPARISON = re.compile(r" (?:=|!=|<|>|<=|>=|IS (?:NOT )?DISTINCT FROM) ")
-_AND = re.compile(r" AND ")
+_JOINTS = {joint: re.compile(rf" {joint} ") for joint in ("AND", "OR")}
 _NOT_EVALUATED = "optional: "  # a filter that only skips blocks
 _IN_ORDER = ("CTE", "RECURSIVE_CTE")
 _ANY_ORDER = ("UNION",)
@@ -30,14 +32,22 @@ class Order:
     """What a plan evaluates, and when.
 
     *steps* are those at which each call is first made; calls of one step are made side by side, for
-    the same rows. *text* is all that filters evaluate, in order, *places* where in it each call is
-    first made, *cheap* the parts of it that call nothing, with their places.
+    the same rows. *text* is all conditions, as they are evaluated, *places* where in it each call
+    is first made. Of their parts, *parts* are the places of those with calls, by what joins them
+    (AND, OR) and these calls; *cheap* those that filters evaluate without any.
     """
 
+    is_known: bool = True
     steps: dict[Call, int] = field(default_factory=dict)
     text: str = ""
     places: dict[Call, int] = field(default_factory=dict)
+    parts: dict[tuple[str, frozenset[Call]], int] = field(default_factory=dict)
     cheap: list[tuple[int, str]] = field(default_factory=list)
+
+    def place(self, calls: frozenset[Call], joint: str) -> int:
+        """Where the part of an AND or OR with just these *calls* is evaluated; 0 if unknown."""
+        last = max((self.places.get(call, 0) for call in calls), default=0)
+        return self.parts.get((joint, calls), last)
 
     def keeps(self, plain: Order) -> bool:
         """True when each call still comes behind all that it comes behind in *plain*."""
@@ -54,14 +64,15 @@ class Order:
         )
 
 
-def read(plan: list[Node], calls: Sequence[Call], columns: Mapping[str, list[int]]) -> Order:
+def read(plan: list[Node] | None, calls: Sequence[Call], columns: Mapping[str, list[int]]) -> Order:
     """The order in a *plan* that EXPLAIN (FORMAT JSON) gives.
 
     The tags in it are numbers of *calls*. It shows a column by its name alone: *columns* has the
-    numbers of the calls in each.
+    numbers of the calls in each. Without a plan nothing is known.
     """
     reading = _Reading(calls, columns)
-    for operator in plan:
+    reading.order.is_known = plan is not None
+    for operator in plan or ():
         reading.visit(operator, 0)
     return reading.order
 
@@ -79,11 +90,10 @@ class _Reading:
         details = dict(operator.get("extra_info") or {})
         step = self._children(operator, details, step)
         filters = [*_as_run(details.pop("Filters", [])), *_texts(details.pop("Expression", []))]
-        for text in filters:
-            self._pass(text)
-        step = self._one_by_one(filters, step)
-        for key in ("Conditions", "Condition"):
-            step = self._one_by_one(details.pop(key, []), step)
+        joins = [*_texts(details.pop("Conditions", [])), *_texts(details.pop("Condition", []))]
+        for text in (*filters, *joins):
+            self._pass(text, is_filter=text in filters)
+        step = self._one_by_one([*filters, *joins], step)
         return self._side_by_side(details, step)
 
     def _children(self, operator: Node, details: Node, step: int) -> int:
@@ -99,15 +109,26 @@ class _Reading:
             step = self.visit(child, step)
         return step
 
-    def _pass(self, condition: str) -> None:
-        """Note the parts of a filter, and where in all that is evaluated they stand."""
-        start = len(self.order.text)
+    def _pass(self, condition: str, *, is_filter: bool) -> None:
+        """Note the parts of a condition, and where in all that is evaluated they stand."""
+        start, order = len(self.order.text), self.order
         for match in _NUMBER.finditer(condition):
-            self.order.places.setdefault(self.calls[int(match[1])], start + match.start())
-        for place, part in _parts(condition):
-            if not _NUMBER.search(part) and not part.startswith(_NOT_EVALUATED):
-                self.order.cheap.append((start + place, part))
-        self.order.text += condition + "\n"
+            order.places.setdefault(self.calls[int(match[1])], start + match.start())
+        for place, part in _parts(condition, "AND"):
+            if is_filter and not _NUMBER.search(part) and not part.startswith(_NOT_EVALUATED):
+                order.cheap.append((start + place, part))
+        self._note_parts(condition, start)
+        order.text += condition + "\n"
+
+    def _note_parts(self, condition: str, start: int) -> None:
+        """Note where the parts of *condition*, which stands at *start*, and theirs stand."""
+        for joint in _JOINTS:
+            found = list(_parts(condition, joint))
+            for place, part in found:
+                calls = frozenset(self.calls[number] for number in _numbers(part))
+                self.order.parts.setdefault((joint, calls), start + place)
+            for place, part in found if len(found) > 1 else ():
+                self._note_parts(part, start + place)
 
     def _one_by_one(self, detail: Detail, step: int) -> int:
         """Give each new call in a condition a step of its own; returns the first one after them."""
@@ -151,24 +172,25 @@ def _as_run(filters: Detail) -> list[str]:
     """
 
     def cost(text: str) -> int:
-        parts = [part for _, part in _parts(text)]
-        return sum(1000 if "(" in part else 5 for part in parts) + 5 * (len(parts) > 1)
+        parts = list(_split(text, "AND"))
+        return sum(1000 if "(" in part else 5 for _, part in parts) + 5 * (len(parts) > 1)
 
     return sorted(_texts(filters), key=cost)
 
 
-def _parts(condition: str) -> Iterator[tuple[int, str]]:
-    """The conjuncts of *condition*, each with its place in it."""
-    if condition.startswith("(") and condition.endswith(")") and not _joints(condition, _AND):
-        inside = condition[1:-1]
-        if _joints(inside, _AND):
-            yield from ((place + 1, part) for place, part in _parts(inside))
-            return
-    joints = _joints(condition, _AND)
+def _parts(condition: str, joint: str) -> Iterator[tuple[int, str]]:
+    """What *condition*, perhaps in brackets, joins by AND or OR, each with its place in it."""
+    is_bracketed = condition.startswith("(") and condition.endswith(")")
+    if is_bracketed and len(inside := list(_split(condition[1:-1], joint))) > 1:
+        return ((place + 1, part) for place, part in inside)
+    return _split(condition, joint)
+
+
+def _split(condition: str, joint: str) -> Iterator[tuple[int, str]]:
+    joints = _joints(condition, _JOINTS[joint])
     starts = [0, *(end for _, end in joints)]
     ends = [*(start for start, _ in joints), len(condition)]
-    for start, end in zip(starts, ends, strict=True):
-        yield start, condition[start:end]
+    return ((start, condition[start:end]) for start, end in zip(starts, ends, strict=True))
 
 
 def _joints(text: str, joint: re.Pattern[str]) -> list[tuple[int, int]]:

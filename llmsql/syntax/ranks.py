@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmsql.syntax import tree
+from llmsql.syntax.order import Call, Order
 from llmsql.syntax.tree import Node
 
 VARIABLE = "llmsql_statement"
 TAG = "llmsql"
 APART = 1000
 TAGGED = "llmsql_tagged_"
-Call = tuple[str, bool]
-"""What a call is known by: its text, and whether it stands in WHERE or ON."""
 CLAUSES = ("cte_map", "from_table", "where_clause", "group_expressions", "having")
 
 
@@ -41,18 +40,16 @@ def is_call(node: Node, models: frozenset[str]) -> bool:
 class Ranks:
     """The ranks of the model calls of one statement."""
 
-    def __init__(
-        self, root: Node, models: frozenset[str], steps: Mapping[Call, int] | None = None
-    ) -> None:
+    def __init__(self, root: Node, models: frozenset[str], order: Order | None = None) -> None:
         self.models = models
         self.by_text: dict[Call, int] = {}
-        self.steps = steps or {}
+        self.order = order or Order(is_known=False)
         self.calls = [node for node in tree.nodes(root) if is_call(node, models)]
         filters = _filters(root)
         self._keys = {id(node): (tree.text_key(node), id(node) in filters) for node in self.calls}
         self._visit(root, 0)
-        if steps:
-            self._follow(steps)
+        if self.order.is_known:
+            self._follow(self.order.steps)
 
     def __len__(self) -> int:
         return len(self.by_text)
@@ -71,10 +68,21 @@ class Ranks:
         """The rank of a call of this statement."""
         return self.by_text[self._keys[id(call)]]
 
-    def step(self, part: Any) -> int:
-        """The last step at which DuckDB evaluates a call inside *part*; 0 where nobody knows."""
-        keys = (self._keys[id(node)] for node in tree.nodes(part) if id(node) in self._keys)
-        return max((self.steps.get(key, 0) for key in keys), default=0)
+    def place(self, part: Node, joint: str) -> int:
+        """Where among all conditions DuckDB evaluates *part* of an AND or OR; 0 if unknown."""
+        return self.order.place(frozenset(self._inside(part)), joint)
+
+    def are_evaluated(self) -> bool:
+        """True unless DuckDB, as far as is known, leaves out a condition that reads columns."""
+        running = (call for call in self.calls if tree.column_references(call))
+        keys = {key for key in map(self._key, running) if key[1]}
+        return not self.order.is_known or keys <= self.order.steps.keys()
+
+    def _key(self, call: Node) -> Call:
+        return self._keys[id(call)]
+
+    def _inside(self, part: Any) -> list[Call]:
+        return [self._key(node) for node in tree.nodes(part) if id(node) in self._keys]
 
     @property
     def numbers(self) -> dict[Call, int]:
@@ -86,8 +94,8 @@ class Ranks:
         numbers, found = self.numbers, dict[str, list[int]]()
         for select in (node for node in tree.nodes(root) if node.get("type") == "SELECT_NODE"):
             for item in select["select_list"]:
-                keys = [self._keys[id(node)] for node in tree.nodes(item) if id(node) in self._keys]
-                found.setdefault(item.get("alias", ""), []).extend(numbers[key] for key in keys)
+                calls = found.setdefault(item.get("alias", ""), [])
+                calls += [numbers[key] for key in self._inside(item)]
         return found
 
     def texts(self) -> list[str]:
@@ -117,7 +125,8 @@ class Ranks:
         parts = _parts(item)
         if parts is not None:
             if item.get("class") == "CONJUNCTION":
-                parts.sort(key=self.step)
+                joint = item["type"].removeprefix("CONJUNCTION_")
+                parts.sort(key=lambda part: self.place(part, joint))
             for part in parts:
                 base = self._visit(part, base)
             return base
@@ -134,9 +143,9 @@ class Ranks:
         Calls that read no column are made while DuckDB plans, before all. A column that it does not
         show comes last; where it does not show a condition, nothing is known.
         """
-        running = {self._keys[id(call)] for call in self.calls if tree.column_references(call)}
-        if any(is_condition and (text, True) not in steps for text, is_condition in running):
+        if not self.are_evaluated():
             return
+        running = {self._key(call) for call in self.calls if tree.column_references(call)}
         last = max(steps.values(), default=0) + 1
         places = {
             key: (steps.get(key, last) if key in running else -1, rank)

@@ -34,23 +34,28 @@ def arrange(
         return Ranks(query, models)
     sketch = copy.deepcopy(statement)
     Headings(tree.body(sketch), is_costly).write_out()
-    guards.drop_constants(tree.body(sketch), is_costly)
     plain = _order(sketch, models, explain)
+    if not Ranks(query, models, plain).are_evaluated():  # the conditions contradict one another
+        return _unguarded(query, models, is_costly, plain)
     if conditions.is_only_where(query):  # one CASE will have all of them, in this order
-        _guard(statement, models, is_costly, plain)
-        return Ranks(query, models, plain.steps)
-    _guard(sketch, models, is_costly, plain)
+        return _guarded(query, models, is_costly, plain, plain)
+    _guarded(tree.body(sketch), models, is_costly, plain, plain)
     guarded = _order(sketch, models, explain)
     if not guarded.keeps(plain):
-        guards.guard_values(query, is_costly)
-        return Ranks(query, models, plain.steps)
-    _guard(statement, models, is_costly, plain)
-    return Ranks(query, models, guarded.steps)
+        return _unguarded(query, models, is_costly, plain)
+    return _guarded(query, models, is_costly, plain, guarded)
 
 
-def _guard(statement: Node, models: frozenset[str], is_costly: Test, plain: Order) -> None:
-    query = tree.body(statement)
-    guards.guard(query, is_costly, Ranks(query, models, plain.steps).step)
+def _guarded(
+    query: Node, models: frozenset[str], is_costly: Test, plain: Order, guarded: Order
+) -> Ranks:
+    guards.guard(query, is_costly, Ranks(query, models, plain).place)
+    return Ranks(query, models, guarded)
+
+
+def _unguarded(query: Node, models: frozenset[str], is_costly: Test, plain: Order) -> Ranks:
+    guards.guard_values(query, is_costly)
+    return Ranks(query, models, plain)
 
 
 def _order(
@@ -61,4 +66,4 @@ def _order(
     ranks = Ranks(tree.body(tagged), models)
     calls, columns = list(ranks.by_text), ranks.by_column(tagged)
     ranks.tag()
-    return order.read(explain(tree.show(tagged)) or [], calls, columns)
+    return order.read(explain(tree.show(tagged)), calls, columns)
