@@ -8,10 +8,14 @@ from llmsql.syntax.tree import Node
 
 
 class Headings:
-    """The names that columns of *root* have as it is written, those of *changing* items."""
+    """The names that columns of *root* have as it is written, those of *changing* items.
 
-    def __init__(self, root: Node, changing: Test) -> None:
+    With *is_inner* only those of queries inside *root*, whose names others may use.
+    """
+
+    def __init__(self, root: Node, changing: Test, *, is_inner: bool = False) -> None:
         selects = [node for node in tree.nodes(root) if node.get("type") == "SELECT_NODE"]
+        selects = [select for select in selects if not is_inner or select is not root]
         items = [item for select in selects for item in select["select_list"]]
         self._names = [
             (item, tree.own_name(item))

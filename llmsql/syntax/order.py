@@ -140,7 +140,10 @@ class _Reading:
 
     def _side_by_side(self, details: Node, step: int) -> int:
         """Give all new calls in what an operator computes one step; returns the one after it."""
-        numbers = _numbers(list(details.values()))
+        computed = _texts(list(details.values()))
+        for text in computed:
+            self._pass(text, is_filter=False)
+        numbers = _numbers(computed)
         for name in _texts(details.get("Projections", [])):
             numbers += self.columns.get(name, ())
         new = {self.calls[number] for number in numbers} - self.order.steps.keys()

@@ -33,7 +33,7 @@ def arrange(
         guards.guard(query, is_costly)
         return Ranks(query, models)
     sketch = copy.deepcopy(statement)
-    Headings(tree.body(sketch), is_costly).write_out()
+    Headings(tree.body(sketch), is_costly, is_inner=True).write_out()
     plain = _order(sketch, models, explain)
     if not Ranks(query, models, plain).are_evaluated():  # the conditions contradict one another
         return _unguarded(query, models, is_costly, plain)
