@@ -153,3 +153,84 @@ class Generator:
                 f"INSERT INTO e SELECT i, g(s) FROM t WHERE {self.predicate(1)} RETURNING *",
             ]
         )
+
+
+SEVERAL_TEXTS = ["s", "l[1]", "s || l[2]", "'p ' || s", "upper(s)", "s || k", "COALESCE(s, 'none')",
+                 "CASE WHEN flag THEN s ELSE l[1] END", "'c'"]  # fmt: skip
+
+
+class Several(Generator):
+    """Statements in which several models' predicates decide over a row, wherever they stand."""
+
+    def query(self) -> str:
+        make = self.random.choice(
+            [self.simple, self.simple, self.join, self.inside, self.having, self.case, self.union]
+        )
+        return make()
+
+    def text(self) -> str:
+        plain = self.random.choice(SEVERAL_TEXTS)
+        return plain if self.random.random() < 0.7 else f"{self.random.choice('mg')}({plain})"
+
+    def asking(self) -> str:
+        """A predicate that asks a model; of its NULL it says yes, no or NULL."""
+        text = self.text()
+        return self.random.choice(
+            [
+                f"m({text}) = 'true'",
+                f"m({text})",
+                f"NOT m({text})",
+                f"g({text}) IN ('1', '2')",
+                f"m({text}) IS NULL",
+                f"g({text}) IS DISTINCT FROM '3'",
+                f"COALESCE(m({text}), 'x') <> 'true'",
+                f"g({text})::INT > 2",
+                f"g({text}) = g({self.text()})",
+            ]
+        )
+
+    def predicate(self, depth: int = 2) -> str:
+        pick = self.random.random()
+        if depth and pick < 0.6:
+            joint = self.random.choice(["AND", "AND", "OR"])
+            return f"({self.predicate(depth - 1)} {joint} {self.predicate(depth - 1)})"
+        if depth and pick < 0.66:
+            return f"NOT ({self.predicate(depth - 1)})"
+        return self.random.choice(CHEAP) if pick < 0.75 else self.asking()
+
+    def simple(self) -> str:
+        return f"SELECT i FROM t WHERE {self.predicate()} AND {self.asking()}"
+
+    def join(self) -> str:
+        kind = self.random.choice(["JOIN", "LEFT JOIN"])
+        on = self.random.choice(["t.i = u.id", "t.k = u.k AND u.id < 6", "t.i = u.id AND m(s)"])
+        sides = ["m(w) = 'true'", "g(w) < '4'", "m(w) IS NULL", "g(s) = g(w)", "n > 3",
+                 "m(s || w) IS DISTINCT FROM 'true'"]  # fmt: skip
+        return (
+            f"SELECT t.i, u.id FROM t {kind} u ON {on} WHERE {self.random.choice(sides)}"
+            f" AND {self.asking().replace('|| k', '|| t.k')} AND {self.random.choice(sides)}"
+        )
+
+    def inside(self) -> str:
+        of_column = self.random.choice(["y IS NULL", "y < '3'", "true"])
+        return (
+            f"SELECT i, y FROM (SELECT *, g({self.text()}) AS y FROM t WHERE {self.predicate(1)})"
+            f" WHERE {self.predicate(1)} AND {of_column}"
+        )
+
+    def having(self) -> str:
+        key = self.random.choice(["s", "l[1]", "m(s)"])
+        of_key = self.random.choice(["IS NOT NULL", "< '5'", "IS DISTINCT FROM '2'"])
+        return (
+            f"SELECT {key} AS key, count(*) FROM t WHERE {self.predicate(1)} GROUP BY {key}"
+            f" HAVING g('h' || {key}) {of_key} AND count(*) > 1"
+        )
+
+    def case(self) -> str:
+        return (
+            f"SELECT i, CASE WHEN {self.predicate(1)} THEN m(s) WHEN {self.predicate(1)}"
+            f" THEN g(s) END FROM t WHERE {self.predicate(1)}"
+        )
+
+    def write(self) -> str:
+        return f"DELETE FROM t WHERE {self.predicate()} AND {self.asking()}"

@@ -23,6 +23,7 @@ from llmsql.syntax.explained import Explained, is_recursive
 if TYPE_CHECKING:
     from llmsql.runtime.scope import Scope
     from llmsql.runtime.session import Session
+    from llmsql.syntax.rewrite import Plan
 
 KEY = "model_calls"
 NOT_COUNTED = "not counted: the statement may be read only once, or fails while answers are unknown"
@@ -63,8 +64,8 @@ class Explainer:
     ) -> tuple[list[Estimate] | None, Query | None]:
         """What the statement would ask; None where that cannot be counted."""
         try:
-            query = self._query(explained.statement)
             resolver = self._resolver(collector)
+            query = self._query(explained.statement, resolver)
             with self._rolled_back(query):
                 return explain(query, collector, resolver.discard), query
         except (Unsettled, duckdb.Error):
@@ -74,16 +75,21 @@ class Explainer:
         session = self.session
         return Resolver(session.con, collector, self.execute, session.engine.orders)
 
-    def _query(self, statement: str) -> Query:
+    def _query(self, statement: str, resolver: Resolver) -> Query:
         """The query that *statement* reads by; raises Unsettled where it may be read only once."""
         found = write.read(statement)
         if found is not None and self.session.exists(found):
             raise Unsettled
         text = found.query if found is not None else statement
-        planned = self.session.plan(text, self.scope, tags_all=True)
+        planned = self._plan(text, resolver)
         relaxed = self.session.relaxed(text)
-        loose = self.session.plan(relaxed, self.scope, tags_all=True) if relaxed else None
+        loose = self._plan(relaxed, resolver) if relaxed else None
         return Query(statement, planned, loose, found, is_recursive(text))
+
+    def _plan(self, text: str, resolver: Resolver) -> Plan:
+        may_fail = not self.session.in_transaction()
+        explain = partial(resolver.explain, may_fail=may_fail, asks=False)
+        return self.session.plan(text, self.scope, explain, tags_all=True)
 
     @contextmanager
     def _rolled_back(self, query: Query) -> Iterator[None]:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from llmsql.syntax import tree
-from llmsql.syntax.guards import is_inside
+from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.ranks import is_call
 from llmsql.syntax.tree import Node
 from llmsql.syntax.words import words

@@ -7,6 +7,7 @@ runs the original statement, which is always right: its functions resolve on the
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,9 +21,11 @@ from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.deployments import Retired
 from llmsql.runtime.orders import Orders
 from llmsql.syntax.rewrite import Plan
+from llmsql.syntax.tree import Node
 
 RESULT = f"llmsql_result_{secrets.token_hex(4)}"
 MAX_LIMIT_PASSES = 64
+_MOST_PLANS = 8
 
 
 class Unsettled(Exception):
@@ -66,6 +69,27 @@ class Resolver:
         except duckdb.Error as error:
             self._restart()
             raise Unsettled from error
+
+    def explain(
+        self, sql: str, never_raises: bool, *, may_fail: bool, asks: bool = True
+    ) -> list[Node] | None:
+        """DuckDB's plan of the query *sql*; None where there is none to be had.
+
+        A call that reads no column is made while DuckDB plans, and its answer decides what is
+        planned: so it is computed, where this *asks*. In the user's transaction nothing *may_fail*.
+        """
+        for _ in range(_MOST_PLANS if may_fail or never_raises else 0):
+            self.collector.begin(Mode.COLLECT if asks else Mode.MUTE)
+            try:
+                ((_, plan),) = self.execute(f"EXPLAIN (FORMAT JSON) {sql}\n").fetchall()
+            except duckdb.Error:
+                self.collector.error = None
+                return None
+            if not self.collector.noted:
+                found: list[Node] = json.loads(plan)
+                return found
+            self._resolve(self.collector.lowest())
+        return None
 
     def settle(self, plan: Plan, sql: str) -> None:
         """Leave the rows of *sql*, planned as *plan*, in the temp table RESULT."""
@@ -166,11 +190,14 @@ class Resolver:
     def _compute(self, noted: dict[Any, Any]) -> bool:
         """Compute what was noted; False when there was nothing."""
         self.collector.is_tracking &= not noted
+        self._resolve(noted)
+        return bool(noted)
+
+    def _resolve(self, noted: dict[Any, Any]) -> None:
         scheduler.check_together(noted, self.collector)
         for (deployment, answers), keys in noted.items():
             with suppress(Retired):  # the next pass notes them for the model that serves now
                 scheduler.resolve(deployment, answers, keys, self.collector)
-        return bool(noted)
 
     def _rows(self) -> int:
         row = self.con.execute(f"SELECT count(*) FROM temp.main.{RESULT}").fetchone()

@@ -29,7 +29,7 @@ from llmsql.runtime.scope import Scope
 from llmsql.runtime.shadows import shadows
 from llmsql.syntax import explained, tree, write
 from llmsql.syntax.ranks import VARIABLE, is_call
-from llmsql.syntax.rewrite import Plan, plan
+from llmsql.syntax.rewrite import Explain, Plan, plan
 
 _PREPARE = re.compile(r"\s*prepare\s+(\w+)(?:\s*\([^)]*\))?\s+as\s+(.*)", re.I | re.S)
 _EXECUTE = re.compile(r"\s*(?:explain\s+(?:analyze\s+)?)?execute\s+(\w+)", re.I)
@@ -287,8 +287,8 @@ class Session:
         return None
 
     def _query(self, sql: str, scope: Scope, resolver: Resolver) -> None:
-        found = self.plan(sql, scope)
         in_transaction = self.in_transaction()
+        found = self.plan(sql, scope, partial(resolver.explain, may_fail=not in_transaction))
         if in_transaction and not found.never_raises:
             raise Unsettled
         keeps_order = self._keeps_order()
@@ -316,8 +316,9 @@ class Session:
         found = write.read(sql)
         if found is None or self.exists(found):
             raise Unsettled
-        planned = self.plan(found.query, scope)
         in_transaction = self.in_transaction()
+        explain = partial(resolver.explain, may_fail=not in_transaction)
+        planned = self.plan(found.query, scope, explain)
         if in_transaction and not planned.never_raises:
             raise Unsettled
         statement = sql
@@ -350,8 +351,18 @@ class Session:
         """The query *sql* without its conditions on answers; None where it has none."""
         return explained.relaxed(sql, lambda node: is_call(node, self.engine.model_names))
 
-    def plan(self, sql: str, scope: Scope, *, tags_all: bool = False) -> Plan:
-        """Plan the query *sql*; raises Unsettled where it may be read only once."""
+    def plan(
+        self,
+        sql: str,
+        scope: Scope,
+        explain: Explain,
+        *,
+        tags_all: bool = False,
+    ) -> Plan:
+        """Plan the query *sql*; raises Unsettled where it may be read only once.
+
+        *explain* gives DuckDB's plan of a query.
+        """
         models = self.engine.model_names
         try:
             statement = tree.parse(sql)
@@ -361,7 +372,7 @@ class Session:
             reach = explore(statement, catalog, self.once, scope.variables())
             found = None
             if reach.is_repeatable:
-                found = plan(sql, models, reach.costly, catalog.trees, tags_all=tags_all)
+                found = plan(sql, models, reach.costly, catalog.trees, explain, tags_all=tags_all)
         except RecursionError:  # an expression of hundreds of levels
             raise Unsettled from None
         if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from llmsql.syntax import guards, tree
+from llmsql.syntax import conditions, tree
 from llmsql.syntax.tree import Node
 
 _HEAD = re.compile(
@@ -40,7 +40,7 @@ def read(sql: str) -> Explained | None:
     )
 
 
-def relaxed(sql: str, costs: guards.Test) -> str | None:
+def relaxed(sql: str, costs: conditions.Test) -> str | None:
     """The query *sql* with every condition on models' answers true; None where it has none.
 
     Each call behind one is then made for at least the rows that it will be made for.
@@ -51,11 +51,13 @@ def relaxed(sql: str, costs: guards.Test) -> str | None:
     is_changed = False
     for node in list(tree.nodes(tree.body(statement))):
         for clause in ("where_clause", "having", "qualify"):
-            parts = guards.conjuncts(node.get(clause)) if node.get("type") == "SELECT_NODE" else []
-            kept = [part for part in parts if not guards.is_inside(part, costs)]
+            parts = (
+                conditions.conjuncts(node.get(clause)) if node.get("type") == "SELECT_NODE" else []
+            )
+            kept = [part for part in parts if not conditions.is_inside(part, costs)]
             if len(kept) < len(parts):
                 passing = [_passing(part) for part in parts if part not in kept]
-                node[clause] = guards.conjunction([*kept, *passing])
+                node[clause] = conditions.conjunction([*kept, *passing])
                 is_changed = True
     return tree.show(statement) if is_changed else None
 

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable
 
 from llmsql.syntax import tree
-from llmsql.syntax.guards import Test, is_inside
+from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.tree import Node
 
 ROWS = "llmsql_rows"

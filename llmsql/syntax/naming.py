@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from llmsql.syntax import tree
 from llmsql.syntax.brackets import Brackets
-from llmsql.syntax.guards import is_inside
+from llmsql.syntax.conditions import is_inside
 
 if TYPE_CHECKING:
     from llmsql.syntax.on_error import Call

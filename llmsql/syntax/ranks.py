@@ -3,14 +3,17 @@
 A call nested in another's argument comes before it, WHERE before the SELECT list, an earlier
 argument of AND, OR, CASE and COALESCE before a later one. Calls that wait for nothing share a
 rank. Each call is tagged with its rank as one more argument; the same text gets the same tag, so
-that GROUP BY and ORDER BY still find it, except in WHERE and ON, where neither looks.
+that GROUP BY and ORDER BY still find it, except in WHERE and ON, where neither looks. Where it is
+known at which steps DuckDB evaluates them, ranks follow these.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from llmsql.syntax import tree
+from llmsql.syntax.order import Call, Order
 from llmsql.syntax.tree import Node
 
 VARIABLE = "llmsql_statement"
@@ -37,13 +40,16 @@ def is_call(node: Node, models: frozenset[str]) -> bool:
 class Ranks:
     """The ranks of the model calls of one statement."""
 
-    def __init__(self, root: Node, models: frozenset[str]) -> None:
+    def __init__(self, root: Node, models: frozenset[str], order: Order | None = None) -> None:
         self.models = models
-        self.by_text: dict[tuple[str, bool], int] = {}
+        self.by_text: dict[Call, int] = {}
+        self.order = order or Order(is_known=False)
         self.calls = [node for node in tree.nodes(root) if is_call(node, models)]
         filters = _filters(root)
         self._keys = {id(node): (tree.text_key(node), id(node) in filters) for node in self.calls}
         self._visit(root, 0)
+        if self.order.is_known:
+            self._follow(self.order.steps)
 
     def __len__(self) -> int:
         return len(self.by_text)
@@ -62,6 +68,36 @@ class Ranks:
         """The rank of a call of this statement."""
         return self.by_text[self._keys[id(call)]]
 
+    def place(self, part: Node, joint: str) -> int:
+        """Where among all conditions DuckDB evaluates *part* of an AND or OR; 0 if unknown."""
+        return self.order.place(frozenset(self._inside(part)), joint)
+
+    def are_evaluated(self) -> bool:
+        """True unless DuckDB, as far as is known, leaves out a condition that reads columns."""
+        running = (call for call in self.calls if tree.column_references(call))
+        keys = {key for key in map(self._key, running) if key[1]}
+        return not self.order.is_known or keys <= self.order.steps.keys()
+
+    def _key(self, call: Node) -> Call:
+        return self._keys[id(call)]
+
+    def _inside(self, part: Any) -> list[Call]:
+        return [self._key(node) for node in tree.nodes(part) if id(node) in self._keys]
+
+    @property
+    def numbers(self) -> dict[Call, int]:
+        """The number of each call."""
+        return {key: number for number, key in enumerate(self.by_text)}
+
+    def by_column(self, root: Node) -> dict[str, list[int]]:
+        """The numbers of the calls in each column of *root* that has an alias."""
+        numbers, found = self.numbers, dict[str, list[int]]()
+        for select in (node for node in tree.nodes(root) if node.get("type") == "SELECT_NODE"):
+            for item in select["select_list"]:
+                calls = found.setdefault(item.get("alias", ""), [])
+                calls += [numbers[key] for key in self._inside(item)]
+        return found
+
     def texts(self) -> list[str]:
         """Each call as it is written, by its number; to be asked before they are tagged."""
         written = {self._keys[id(call)]: tree.own_name(call) for call in self.calls}
@@ -72,7 +108,7 @@ class Ranks:
 
         Calls inside *apart* are told from calls of the same text elsewhere, and come after them.
         """
-        numbers = {key: number for number, key in enumerate(self.by_text)}
+        numbers = self.numbers
         behind = {id(node) for node in tree.nodes(apart)}
         for call in self.calls:
             offset = APART if id(call) in behind else 0
@@ -86,10 +122,13 @@ class Ranks:
             return max((self._visit(part, base) for part in item), default=base)
         if not isinstance(item, dict):
             return base
-        steps = _steps(item)
-        if steps is not None:
-            for step in steps:
-                base = self._visit(step, base)
+        parts = _parts(item)
+        if parts is not None:
+            if item.get("class") == "CONJUNCTION":
+                joint = item["type"].removeprefix("CONJUNCTION_")
+                parts.sort(key=lambda part: self.place(part, joint))
+            for part in parts:
+                base = self._visit(part, base)
             return base
         after = max((self._visit(part, base) for part in item.values()), default=base)
         if id(item) not in self._keys:
@@ -97,6 +136,23 @@ class Ranks:
         key = self._keys[id(item)]
         self.by_text[key] = min(after, self.by_text.get(key, after))
         return after + 1
+
+    def _follow(self, steps: Mapping[Call, int]) -> None:
+        """Let DuckDB's *steps* decide, and within one of them what each call waits for.
+
+        Calls that read no column are made while DuckDB plans, before all. A column that it does not
+        show comes last; where it does not show a condition, nothing is known.
+        """
+        if not self.are_evaluated():
+            return
+        running = {self._key(call) for call in self.calls if tree.column_references(call)}
+        last = max(steps.values(), default=0) + 1
+        places = {
+            key: (steps.get(key, last) if key in running else -1, rank)
+            for key, rank in self.by_text.items()
+        }
+        ranks = {place: rank for rank, place in enumerate(sorted(set(places.values())))}
+        self.by_text = {key: ranks[place] for key, place in places.items()}
 
 
 def _filters(root: Node) -> set[int]:
@@ -111,7 +167,7 @@ def _filters(root: Node) -> set[int]:
     return found
 
 
-def _steps(node: Node) -> list[Any] | None:
+def _parts(node: Node) -> list[Any] | None:
     """The parts of *node* that are evaluated one after the other; None where order is free."""
     if node.get("type") == "SELECT_NODE":
         return [*(node[clause] for clause in CLAUSES), *_outputs(node)]

@@ -1,6 +1,6 @@
 """From a query that calls models to the one that is run.
 
-Puts together what `late`, `guards`, `ranks` and `shape` do. A query that needs none of it keeps its
+Puts together what `late`, `waiting` and `shape` do. A query that needs none of it keeps its
 bytes. Never needed for a right answer: where the result does not bind, the original runs.
 """
 
@@ -10,10 +10,14 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from llmsql.syntax import guards, late, tree
-from llmsql.syntax.ranks import Ranks, is_call
+from llmsql.syntax import late, tree, waiting
+from llmsql.syntax.headings import Headings
+from llmsql.syntax.ranks import is_call
 from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
+
+Explain = Callable[[str, bool], list[Node] | None]
+"""The plan DuckDB makes of a query, by its text and whether nothing in it can raise; or None."""
 
 ROW_NUMBER = "row_number() OVER () AS llmsql_row_number"
 
@@ -44,6 +48,7 @@ def plan(
     models: frozenset[str],
     costly: frozenset[str],
     definitions: Callable[[str], list[Node]] = lambda name: [],
+    explain: Explain = lambda sql, never_raises: None,
     *,
     tags_all: bool = False,
 ) -> Plan | None:
@@ -52,76 +57,74 @@ def plan(
     With *tags_all* each call tells which it is, even where nothing depends on that.
 
     *models* are the functions that call models, *costly* those, the macros and the views that reach
-    them: names in lower case. *definitions* gives the parsed bodies of a macro.
+    them: names in lower case. *definitions* gives the parsed bodies of a macro, *explain* the plan
+    that DuckDB makes of a query that asks models in several conditions.
     """
     statement = tree.parse(sql)
     if statement is None:
         return None
-    query = tree.body(statement)
-    original = tree.text_key(statement)
-    calls, costs = _tests(models, costly)
-    shape = Shape(calls, costs, definitions)
-    limit, never_raises = shape.limit(query), shape.never_raises(query)
-    late.postpone(query, calls, costs)
-    names = [_Name(select) for select in _selects(query)]
-    guards.guard(query, costs)
-    ranks = Ranks(query, models)
-    where_rank = ranks.highest(query.get("where_clause"))
-    # A LIMIT's passes must tell calls apart, also from those of WHERE that macros hide.
-    is_tagged = not ranks.are_all_equal or bool(ranks and (tags_all or limit is not None))
-    texts = ranks.texts() if tags_all else ()
-    is_changed = is_tagged or tree.text_key(statement) != original
-    if is_changed:
-        for name in names:
-            name.keep(costs)
-    if is_tagged:
-        ranks.tag(apart=query["select_list"] if limit is not None else ())
-    text = tree.show(statement) if is_changed else sql
-    found = Plan(
-        text=text,
-        statement=copy.deepcopy(statement) if is_changed else None,
-        sites=len(ranks),
-        never_raises=never_raises,
-        is_tagged=is_tagged,
-        calls=tuple(texts),
-    )
-    if limit is None:
-        return found
-    query["select_list"].append(tree.expression(ROW_NUMBER))
-    return replace(found, limit=limit, limited_text=tree.show(statement), where_rank=where_rank)
+    return _Rewriting(sql, statement, models, costly).plan(definitions, explain, tags_all=tags_all)
 
 
-def _tests(models: frozenset[str], costly: frozenset[str]) -> tuple[guards.Test, guards.Test]:
-    """What tells a model's call, and what tells anything that reaches a model."""
+class _Rewriting:
+    """One statement on its way from what was typed to what is run."""
 
-    def calls(node: Node) -> bool:
-        return is_call(node, models)
+    def __init__(
+        self, sql: str, statement: Node, models: frozenset[str], costly: frozenset[str]
+    ) -> None:
+        self.sql = sql
+        self.statement = statement
+        self.query = tree.body(statement)
+        self.models = models
+        self.costly = costly
 
-    def costs(node: Node) -> bool:
-        return is_call(node, costly) or (
-            node.get("type") == "BASE_TABLE" and node["table_name"].lower() in costly
+    def calls(self, node: Node) -> bool:
+        """True for a model's call."""
+        return is_call(node, self.models)
+
+    def costs(self, node: Node) -> bool:
+        """True for anything that reaches a model."""
+        return is_call(node, self.costly) or (
+            node.get("type") == "BASE_TABLE" and node["table_name"].lower() in self.costly
         )
 
-    return calls, costs
+    def plan(
+        self,
+        definitions: Callable[[str], list[Node]],
+        explain: Explain,
+        *,
+        tags_all: bool,
+    ) -> Plan:
+        """Rewrite the statement as far as it needs it, and say what its shape allows."""
+        original = tree.text_key(self.statement)
+        shape = Shape(self.calls, self.costs, definitions)
+        limit, never_raises = shape.limit(self.query), shape.never_raises(self.query)
+        late.postpone(self.query, self.calls, self.costs)
+        headings = Headings(self.query, self.costs)
+        ranks = waiting.arrange(
+            self.statement, self.models, self.costs, lambda text: explain(text, never_raises)
+        )
+        where_rank = ranks.highest(self.query.get("where_clause"))
+        texts = ranks.texts() if tags_all else ()
+        # A LIMIT's passes must tell calls apart, also from those of WHERE that macros hide.
+        is_tagged = not ranks.are_all_equal or bool(ranks and (tags_all or limit is not None))
+        is_changed = is_tagged or tree.text_key(self.statement) != original
+        if is_changed:
+            headings.write_out()
+        if is_tagged:
+            ranks.tag(apart=self.query["select_list"] if limit is not None else ())
+        found = Plan(
+            text=tree.show(self.statement) if is_changed else self.sql,
+            statement=copy.deepcopy(self.statement) if is_changed else None,
+            sites=len(ranks),
+            never_raises=never_raises,
+            is_tagged=is_tagged,
+            calls=tuple(texts),
+        )
+        return found if limit is None else self._limited(found, limit, where_rank)
 
-
-def _selects(query: Node) -> list[Node]:
-    return [node for node in tree.nodes(query) if node.get("type") == "SELECT_NODE"]
-
-
-class _Name:
-    """The column names a SELECT has, to be kept when its text changes."""
-
-    def __init__(self, select: Node) -> None:
-        self.items = list(select["select_list"])
-        self.names = [None if _is_named(item) else tree.own_name(item) for item in self.items]
-
-    def keep(self, is_model: guards.Test) -> None:
-        """Write the names out where a model call is about to change them."""
-        for item, name in zip(self.items, self.names, strict=True):
-            if name is not None and guards.is_inside(item, is_model):
-                item["alias"] = name
-
-
-def _is_named(item: Node) -> bool:
-    return bool(item.get("alias")) or item.get("class") in ("STAR", "COLUMN_REF")
+    def _limited(self, found: Plan, limit: int, where_rank: int) -> Plan:
+        """*found* with the text that a LIMIT's passes run, which changes the statement."""
+        self.query["select_list"].append(tree.expression(ROW_NUMBER))
+        text = tree.show(self.statement)
+        return replace(found, limit=limit, limited_text=text, where_rank=where_rank)

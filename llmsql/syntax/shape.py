@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmsql.syntax import tree
-from llmsql.syntax.guards import Test, conjuncts, is_inside
+from llmsql.syntax.conditions import Test, conjuncts, is_inside
 from llmsql.syntax.tree import Node
 
 _COMPARISONS = frozenset(

@@ -1,0 +1,202 @@
+"""In which order DuckDB evaluates the model calls of a query, read off its plan.
+
+DuckDB sorts conditions by a cost of its own, merges those of several clauses, and moves them into
+scans and under joins. What came of it only its plan tells: calls are known in it by their tags.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmsql.syntax.tree import Node
+
+Call = tuple[str, bool]
+"""What a call is known by: its text, and whether it stands in WHERE or ON."""
+
+Detail = str | list[Any]
+"""What an operator says of itself under one key: one text, or several."""
+
+_NUMBER = re.compile(r"'rank': -?\d+, 'site': (\d+)")
+_COMPARISON = re.compile(r" (?:=|!=|<|>|<=|>=|IS (?:NOT )?DISTINCT FROM) ")
+_JOINTS = {joint: re.compile(rf" {joint} ") for joint in ("AND", "OR")}
+_NOT_EVALUATED = "optional: "  # a filter that only skips blocks
+_IN_ORDER = ("CTE", "RECURSIVE_CTE")
+_ANY_ORDER = ("UNION",)
+
+
+@dataclass
+class Order:
+    """What a plan evaluates, and when.
+
+    *steps* are those at which each call is first made; calls of one step are made side by side, for
+    the same rows. *text* is all conditions, as they are evaluated, *places* where in it each call
+    is first made. Of their parts, *parts* are the places of those with calls, by what joins them
+    (AND, OR) and these calls; *cheap* those that filters evaluate without any.
+    """
+
+    is_known: bool = True
+    steps: dict[Call, int] = field(default_factory=dict)
+    text: str = ""
+    places: dict[Call, int] = field(default_factory=dict)
+    parts: dict[tuple[str, frozenset[Call]], int] = field(default_factory=dict)
+    cheap: list[tuple[int, str]] = field(default_factory=list)
+
+    def place(self, calls: frozenset[Call], joint: str) -> int:
+        """Where the part of an AND or OR with just these *calls* is evaluated; 0 if unknown."""
+        last = max((self.places.get(call, 0) for call in calls), default=0)
+        return self.parts.get((joint, calls), last)
+
+    def keeps(self, plain: Order) -> bool:
+        """True when each call still comes behind all that it comes behind in *plain*."""
+        shared = plain.steps.keys() & self.steps.keys()
+        return not any(
+            plain.steps[one] < plain.steps[two] and self.steps[one] > self.steps[two]
+            for one in shared
+            for two in shared
+        ) and all(
+            part in self.text[: self.places[call]]
+            for call in plain.places.keys() & self.places.keys()
+            for place, part in plain.cheap
+            if place < plain.places[call]
+        )
+
+
+def read(plan: list[Node] | None, calls: Sequence[Call], columns: Mapping[str, list[int]]) -> Order:
+    """The order in a *plan* that EXPLAIN (FORMAT JSON) gives.
+
+    The tags in it are numbers of *calls*. It shows a column by its name alone: *columns* has the
+    numbers of the calls in each. Without a plan nothing is known.
+    """
+    reading = _Reading(calls, columns)
+    reading.order.is_known = plan is not None
+    for operator in plan or ():
+        reading.visit(operator, 0)
+    return reading.order
+
+
+class _Reading:
+    """One walk over a plan, in the order in which it runs."""
+
+    def __init__(self, calls: Sequence[Call], columns: Mapping[str, list[int]]) -> None:
+        self.calls = calls
+        self.columns = columns
+        self.order = Order()
+
+    def visit(self, operator: Node, step: int) -> int:
+        """Note what *operator* evaluates from *step* on; returns the first step after it."""
+        details = dict(operator.get("extra_info") or {})
+        step = self._children(operator, details, step)
+        filters = [*_as_run(details.pop("Filters", [])), *_texts(details.pop("Expression", []))]
+        joins = [*_texts(details.pop("Conditions", [])), *_texts(details.pop("Condition", []))]
+        for text in (*filters, *joins):
+            self._pass(text, is_filter=text in filters)
+        step = self._one_by_one([*filters, *joins], step)
+        return self._side_by_side(details, step)
+
+    def _children(self, operator: Node, details: Node, step: int) -> int:
+        name, children = operator["name"].strip(), operator["children"]
+        if name in _ANY_ORDER:
+            return max((self.visit(child, step) for child in children), default=step)
+        if len(children) > 1 and name not in _IN_ORDER:
+            # A join has built the table of its last child before it reads the others.
+            step = self.visit(children[-1], step)
+            step = self._one_by_one(_built_keys(details.get("Conditions", [])), step)
+            children = children[:-1]
+        for child in children:
+            step = self.visit(child, step)
+        return step
+
+    def _pass(self, condition: str, *, is_filter: bool) -> None:
+        """Note the parts of a condition, and where in all that is evaluated they stand."""
+        start, order = len(self.order.text), self.order
+        for match in _NUMBER.finditer(condition):
+            order.places.setdefault(self.calls[int(match[1])], start + match.start())
+        for place, part in _parts(condition, "AND"):
+            if is_filter and not _NUMBER.search(part) and not part.startswith(_NOT_EVALUATED):
+                order.cheap.append((start + place, part))
+        self._note_parts(condition, start)
+        order.text += condition + "\n"
+
+    def _note_parts(self, condition: str, start: int) -> None:
+        """Note where the parts of *condition*, which stands at *start*, and theirs stand."""
+        for joint in _JOINTS:
+            found = list(_parts(condition, joint))
+            for place, part in found:
+                calls = frozenset(self.calls[number] for number in _numbers(part))
+                self.order.parts.setdefault((joint, calls), start + place)
+            for place, part in found if len(found) > 1 else ():
+                self._note_parts(part, start + place)
+
+    def _one_by_one(self, detail: Detail, step: int) -> int:
+        """Give each new call in a condition a step of its own; returns the first one after them."""
+        for call in (self.calls[number] for number in _numbers(detail)):
+            if call not in self.order.steps:
+                self.order.steps[call] = step
+                step += 1
+        return step
+
+    def _side_by_side(self, details: Node, step: int) -> int:
+        """Give all new calls in what an operator computes one step; returns the one after it."""
+        computed = _texts(list(details.values()))
+        for text in computed:
+            self._pass(text, is_filter=False)
+        numbers = _numbers(computed)
+        for name in _texts(details.get("Projections", [])):
+            numbers += self.columns.get(name, ())
+        new = {self.calls[number] for number in numbers} - self.order.steps.keys()
+        self.order.steps.update(dict.fromkeys(new, step))
+        return step + bool(new)
+
+
+def _numbers(detail: Detail) -> list[int]:
+    """The calls in a part of a plan, in the order in which DuckDB gets to them."""
+    return [int(number) for text in _texts(detail) for number in _NUMBER.findall(text)]
+
+
+def _texts(detail: Detail) -> list[str]:
+    """The texts of *detail*; details of several keys may stand in one list."""
+    if isinstance(detail, str):
+        return [detail]
+    return [text for each in detail for text in _texts(each)]
+
+
+def _built_keys(conditions: Detail) -> list[str]:
+    """What a join compares on the side of the table that it builds: each condition's second."""
+    return [text[end:] for text in _texts(conditions) for _, end in _joints(text, _COMPARISON)[:1]]
+
+
+def _as_run(filters: Detail) -> list[str]:
+    """The filters of a scan, one for each column, in the order in which it begins with them.
+
+    That is by DuckDB's estimate, in which every expression costs the same.
+    """
+
+    def cost(text: str) -> int:
+        parts = list(_split(text, "AND"))
+        return sum(1000 if "(" in part else 5 for _, part in parts) + 5 * (len(parts) > 1)
+
+    return sorted(_texts(filters), key=cost)
+
+
+def _parts(condition: str, joint: str) -> Iterator[tuple[int, str]]:
+    """What *condition*, perhaps in brackets, joins by AND or OR, each with its place in it."""
+    is_bracketed = condition.startswith("(") and condition.endswith(")")
+    if is_bracketed and len(inside := list(_split(condition[1:-1], joint))) > 1:
+        return ((place + 1, part) for place, part in inside)
+    return _split(condition, joint)
+
+
+def _split(condition: str, joint: str) -> Iterator[tuple[int, str]]:
+    joints = _joints(condition, _JOINTS[joint])
+    starts = [0, *(end for _, end in joints)]
+    ends = [*(start for start, _ in joints), len(condition)]
+    return ((start, condition[start:end]) for start, end in zip(starts, ends, strict=True))
+
+
+def _joints(text: str, joint: re.Pattern[str]) -> list[tuple[int, int]]:
+    """Where each *joint* of *text* starts and ends that stands in no brackets."""
+    found = (match.span() for match in joint.finditer(text))
+    return [span for span in found if text.count("(", 0, span[0]) == text.count(")", 0, span[0])]

@@ -1,0 +1,69 @@
+"""Which model call waits for which: conditions guarded, calls ranked, in DuckDB's own order.
+
+Where several conditions ask models, that of the plain query is kept, so that none is asked about
+more rows than a function alone would be. It is read off the plan of a copy whose calls are tagged;
+so is what became of it by the guards. Where these turned it round, the conditions stay as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from llmsql.syntax import conditions, guards, order, tree
+from llmsql.syntax.conditions import Test
+from llmsql.syntax.headings import Headings
+from llmsql.syntax.order import Order
+from llmsql.syntax.ranks import Ranks
+from llmsql.syntax.tree import Node
+
+
+def arrange(
+    statement: Node,
+    models: frozenset[str],
+    is_costly: Test,
+    explain: Callable[[str], list[Node] | None],
+) -> Ranks:
+    """Guard, in place, the conditions of *statement*, and rank its calls.
+
+    *explain* gives DuckDB's plan of a query, or None.
+    """
+    query = tree.body(statement)
+    if not guards.asks_several(query, is_costly):
+        guards.guard(query, is_costly)
+        return Ranks(query, models)
+    sketch = copy.deepcopy(statement)
+    Headings(tree.body(sketch), is_costly, is_inner=True).write_out()
+    plain = _order(sketch, models, explain)
+    if not Ranks(query, models, plain).are_evaluated():  # the conditions contradict one another
+        return _unguarded(query, models, is_costly, plain)
+    if conditions.is_only_where(query):  # one CASE will have all of them, in this order
+        return _guarded(query, models, is_costly, plain, plain)
+    _guarded(tree.body(sketch), models, is_costly, plain, plain)
+    guarded = _order(sketch, models, explain)
+    if not guarded.keeps(plain):
+        return _unguarded(query, models, is_costly, plain)
+    return _guarded(query, models, is_costly, plain, guarded)
+
+
+def _guarded(
+    query: Node, models: frozenset[str], is_costly: Test, plain: Order, guarded: Order
+) -> Ranks:
+    guards.guard(query, is_costly, Ranks(query, models, plain).place)
+    return Ranks(query, models, guarded)
+
+
+def _unguarded(query: Node, models: frozenset[str], is_costly: Test, plain: Order) -> Ranks:
+    guards.guard_values(query, is_costly)
+    return Ranks(query, models, plain)
+
+
+def _order(
+    statement: Node, models: frozenset[str], explain: Callable[[str], list[Node] | None]
+) -> Order:
+    """When DuckDB evaluates each call of *statement*; empty where that is not to be known."""
+    tagged = copy.deepcopy(statement)
+    ranks = Ranks(tree.body(tagged), models)
+    calls, columns = list(ranks.by_text), ranks.by_column(tagged)
+    ranks.tag()
+    return order.read(explain(tree.show(tagged)), calls, columns)
