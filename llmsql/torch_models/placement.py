@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -77,21 +78,20 @@ def quantization(bits: int, threshold: float, place: torch.device, compute: torc
             f"quantization to {bits} bits needs a CUDA device; this model is on {place.type}\n"
             "  leave out the option quantization, or deploy a GGUF file that is quantized already"
         )
-    from transformers import BitsAndBytesConfig
-
-    try:
-        return BitsAndBytesConfig(
-            load_in_4bit=bits == 4,
-            load_in_8bit=bits == 8,
-            llm_int8_threshold=threshold,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=compute,
-        )
-    except ImportError as error:
+    if importlib.util.find_spec("bitsandbytes") is None:
         raise BackendError(
             f"quantization to {bits} bits needs bitsandbytes, not installed here\n"
             "  pip install bitsandbytes"
-        ) from error
+        )
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=bits == 4,
+        load_in_8bit=bits == 8,
+        llm_int8_threshold=threshold,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=compute,
+    )
 
 
 @contextmanager

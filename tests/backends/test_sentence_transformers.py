@@ -449,3 +449,18 @@ def test_unload_lets_go_of_the_weights(minilm: str) -> None:
     model.unload()
     gc.collect()
     assert engine() is None
+
+
+def test_a_device_that_is_not_there_is_named(minilm: str) -> None:
+    """An unknown or missing device is named, with those there are."""
+    for device in ("cuda:99", "toaster"):
+        with pytest.raises(BackendError, match=f'^there is no device "{device}"') as error:
+            load(minilm, device=device)
+        assert "\n  devices: auto, cpu" in str(error.value)
+
+
+def test_more_gpus_than_there_are_are_refused(minilm: str) -> None:
+    """`num_gpus` beyond the machine's is refused with both numbers."""
+    spec = ModelSpec("m", "emb", "sentence_transformers", path=minilm, gpus=99)
+    with pytest.raises(BackendError, match=r"^Larger num_gpus \(99\) than GPUs \(\d+\)\n"):
+        backends.get("sentence_transformers").load(spec)

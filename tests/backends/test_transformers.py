@@ -170,6 +170,28 @@ def test_rows_leave_and_others_take_their_place(smollm2: Any) -> None:
         smollm2.decoder.slots = slots
 
 
+def test_places_are_taken_while_rows_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a few long answers among short ones, nine places of ten are taken while rows wait."""
+    path = tiny(tmp_path, config("LlamaConfig", max_position_embeddings=256))
+    model: Any = loaded("transformers", "chat", str(path), batch_size=16)
+    lengths = [60 if at % 10 == 0 else 1 + at % 7 for at in range(200)]
+    prompts = [
+        Prompt(f"{at}", Sampling(max_tokens=count, min_tokens=count))
+        for at, count in enumerate(lengths)
+    ]
+    taken: list[int] = []
+    write = model.decoder._write
+
+    def counted(batch: Any) -> Any:
+        taken.append(len(batch.rows))
+        return write(batch)
+
+    monkeypatch.setattr(model.decoder, "_write", counted)
+    steps = [len(taken) for _ in model.generate(prompts)]  # at the end of each row
+    waited = taken[: steps[len(prompts) - model.decoder.slots]]  # later there is none to wait
+    assert sum(waited) / (len(waited) * model.decoder.slots) >= 0.9
+
+
 def test_a_short_answer_comes_first(smollm2: Any) -> None:
     """A row that ends early is given out while the others go on."""
     prompts = [Prompt(text, Sampling(max_tokens=20, min_tokens=20)) for text in QUESTIONS]
@@ -497,6 +519,21 @@ def test_quantization_needs_cuda(tmp_path: Path, option: str) -> None:
     assert str(error.value) == (
         "quantization to 4 bits needs a CUDA device; this model is on cpu\n"
         "  leave out the option quantization, or deploy a GGUF file that is quantized already"
+    )
+
+
+def test_quantization_needs_bitsandbytes() -> None:
+    """Where the library is missing that is said, with how to get it, before anything is loaded."""
+    import torch
+
+    from llmsql.torch_models import placement
+
+    if importlib.util.find_spec("bitsandbytes"):
+        pytest.skip("bitsandbytes is installed")
+    with pytest.raises(BackendError) as error:
+        placement.quantization(8, 6.0, torch.device("cuda"), torch.bfloat16)
+    assert str(error.value) == (
+        "quantization to 8 bits needs bitsandbytes, not installed here\n  pip install bitsandbytes"
     )
 
 

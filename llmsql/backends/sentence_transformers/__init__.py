@@ -39,6 +39,8 @@ class Backend(base.Backend):
         self.require()
         import sentence_transformers
 
+        from llmsql.torch_models import placement
+
         options: Options = spec.options or Options()
         is_cross = is_cross_encoder(spec.path)
         if is_cross and spec.kind == "emb":
@@ -48,7 +50,8 @@ class Backend(base.Backend):
             )
         name = "CrossEncoder" if is_cross else "SentenceTransformer"
         model = Scorer if is_cross else Similarity if spec.kind == "rerank" else Embedder
-        device = _device(options)
+        placement.check_gpus(spec.gpus)
+        device = str(placement.device(options.device))
         try:
             with _silence():
                 engine = getattr(sentence_transformers, name)(
@@ -83,14 +86,6 @@ def is_cross_encoder(path: str) -> bool:
         return False
     names = read_json(place / "config.json").get("architectures") or ()
     return any(name.endswith("ForSequenceClassification") for name in names)
-
-
-def _device(options: Options) -> str:
-    import torch
-
-    if options.device != "auto":
-        return options.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _dtype(options: Options, device: str) -> str:
