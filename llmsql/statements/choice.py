@@ -102,8 +102,9 @@ class Request:
         if backend is None:
             file_format = "gguf" if Path(path).is_file() else "directory"
             kind = wanted or own_kind or "chat"
-            said = {**self.options, **({"device": self.device} if self.device else {})}
-            backend = fitting.best(kind, own_kind, self.preferred, file_format, path, said)
+            _, told = split_terms(self.options, ("backend.",))
+            told |= {"device": self.device} if self.device else {}
+            backend = fitting.best(kind, own_kind, self.preferred, file_format, path, told)
         backend.require()
         said, rest = split_terms(self.options, (backend.option_prefix, "backend."))
         options, ignored = self._options(backend, family, rest)
