@@ -136,9 +136,10 @@ class Request:
     def _best(self, path: str, wanted: Kind | None, own_kind: Kind | None) -> fitting.Choice:
         """The backend for the files at *path* where nobody has named one."""
         file_format = "gguf" if Path(path).is_file() else "directory"
-        said = {**self.options, **({"device": self.device} if self.device else {})}
+        _, told = split_terms(self.options, ("backend.",))
+        told |= {"device": self.device} if self.device else {}
         kind = wanted or own_kind or "chat"
-        return fitting.best(kind, own_kind, self.preferred, file_format, path, said)
+        return fitting.best(kind, own_kind, self.preferred, file_format, path, told)
 
     def _found(self, wanted: Kind | None) -> tuple[str, Kind | None]:
         """Where the source is, and what its files are; None where they do not say and need not."""

@@ -315,6 +315,18 @@ def test_the_directorys_own_file_is_used(
 
 @needs_packages
 @pytest.mark.models
+def test_the_file_may_be_all_there_is(minilm: Any, tmp_path: Path) -> None:
+    """A directory without torch's weights cannot be compared, and runs all the same."""
+    place = shutil.copytree(sources.locate("minilm"), tmp_path / "alone")
+    (place / "model.safetensors").unlink()
+    shutil.copytree(conversion.place(sources.locate("minilm")), place / "onnx")
+    model = loaded("onnxruntime", "emb", str(place))
+    assert np.allclose(matrix(model, ["a", "b c"]), matrix(minilm, ["a", "b c"]), atol=1e-6)
+    assert conversion.proven(str(place)) is None
+
+
+@needs_packages
+@pytest.mark.models
 def test_int8_says_how_exact_it_is(minilm: Any) -> None:
     """Quantized vectors are near the others, and the deployer is told how near."""
     small = loaded("onnxruntime", "emb", "minilm", quantization="int8")
@@ -397,7 +409,7 @@ def test_a_row_that_breaks_its_batch_fails_alone(
 
 @needs_packages
 @pytest.mark.models
-def test_max_length_leaves_room_for_a_text(tiny: Callable[..., Path], minilm: Any) -> None:
+def test_max_length_leaves_room_for_a_text(minilm: Any) -> None:
     """A length that the model's own tokens fill is refused when it is deployed."""
     with pytest.raises(OptionError, match="max_length is 2, but the model puts 2 tokens of its"):
         loaded("onnxruntime", "emb", "minilm", max_length=2)
@@ -414,7 +426,9 @@ def test_max_length_leaves_room_for_a_text(tiny: Callable[..., Path], minilm: An
         ("no tokenizer", "has no tokenizer.json\n  set infer_backend='sentence_transformers'"),
     ],
 )
-def test_what_is_not_known_is_refused(tmp_path: Path, broken: str, message: str) -> None:
+def test_what_is_not_known_is_refused(
+    minilm: Any, tmp_path: Path, broken: str, message: str
+) -> None:
     """A module, a pooling or a tokenizer that it cannot take is named."""
     place = shutil.copytree(sources.locate("minilm"), tmp_path / "broken")
     shutil.copytree(conversion.place(sources.locate("minilm")), place / "onnx")

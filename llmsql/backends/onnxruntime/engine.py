@@ -40,7 +40,7 @@ class Model(Encoder, base.Model):
         self.max_tokens = options.max_length or engine.description.max_tokens
         self.max_characters = max_characters(self.max_tokens or float("inf"))
         self._cut(engine.tokenizer)
-        self._pool = ThreadPoolExecutor(self.threads, f"llmsql-onnxruntime-{id(self):x}")
+        self._pool = ThreadPoolExecutor(self.threads, "llmsql-onnxruntime")
         self.width = engine.run(self.read(list(self.sample), None)).shape[1]
 
     def _cut(self, tokenizer: Any) -> None:
@@ -98,10 +98,11 @@ class Model(Encoder, base.Model):
                 rows.cancel()
 
     def _room(self, running: deque[Any], tokens: np.ndarray) -> int:
-        """How many batches may be begun beside those *running*."""
-        longest = max((int(tokens[chosen].max()) for chosen, _ in running), default=0)
-        width = max(self.batch_tokens, longest or int(tokens.max(initial=1)))
-        return max(1, min(2 * self.threads, TOKENS_AT_ONCE // width)) - len(running)
+        """How many batches may be begun beside those *running*, the first of which is longest."""
+        longest = int(tokens[running[0][0]].max() if running else tokens.max(initial=1))
+        width = max(self.batch_tokens, longest)
+        most = max(1, min(2 * self.threads, TOKENS_AT_ONCE // width))
+        return max(0, most - len(running))
 
     def _rows(self, batch: Sequence[Any]) -> list[Row]:
         """Return the row of each of *batch*; what breaks it is found by halving."""
