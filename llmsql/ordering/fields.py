@@ -22,12 +22,26 @@ def best_order(columns: Sequence[Column]) -> list[int]:
     make it. Deterministic. Columns that share nothing keep the order they were given in.
     """
     rows = distinct(columns)
-    kept = [column.of_rows(rows) for column in columns]
-    walk = _Walk(kept, len(rows), _greedy(kept, len(rows)))
+    bundles = _bundled([column.of_rows(rows) for column in columns])
+    merged = [column for column, _ in bundles]
+    walk = _Walk(merged, len(rows), _greedy(merged, len(rows)))
     for _ in range(SWEEPS):
         if not walk.sweep():
             break
-    return walk.order
+    return [place for bundle in walk.order for place in bundles[bundle][1]]
+
+
+def _bundled(columns: Sequence[Column]) -> list[tuple[Column, list[int]]]:
+    """Columns that decide each other as one, with their places: nothing can come between them."""
+    bundles: dict[bytes, tuple[Column, list[int]]] = {}
+    for place, column in enumerate(columns):
+        key = column.codes.tobytes()  # numbered as they come, so the same for the same division
+        if key in bundles:
+            before, places = bundles[key]
+            bundles[key] = Column(before.codes, before.sizes + column.sizes), [*places, place]
+        else:
+            bundles[key] = column, [place]
+    return list(bundles.values())
 
 
 def _greedy(columns: Sequence[Column], rows: int) -> list[int]:

@@ -150,6 +150,28 @@ def test_every_architecture_answers_as_the_library_does(tmp_path: Path, name: st
     assert texts(model, asked, max_tokens=20) == by_library(model, asked, 20)
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_what_some_start_with_changes_no_answer(tmp_path: Path, name: str) -> None:
+    """Families of prompts, each with a long start, in any order, beside prompts of none."""
+    class_name, values = ARCHITECTURES[name]
+    path = tiny(tmp_path, config(class_name, **values))
+    model: Any = loaded("transformers", "chat", str(path), batch_size=3, dtype="float32")
+    asked = [f"{'abc'[i % 3] * 50} {i}{'y' * (i % 4)}" for i in range(12)] + ["alone", "abroad"]
+    assert texts(model, asked, max_tokens=6) == by_library(model, asked, 6)
+
+
+def test_what_some_start_with_is_read_once_for_them(tmp_path: Path) -> None:
+    """The first row of a family pays for its start, whatever the order of the rows."""
+    values = {"num_key_value_heads": 2, "max_position_embeddings": 256}
+    model: Any = loaded(
+        "transformers", "chat", str(tiny(tmp_path, config("LlamaConfig", **values)))
+    )
+    asked = [f"{'ab'[i % 2] * 60}{i}" for i in range(8)]
+    answered = dict(model.generate([Prompt(text, Sampling(max_tokens=2)) for text in asked]))
+    cached = [answered[i].usage.cached_tokens for i in range(8)]
+    assert sorted(cached[0::2]) == sorted(cached[1::2]) == [0, 60, 60, 60]
+
+
 def test_answers_are_those_of_the_library(smollm2: Any) -> None:
     """SmolLM2's greedy answers in one batch are those of the library's generate, one by one."""
     assert texts(smollm2, QUESTIONS, max_tokens=16) == by_library(smollm2, QUESTIONS, 16)
