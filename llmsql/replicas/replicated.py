@@ -31,6 +31,8 @@ class Replicated(base.Model):
                 self.replicas.append(Replica(number, start))
             for replica in self.replicas:
                 replica.settle()
+            for said in self.replicas[0].model.told.get("warnings", ()):
+                warn(said)
         except BaseException:  # Ctrl-C as well
             self.unload()
             raise
@@ -38,8 +40,6 @@ class Replicated(base.Model):
         devices = [replica.model.device for replica in self.replicas]
         self.device = ", ".join(dict.fromkeys(devices))
         self.dimension, self.note = first.dimension, first.note
-        for said in first.told.get("warnings", ()):
-            warn(said)
 
     @property
     def pids(self) -> list[int]:

@@ -1,7 +1,7 @@
 """Models on vLLM, in a process of their own on this machine. Spec B02.
 
-Knows the options, and what of a model's files vLLM is to run. The process is `process`' business;
-what happens inside it is that of `served`, `engine` and `asking`.
+Knows the options, and what of a model's files vLLM is to run. The process is `llmsql.process`'
+business; what happens inside it is that of `served`, `engine` and `asking`.
 """
 
 from __future__ import annotations
