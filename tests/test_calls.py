@@ -139,3 +139,31 @@ def test_limit_with_options_that_differ_by_row() -> None:
     hits = [i for i in range(300) if zlib.crc32(f"row {i}".encode()) % 3 == 0]
     sql = "SELECT i FROM many WHERE m(s, {'max_tokens': 100 + i}) = 'true' LIMIT 5"
     assert [i for (i,) in ours.con.execute(sql).fetchall()] == hits[:5]
+
+
+def _is_never_asked(sql: str, never_raises: bool) -> list[dict[str, object]]:
+    raise AssertionError(f"DuckDB was asked for a plan of {sql}")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT m(s), g(s) FROM t WHERE k = 3",
+        "SELECT g(s) FROM t WHERE k = 3 AND m(g(s)) = 'true'",
+        "SELECT i FROM t WHERE k = 3 OR (flag AND m(s) = 'true')",
+        "SELECT CASE WHEN m(s) = 'true' THEN g(s) WHEN g(s) = '1' THEN 'x' END FROM t",
+        "SELECT t.i FROM t JOIN u ON t.i = u.id WHERE m(t.s) = 'true'",
+    ],
+)
+def test_a_statement_with_one_predicate_is_not_explained(sql: str) -> None:
+    """DuckDB's order is asked for only where several models' predicates could have one."""
+    models = frozenset({"m", "g"})
+    assert plan(sql, models, models, explain=_is_never_asked)
+
+
+def test_an_outer_join_keeps_its_key() -> None:
+    """A model's predicate in ON stands beside the equality that the join hashes on."""
+    models = frozenset({"m", "g"})
+    found = plan("SELECT i FROM t LEFT JOIN u ON t.i = u.id AND m(u.w) = 'true'", models, models)
+    assert found is not None
+    assert "ON (((t.i = u.id) AND CASE" in found.text

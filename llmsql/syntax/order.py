@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, islice
 from typing import Any
 
 from llmsql.syntax.tree import Node
@@ -183,10 +184,15 @@ def _as_run(filters: Detail) -> list[str]:
 
 def _parts(condition: str, joint: str) -> Iterator[tuple[int, str]]:
     """What *condition*, perhaps in brackets, joins by AND or OR, each with its place in it."""
-    is_bracketed = condition.startswith("(") and condition.endswith(")")
-    if is_bracketed and len(inside := list(_split(condition[1:-1], joint))) > 1:
+    if _is_bracketed(condition) and len(inside := list(_split(condition[1:-1], joint))) > 1:
         return ((place + 1, part) for place, part in inside)
     return _split(condition, joint)
+
+
+def _is_bracketed(text: str) -> bool:
+    """True when the bracket that begins *text* is closed at its end."""
+    depths = accumulate({"(": 1, ")": -1}.get(letter, 0) for letter in text)
+    return text.startswith("(") and all(depth > 0 for depth in islice(depths, len(text) - 1))
 
 
 def _split(condition: str, joint: str) -> Iterator[tuple[int, str]]:
