@@ -22,6 +22,7 @@ from llmsql.dialect import Dialect, is_unreadable
 from llmsql.errors import CatalogError, ClosedError, StatementError
 from llmsql.functions import library, primitives
 from llmsql.functions.tables import tables
+from llmsql.runtime import outcome
 from llmsql.runtime.engine import Engine, reaper
 from llmsql.runtime.progress import Observer
 from llmsql.runtime.scope import Scope
@@ -363,7 +364,7 @@ class Connection:
                 except duckdb.Error as error:
                     original = self._session.raised(error)
                     raise (error if original is error else original) from error.__cause__
-                self._session.warn(self._session.collector)
+                outcome.warn_of(self._session.collector)
                 return self if result is self._con else result
 
         return guarded

@@ -27,6 +27,9 @@ _DRAWN = re.compile(r'"(request_id|time_cost|first_token_time|speed)": ("[^"]*"|
 _DEPLOYED = re.compile(r"(│ cpu +│) +([\d.]+) │$", re.MULTILINE)
 
 
+ENGINES = Path(__file__).parent.parent / "examples" / "engines.py"
+
+
 def packages(script: Path) -> list[str]:
     """What the models of *script* need."""
     text = script.read_text(encoding="utf-8")
@@ -116,3 +119,20 @@ def test_readme(
     names["con"].close()  # type: ignore[attr-defined]
     assert [len(line) for line in got] == [len(line) for line in expected]
     assert all(map(is_same, sum(got, []), sum(expected, [])))
+
+
+@pytest.mark.models
+def test_every_engine_is_asked() -> None:
+    """Each that is installed answers, and those that read the same numbers say the same."""
+    for package in (*PACKAGES["smollm2"], *PACKAGES["minilm"], "xllamacpp", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", str(ENGINES)],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    asked = re.findall(r"│ ((?:chat|emb)_on_\w+)", run.stdout)
+    wanted = {"chat_on_llamacpp", "chat_on_transformers", "emb_on_onnxruntime"}
+    assert wanted | {"emb_on_sentence_transformers"} <= set(asked)
+    assert re.search(r"onnxruntime │ sentence_transformers │ +1\.0 │", run.stdout)

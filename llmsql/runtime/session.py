@@ -16,7 +16,8 @@ from typing import Any
 import duckdb
 
 from llmsql.config import Settings
-from llmsql.errors import BackendError, CatalogError, LimitError, warn
+from llmsql.errors import BackendError, CatalogError, LimitError
+from llmsql.runtime import outcome
 from llmsql.runtime.account import Account
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.conditions import Conditions
@@ -153,12 +154,12 @@ class Session:
         self._collect(self._idle())
         for deployment in self.engine.deployments:
             deployment.shrink()
-        state = _state(collector, error)
+        state = outcome.state(collector, error)
         collector.settle_account(state, error)
         if error is None:
-            self.warn(collector)
+            outcome.warn_of(collector)
         elif state == "interrupted" or isinstance(error, (BackendError, LimitError)):
-            _say_how_to_go_on(error, collector)
+            outcome.say_how_to_go_on(error, collector)
 
     def clear(self) -> None:
         """Forget the statement before, its rows too: another one begins."""
@@ -172,6 +173,7 @@ class Session:
     def close(self) -> None:
         """End the last statement, and answer no function any more."""
         self.engine.collectors.pop(self.token, None)
+<<<<<<< HEAD
         self.collector.settle_account(_state(self.collector, None))
         self.warn(self.collector)
 
@@ -196,6 +198,10 @@ class Session:
                 f"{cut} of {answers} answers were cut at max_tokens; "
                 "a call takes more with {'max_tokens': …}"
             )
+=======
+        self.collector.settle_account(outcome.state(self.collector, None))
+        outcome.warn_of(self.collector)
+>>>>>>> predicates
 
     def raised(self, error: duckdb.Error) -> BaseException:
         """The exception that a model function raised, if that is why DuckDB raised *error*."""
@@ -404,23 +410,6 @@ def _kind(sql: str) -> str:
     except duckdb.Error:
         return ""
     return statements[0].type.name if statements else ""
-
-
-def _say_how_to_go_on(error: BaseException, collector: Collector) -> None:
-    """Add to *error* that what was computed is not lost."""
-    account = collector.account
-    answered = account.spent.calls - account.failed
-    if answered:
-        until = "" if account.is_kept else ", until this process ends"
-        are = "1 answer is" if answered == 1 else f"{answered} answers are"
-        error.add_note(f"{are} kept{until}: run again, the statement goes on")
-
-
-def _state(collector: Collector, error: BaseException | None) -> str:
-    """How a statement ended, for its record."""
-    if collector.is_signalled or collector.cancelled.is_set():
-        return "interrupted"
-    return "done" if error is None else "failed"
 
 
 def _identifiers(sql: str) -> set[str]:

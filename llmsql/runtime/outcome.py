@@ -1,0 +1,43 @@
+"""How a statement ended, and what is said of it then.
+
+Owns the words. When a statement has ended is the session's business.
+"""
+
+from __future__ import annotations
+
+from llmsql.errors import warn
+from llmsql.runtime.collector import Collector
+
+
+def state(collector: Collector, error: BaseException | None) -> str:
+    """How a statement ended, for its record."""
+    if collector.is_signalled or collector.cancelled.is_set():
+        return "interrupted"
+    return "done" if error is None else "failed"
+
+
+def warn_of(collector: Collector) -> None:
+    """Warn, once, of rows that failed and of answers that were cut."""
+    counts, collector.counts = collector.counts, type(collector.counts)()
+    if counts.failed:
+        warn(
+            f"{counts.failed} of {counts.computed} model calls failed and gave NULL; "
+            f"the first: {counts.first_error}; llm_calls() has them all"
+        )
+    cut, collector.account.cut = counts.cut + collector.account.cut, 0
+    if cut:
+        answers = counts.computed + collector.account.reused
+        warn(
+            f"{cut} of {answers} answers were cut at max_tokens; "
+            "a call takes more with {'max_tokens': …}"
+        )
+
+
+def say_how_to_go_on(error: BaseException, collector: Collector) -> None:
+    """Add to *error* that what was computed is not lost."""
+    account = collector.account
+    answered = account.spent.calls - account.failed
+    if answered:
+        until = "" if account.is_kept else ", until this process ends"
+        are = "1 answer is" if answered == 1 else f"{answered} answers are"
+        error.add_note(f"{are} kept{until}: run again, the statement goes on")
