@@ -25,8 +25,14 @@ def warn_of(collector: Collector) -> None:
             f"the first: {counts.first_error}; llm_calls() has them all"
         )
     cut, collector.account.cut = counts.cut + collector.account.cut, 0
-    if cut:
-        answers = counts.computed + collector.account.reused
+    full, collector.account.full = collector.account.full, 0
+    answers = counts.computed + collector.account.reused
+    if full:
+        warn(
+            f"{full} of {answers} answers were cut where the model's context ended, before "
+            "max_tokens; shorten the prompts, or deploy the model with a longer context"
+        )
+    if cut := cut - full:
         warn(
             f"{cut} of {answers} answers were cut at max_tokens; "
             "a call takes more with {'max_tokens': …}"

@@ -173,35 +173,8 @@ class Session:
     def close(self) -> None:
         """End the last statement, and answer no function any more."""
         self.engine.collectors.pop(self.token, None)
-<<<<<<< HEAD
-        self.collector.settle_account(_state(self.collector, None))
-        self.warn(self.collector)
-
-    def warn(self, collector: Collector) -> None:
-        """Warn, once, of rows that failed and of answers that were cut."""
-        counts, collector.counts = collector.counts, type(collector.counts)()
-        if counts.failed:
-            warn(
-                f"{counts.failed} of {counts.computed} model calls failed and gave NULL; "
-                f"the first: {counts.first_error}; llm_calls() has them all"
-            )
-        cut, collector.account.cut = counts.cut + collector.account.cut, 0
-        full, collector.account.full = collector.account.full, 0
-        answers = counts.computed + collector.account.reused
-        if full:
-            warn(
-                f"{full} of {answers} answers were cut where the model's context ended, before "
-                "max_tokens; shorten the prompts, or deploy the model with a longer context"
-            )
-        if cut := cut - full:
-            warn(
-                f"{cut} of {answers} answers were cut at max_tokens; "
-                "a call takes more with {'max_tokens': …}"
-            )
-=======
         self.collector.settle_account(outcome.state(self.collector, None))
         outcome.warn_of(self.collector)
->>>>>>> predicates
 
     def raised(self, error: duckdb.Error) -> BaseException:
         """The exception that a model function raised, if that is why DuckDB raised *error*."""
