@@ -5,11 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PIP_VLLM := -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt
+# A file's models are loaded once.
+PARALLEL := -n 2 --dist loadfile
 CORE_TESTS := tests/test_syntax.py tests/test_write.py tests/test_calls.py tests/test_differential.py \
 	tests/test_sql.py tests/test_connection.py tests/test_errors.py tests/test_concurrency.py \
 	tests/test_on_error.py tests/test_explain.py tests/test_caps.py tests/test_records.py \
 	tests/byzer/test_language.py tests/byzer/test_functions.py tests/byzer/test_settings.py \
-	tests/byzer/test_catalog.py
+	tests/byzer/test_catalog.py tests/test_order.py tests/test_fields.py
 
 .PHONY: demo test test-core test-engines check format docs bench clean
 
@@ -17,20 +19,21 @@ demo: $(VENV)/models
 	$(BIN)/llmsql -box examples/sql/00_demo.sql
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 	$(MAKE) test-core DUCKDB=2.0.0 SQLGLOT='sqlglot[c]'
 	$(MAKE) test-core DUCKDB=1.5.5 SQLGLOT=sqlglot
 	$(MAKE) test-core DUCKDB=1.5.5 SQLGLOT='sqlglot[c]'
+	$(MAKE) test-engines
 
 # The resolver and SQL tests on another DuckDB, with or without the compiled sqlglot.
 test-core: .venv-core-$(DUCKDB)-$(if $(findstring [c],$(SQLGLOT)),c,py)/ready
-	$(dir $<)bin/python -m pytest $(CORE_TESTS)
+	$(dir $<)bin/python -m pytest $(PARALLEL) $(CORE_TESTS)
 
 .venv-core-%/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(dir $@)
 	grep -v '^duckdb==' constraints.txt > $(dir $@)constraints.txt
 	$(dir $@)bin/python -m pip install --quiet --disable-pip-version-check -c $(dir $@)constraints.txt \
-		-e . 'duckdb==$(DUCKDB)' '$(SQLGLOT)' pytest pandas polars
+		-e . 'duckdb==$(DUCKDB)' '$(SQLGLOT)' pytest pytest-xdist pandas polars
 	touch $@
 
 # vLLM wants a transformers of its own. There are no CPU builds of what is left out here.
