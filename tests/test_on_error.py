@@ -182,8 +182,8 @@ def test_options_beside(con: llmsql.Connection) -> None:
     model = counted(con)
     sql = "SELECT chat(x || ' b c', {on_error: '%s', max_tokens: 2}) AS c FROM t WHERE i = 1"
     assert warned(con, sql % "null")[0] == [("a b",)]
-    assert rows(con, sql % "raise") == [("a b",)]
-    assert rows(con, sql % "capture")[0][0]["value"] == "a b"
+    assert warned(con, sql % "raise")[0] == [("a b",)]
+    assert warned(con, sql % "capture")[0][0][0]["value"] == "a b"
     assert model.asked == ["a b c"]
 
 

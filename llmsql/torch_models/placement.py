@@ -96,14 +96,17 @@ def quantization(bits: int, threshold: float, place: torch.device, compute: torc
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from writing progress bars and advice to standard error."""
+    """Keep transformers from writing bars and advice, and DeepSpeed from standard output."""
     from transformers.utils import logging
+
+    from llmsql.torch_models import deepspeed_log
 
     verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with deepspeed_log.on_stderr():
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if has_bars:

@@ -209,7 +209,7 @@ def test_the_backend_is_chosen_only_where_it_is_named() -> None:
     """A causal model goes to transformers, which needs one library less."""
     from llmsql.statements import fitting
 
-    assert fitting.best("chat", "chat", None).name != "deepspeed"
+    assert fitting.best("chat", "chat", None).backend.name != "deepspeed"
     for name in ("deepspeed", "ray/deepspeed", "DeepSpeed"):
         found = fitting.named(name, None)
-        assert found and found.name == "deepspeed"
+        assert found and found.backend.name == "deepspeed"

@@ -61,7 +61,7 @@ class Backend(base.Backend):
     kinds = ("chat", "rerank")
     file_kinds = ("chat",)
     file_formats = ("directory", "gguf")
-    preference = 2  # on one GPU it runs the same steps as transformers
+    preference = 2
     extra = "deepspeed"
     modules = ("deepspeed", "torch", "transformers")
     paced = frozenset({"batch_size"})
@@ -69,6 +69,10 @@ class Backend(base.Backend):
     def kind_of(self, path: str, model_type: str) -> Kind:
         """Read it from the model's files."""
         return kind_of(adapted(path)[0])
+
+    def volunteers(self, path: str, said: Mapping[str, Any]) -> bool:
+        """Return False: on one GPU it runs the same steps as transformers."""
+        return False
 
     def load(self, spec: ModelSpec) -> base.Model:
         """Load the model; on several GPUs, into a process for each."""

@@ -7,9 +7,7 @@ they are not asked for. The environment and standard output stay as they are.
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,10 +16,9 @@ from typing import Any
 from llmsql.backends.transformers import assembly
 from llmsql.backends.transformers.model import Model
 from llmsql.errors import BackendError
+from llmsql.torch_models import deepspeed_log
 from llmsql.torch_models.loading import Place
 from llmsql.types import ModelSpec
-
-LOGGER = "DeepSpeed"
 
 
 def loaded(
@@ -56,17 +53,8 @@ def engine(model: Any, *, dtype: Any, accelerator: str, ranks: int = 1) -> Any:
 
 def imported() -> Any:
     """Return DeepSpeed; what it logs goes to stderr, unless somebody has imported it before."""
-    if "deepspeed" in sys.modules:
-        return sys.modules["deepspeed"]
-    log = logging.getLogger(LOGGER)
-    log.disabled = True  # its own handler, which comes with the import, writes to stdout
-    try:
+    with deepspeed_log.on_stderr():
         import deepspeed
-    finally:
-        log.disabled = False
-    for handler in log.handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setStream(sys.stderr)
     return deepspeed
 
 
