@@ -9,7 +9,7 @@ PIP_VLLM := -m pip install --quiet --disable-pip-version-check -c constraints-vl
 PARALLEL := -n 2 --dist loadfile
 CORE_TESTS := tests/test_syntax.py tests/test_write.py tests/test_calls.py tests/test_differential.py \
 	tests/test_sql.py tests/test_connection.py tests/test_errors.py tests/test_concurrency.py \
-	tests/test_on_error.py tests/test_explain.py tests/test_caps.py tests/test_records.py \
+	tests/test_on_error.py tests/test_explain.py tests/test_caps.py tests/test_records.py tests/test_resume.py \
 	tests/byzer/test_language.py tests/byzer/test_functions.py tests/byzer/test_settings.py \
 	tests/byzer/test_catalog.py tests/test_order.py tests/test_fields.py
 

@@ -21,10 +21,11 @@ from llmsql.runtime import caps, expected, history
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.caps import Spent
 from llmsql.runtime.conditions import Conditions
+from llmsql.runtime.cuts import Cuts
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.progress import Reporter
 from llmsql.runtime.reuse import RECORDED
-from llmsql.runtime.run import UNKNOWN, Run, Sites, is_full
+from llmsql.runtime.run import UNKNOWN, Run, Sites
 from llmsql.store import Entry, Store
 from llmsql.syntax.mask import masked
 from llmsql.syntax.ranks import plain_number
@@ -50,8 +51,7 @@ class Account:
         self.spent = Spent()
         self.reused = 0
         self.failed = 0
-        self.cut = 0  # of the reused ones
-        self.full = 0  # of all that were cut, those that had the rest of their model's context
+        self.cuts = Cuts()
         self.is_empty = True
         self.reporter = Reporter(self.number, conditions.on_progress)
         self.caps = [
@@ -113,19 +113,15 @@ class Account:
         found = self.store.get(group, calls)
         if not found:
             return keys
-        pairs = list(zip(keys, calls, strict=True))
-        answers.known.update((key, found[call].value) for key, call in pairs if call in found)
-        recalled = (pair for pair in pairs if pair[1] in found)
-        known = {key: found[call] for key, call in itertools.islice(recalled, self._recordable)}
+        pairs = zip(keys, calls, strict=True)
+        entries = {key: found[call] for key, call in pairs if call in found}
+        for key, entry in entries.items():
+            answers.known[key] = entry.value
+            self.cuts.add(answers, key, entry.finish_reason, entry.output_tokens)
+        known = dict(itertools.islice(entries.items(), self._recordable))
         first = {key: sites[key] for key in known}
-        cut = [
-            key for key, call in pairs if call in found and found[call].finish_reason == "length"
-        ]
-        self.cut += len(cut)
-        answers.cut.update(map(hash, cut))
-        self.full += sum(is_full(answers, entry, entry.output_tokens) for entry in found.values())
-        self.reuse(deployment, answers, len(found), first, known)
-        return [key for key, call in pairs if call not in found]
+        self.reuse(deployment, answers, len(entries), first, known)
+        return [key for key in keys if key not in entries]
 
     def reuse(
         self,
@@ -220,7 +216,7 @@ class Account:
             output_tokens=self.spent.output_tokens,
         )
 
-    def finish(self, state: str, cut: int, error: BaseException | None = None) -> None:
+    def finish(self, state: str, error: BaseException | None = None) -> None:
         """Write the statement down; *state* is done, failed or interrupted."""
         self.conditions.stores.release(self._claimed)
         if self.is_empty:
@@ -229,8 +225,9 @@ class Account:
         spent = self.spent
         row = (
             self.number, self._at, self.kind, self.shown, state, time.monotonic() - self._started,
-            spent.calls, self.reused, self.failed, cut, spent.input_tokens, spent.output_tokens,
-            spent.cached_tokens, spent.cost, None if error is None else self._told(error),
+            spent.calls, self.reused, self.failed, self.cuts.count, spent.input_tokens,
+            spent.output_tokens, spent.cached_tokens, spent.cost,
+            None if error is None else self._told(error),
         )  # fmt: skip
         history.write(self.store, "statements", [row])
         if state == "done" and self._has_drawn:

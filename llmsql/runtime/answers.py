@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from llmsql.store import Group
 
@@ -19,8 +19,8 @@ class Answers:
     """
     The known answers of one deployment under one sampling.
 
-    *statement* names the one statement they belong to, where they are drawn at random. *cut* has
-    the hashes of the inputs whose answer was cut at max_tokens.
+    *statement* names the one statement they belong to, where they are drawn at random. *cut* says
+    by what an answer was cut, for the hash of its input.
     """
 
     __slots__ = ("cut", "family", "group", "known", "sampling", "statement")
@@ -31,7 +31,7 @@ class Answers:
         self.group: Group | None = None
         self.family: Group | None = None
         self.known: dict[Hashable, Any] = {None: None}
-        self.cut: set[int] = set()
+        self.cut: dict[int, Literal["max_tokens", "context"]] = {}
 
     def __len__(self) -> int:
         return len(self.known) - 1

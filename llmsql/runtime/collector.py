@@ -55,7 +55,6 @@ class Counts:
     """What happened to the inputs of a statement."""
 
     computed: int = 0
-    cut: int = 0
     failed: int = 0
     first_error: GenerationError | None = None
 
@@ -134,9 +133,9 @@ class Collector:
         """Write down what the statement did, if it reached a model at all."""
         for (deployment, answers), reuse in self._reuses.items():
             self.account.reuse(deployment, answers, reuse.count, reuse.first)
-            self.account.cut += reuse.among(answers.cut)
+            self.account.cuts.add_reused(answers, reuse)
         self._reuses.clear()
-        self.account.finish(state, self.counts.cut, error)
+        self.account.finish(state, error)
 
     def failures(self, answers: Answers) -> dict[Hashable, GenerationError]:
         """The inputs that failed in this statement, which does not ask them again."""

@@ -24,17 +24,16 @@ def warn_of(collector: Collector) -> None:
             f"{counts.failed} of {counts.computed} model calls failed and gave NULL; "
             f"the first: {counts.first_error}; llm_calls() has them all"
         )
-    cut, collector.account.cut = counts.cut + collector.account.cut, 0
-    full, collector.account.full = collector.account.full, 0
+    cuts = collector.account.cuts.untold()
     answers = counts.computed + collector.account.reused
-    if full:
+    if cuts["context"]:
         warn(
-            f"{full} of {answers} answers were cut where the model's context ended, before "
-            "max_tokens; shorten the prompts, or deploy the model with a longer context"
+            f"{cuts['context']} of {answers} answers were cut where the model's context ended, "
+            "before max_tokens; shorten the prompts, or deploy the model with a longer context"
         )
-    if cut := cut - full:
+    if cuts["max_tokens"]:
         warn(
-            f"{cut} of {answers} answers were cut at max_tokens; "
+            f"{cuts['max_tokens']} of {answers} answers were cut at max_tokens; "
             "a call takes more with {'max_tokens': …}"
         )
 

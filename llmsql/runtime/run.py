@@ -52,7 +52,7 @@ class Run:
         account, error = self.account, result if isinstance(result, GenerationError) else None
         usage = getattr(result, "usage", None) or UNKNOWN
         reason = getattr(result, "finish_reason", None)
-        account.full += is_full(self.answers, result, usage.output_tokens)
+        account.cuts.add(self.answers, key, reason, usage.output_tokens)
         if error is not None:
             account.failed += 1
         elif self.is_kept:
@@ -115,16 +115,6 @@ class Run:
         sums["cached_tokens"] += cached
         if cost is not None:
             self._cost = (self._cost or 0.0) + cost
-
-
-def is_full(answers: Answers, result: Any, written: int | None) -> bool:
-    """Tell whether *result*, of *written* tokens, was cut before it had as many as it may have.
-
-    What stopped it then is the end of its model's context.
-    """
-    most = getattr(answers.sampling, "max_tokens", None)
-    is_cut = getattr(result, "finish_reason", None) == "length"
-    return is_cut and most is not None and written is not None and written < most
 
 
 def value_of(result: Any) -> Any:

@@ -21,7 +21,7 @@ from llmsql.runtime.answers import Answers
 from llmsql.runtime.collector import Collector
 from llmsql.runtime.deployments import Deployment, Retired
 from llmsql.runtime.run import Run, Sites, value_of
-from llmsql.types import Completion, Prompt
+from llmsql.types import Prompt
 
 POLL_SECONDS = 0.2
 HOPELESS = 8
@@ -189,9 +189,6 @@ class _Run:
             return
         self.deployment.answered += 1
         self.has_succeeded = True
-        if isinstance(result, Completion) and result.finish_reason == "length":
-            counts.cut += 1
-            self.answers.cut.add(hash(key))
         self.answers.known[key] = value_of(result)
         self.run.answered(key, result)
 

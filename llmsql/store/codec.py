@@ -42,6 +42,11 @@ def encode(key: bytes, entry: Entry, seed: int) -> bytes:
     return crc32(rest, seed).to_bytes(4, "little") + rest
 
 
+def key_of(body: bytes) -> bytes:
+    """The key that *body* says it has, right or wrong."""
+    return body[4:20]
+
+
 def intact(whole: bytes, sizes: Sequence[int], seed: int) -> list[bytes]:
     """The keys of the undamaged bodies in *whole*, which lie there one after the other."""
     return _keys(whole, _undamaged(whole, sizes, seed)[0])

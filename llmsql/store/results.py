@@ -15,7 +15,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import Any
 
 from llmsql.store import codec
@@ -203,15 +204,18 @@ def page(connection: sqlite3.Connection, after: int, size: int) -> list[tuple[An
 
 def exported(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     """The intact ones of a `page` as people want them."""
-    for _, digest, model, about, checksum, created, body in rows:
-        if not isinstance(body, bytes) or checksum != _checksum(digest, model, about):
+    for (digest, model, about, checksum), members in groupby(rows, key=itemgetter(1, 2, 3, 4)):
+        if checksum != _checksum(digest, model, about):
             continue
         text = about.decode("utf-8", "surrogatepass")
-        for key, entry in codec.decode(body, [len(body)], Group(model, text, digest).seed):
+        bodies = [(body, at) for *_, at, body in members if isinstance(body, bytes)]
+        created = {codec.key_of(body): at for body, at in bodies}
+        whole, sizes = b"".join(body for body, _ in bodies), [len(body) for body, _ in bodies]
+        for key, entry in codec.decode(whole, sizes, Group(model, text, digest).seed):
             value = entry.value if isinstance(entry.value, (str, float)) else entry.value.tolist()
             yield (
                 model, text, key.hex(), value, entry.finish_reason, entry.input_tokens,
-                entry.output_tokens, _moment(created),
+                entry.output_tokens, _moment(created[key]),
             )  # fmt: skip
 
 
