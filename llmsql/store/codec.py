@@ -12,12 +12,15 @@ bit. No reason stands for "stop", and -1 for tokens that are not known.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import repeat
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from zlib import crc32
 
 from llmsql.store.entry import Entry
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 _HEAD = struct.Struct("<I16sBBBqq")
 _HEAD_COLUMNS = [
@@ -47,12 +50,13 @@ def key_of(body: bytes) -> bytes:
     return body[4:20]
 
 
-def intact(whole: bytes, sizes: Sequence[int], seed: int) -> list[bytes]:
+def intact(whole: bytes, sizes: ArrayLike, seed: int) -> list[bytes]:
     """The keys of the undamaged bodies in *whole*, which lie there one after the other."""
-    return _keys(whole, _undamaged(whole, sizes, seed)[0])
+    keys: list[bytes] = _undamaged(whole, sizes, seed)[2]["key"].tolist()
+    return keys
 
 
-def decode(whole: bytes, sizes: Sequence[int], seed: int) -> Iterator[tuple[bytes, Entry]]:
+def decode(whole: bytes, sizes: ArrayLike, seed: int) -> Iterator[tuple[bytes, Entry]]:
     """Yield key and entry of the undamaged bodies in *whole*, which lie there one after the other.
 
     Works by columns, as a loop takes half as long again: it is most of what known answers cost.
@@ -69,10 +73,10 @@ def decode(whole: bytes, sizes: Sequence[int], seed: int) -> Iterator[tuple[byte
         [owner or None for owner in owners] or repeat(None),
     )
     entries = map(tuple.__new__, repeat(Entry), zip(*columns, strict=False))
-    return zip(_keys(whole, starts), cast("Iterator[Entry]", entries), strict=True)
+    return zip(heads["key"].tolist(), cast("Iterator[Entry]", entries), strict=True)
 
 
-def _undamaged(whole: bytes, sizes: Sequence[int], seed: int) -> tuple[Any, Any, Any]:
+def _undamaged(whole: bytes, sizes: ArrayLike, seed: int) -> tuple[Any, Any, Any]:
     """Where each body with the right checksum starts and ends, and its head."""
     import numpy as np
 
@@ -90,10 +94,6 @@ def _undamaged(whole: bytes, sizes: Sequence[int], seed: int) -> tuple[Any, Any,
     if not is_right.all():
         starts, ends, heads = starts[is_right], ends[is_right], heads[is_right]
     return starts, ends, heads
-
-
-def _keys(whole: bytes, starts: Any) -> list[bytes]:
-    return _slices(whole, starts + 4, starts + 20)
 
 
 def _slices(whole: bytes, starts: Any, ends: Any) -> list[bytes]:
@@ -114,8 +114,8 @@ def _values(whole: bytes, kinds: Any, starts: Any, ends: Any) -> list[Any]:
 
 
 def _tokens(numbers: Any) -> list[int | None]:
-    counts: list[int] = numbers.tolist()
-    return [None if n < 0 else n for n in counts]
+    counts: list[Any] = numbers.tolist()
+    return [None if n < 0 else n for n in counts] if (numbers < 0).any() else counts
 
 
 def _value_bytes(value: Any) -> tuple[int, bytes]:

@@ -17,12 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import accumulate, groupby
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmsql.store import codec
 from llmsql.store.entry import Entry, Group
 
-Bodies = tuple[bytes, list[int], str | None]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Bodies = tuple[bytes, "NDArray[np.int64]", str | None]
 """Entries one after the other, their sizes, and the numbers of those to mark."""
 
 CHUNK = 16_384  # keys looked up at once
@@ -227,17 +231,16 @@ def _chunks(connection: sqlite3.Connection, ids: list[int], since: int | None) -
     for start in range(0, len(ids), CHUNK):
         (found,) = connection.execute(_NUMBERS, (str(ids[start : start + CHUNK]),)).fetchone()
         if found:
-            numbers.append(np.fromstring(found, np.int64, sep=","))
+            numbers.append(_numbers(found))
     if not numbers:
         return
     places = np.sort(np.concatenate(numbers)).tolist()  # each page is read once in this order
     start, size = 0, FIRST
     while start < len(places):
-        whole, sizes = b"", [0]
-        for whole, sizes, unmarked in _chunk(connection, places[start : start + size], since):
+        asked, start = places[start : start + size], start + size
+        for whole, sizes, unmarked in _chunk(connection, asked, since):
+            size = min(CHUNK, CHUNK_BYTES * len(sizes) // max(1, len(whole)) + 1)
             yield whole, sizes, unmarked
-        start += size
-        size = min(CHUNK, CHUNK_BYTES * len(sizes) // max(1, len(whole)) + 1)
 
 
 def _ahead(chunks: Iterator[Bodies]) -> Iterator[Bodies]:
@@ -265,7 +268,7 @@ def _chunk(
         return
     sizes, whole, unmarked = found
     if sizes is not None:
-        yield whole, list(map(int, sizes.split(","))), unmarked
+        yield whole, _numbers(sizes), unmarked
 
 
 @contextmanager
@@ -278,6 +281,12 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _numbers(listed: str) -> NDArray[np.int64]:
+    import numpy as np
+
+    return np.fromstring(listed, np.int64, sep=",")
 
 
 def _ids(keys: Sequence[bytes], *, is_sorted: bool = True) -> list[int]:
