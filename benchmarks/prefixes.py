@@ -33,6 +33,8 @@ def run() -> list[Line]:
         lines.append(_llamacpp())
     if importlib.util.find_spec("transformers"):
         lines.append(_transformers())
+    if importlib.util.find_spec("vllm"):
+        lines.append(_vllm())
     return lines
 
 
@@ -65,6 +67,22 @@ def _transformers() -> Line:
             decoding._OVERHEAD.update(usual)
 
         return _compared(con, as_it_comes, usages, "transformers")
+
+
+def _vllm() -> Line:
+    """vLLM with room for a third of the table's passages, which it shares between requests."""
+    settings = (
+        f"backend.context='512' AND backend.kv_cache_gb='0.05' AND backend.max_num_seqs='{SLOTS}'"
+    )
+    with _deployed("vllm", settings) as con:
+        model = con.engine.deployments.get("ask").model
+        usages: list[Usage] = []
+
+        def as_it_comes() -> None:
+            asked = [Prompt(text, Sampling(max_tokens=TOKENS)) for text in _prompts(con)]
+            usages[:] = [answer.usage for _, answer in model.generate(asked)]
+
+        return _compared(con, as_it_comes, usages, f"vLLM with {SLOTS} sequences at once")
 
 
 def _deployed(backend: str, settings: str) -> Any:
