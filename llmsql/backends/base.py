@@ -174,22 +174,6 @@ class Backend(ABC):
             "options": self.deciding(self.options_of(spec)),
         }
 
-    def identity_of_adapted(self, spec: ModelSpec) -> dict[str, Any]:
-        """Return the identity of what may be an adapter: its base model counts by its files.
-
-        Where that is not here its name is all there is to say.
-        """
-        known: dict[str, Any] = dict(Backend.identity(self, spec))
-        files = place(spec)
-        if not files:
-            return known
-        try:
-            path, adapter = sources.adapted(files, self.options_of(spec).base_model)
-        except BackendError:
-            return known
-        known["options"].pop("base_model")
-        return {**known, "base": sources.fingerprint(path) if adapter else None}
-
     def options_of(self, spec: ModelSpec) -> Any:
         """Return the options of *spec*, which the catalog may have left as a mapping."""
         if isinstance(spec.options, self.options):

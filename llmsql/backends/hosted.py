@@ -1,11 +1,12 @@
-"""A model in a process of its own, as the rest of llmsql knows models.
+"""A model in other processes, as the rest of llmsql knows models.
 
-Owns the way to it. What runs in the process, and which, is for whoever starts one to say.
+Owns the way to it. What runs in a process, and which, is for whoever starts one to say.
 """
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -13,7 +14,7 @@ from typing import Any, Self
 
 from llmsql.backends import base
 from llmsql.process import Deliver, Process
-from llmsql.types import Message
+from llmsql.types import Message, Prompt
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 """What libraries read the number of their threads from."""
@@ -34,7 +35,51 @@ class Share:
         return said | ({"CUDA_VISIBLE_DEVICES": ",".join(self.devices)} if self.devices else {})
 
 
-class Hosted(base.Model):
+class Proxy(base.Model, ABC):
+    """Stands for a model in other processes: whoever knows them says how these are asked."""
+
+    @abstractmethod
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Return what *method* returns there; raises what it raises."""
+
+    @abstractmethod
+    def stream(self, method: str, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Return what *method* yields there for *items*, as it comes."""
+
+    def generate(self, prompts: Sequence[Prompt]) -> base.Answered:
+        """Yield the completion of each prompt."""
+        return self.stream("generate", prompts)
+
+    def embed(self, texts: Sequence[str]) -> base.Embedded:
+        """Yield the vector of each text."""
+        return self.stream("embed", texts)
+
+    def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
+        """Yield the score of each pair."""
+        return self.stream("rerank", pairs)
+
+    def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
+        """Return the tokens of each input, as the model reads them."""
+        counted: list[int] | None = self.ask("count_tokens", list(inputs))
+        return counted
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text."""
+        tokens: list[list[int]] = self.ask("tokenize", list(texts))
+        return tokens
+
+    def apply_chat_template(self, messages: Sequence[Message]) -> str:
+        """Return *messages* as the model reads them."""
+        text: str = self.ask("apply_chat_template", list(messages))
+        return text
+
+    def meta(self) -> Mapping[str, Any]:
+        """Return what the model tells of itself."""
+        told: Mapping[str, Any] = self.ask("meta")
+        return told
+
+
+class Hosted(Proxy):
     """
     One model and the process it runs in, which `unload` ends.
 
@@ -73,37 +118,14 @@ class Hosted(base.Model):
             raise
         return self
 
-    def generate(self, prompts: Sequence[Any]) -> base.Answered:
-        """Yield the completion of each prompt."""
-        return self._stream("generate", prompts)
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Return what *method* returns in the process."""
+        return self.process.ask(method, *arguments)
 
-    def embed(self, texts: Sequence[str]) -> base.Embedded:
-        """Yield the vector of each text."""
-        return self._stream("embed", texts)
-
-    def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
-        """Yield the score of each pair."""
-        return self._stream("rerank", pairs)
-
-    def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
-        """Return the tokens of each input, as the model reads them."""
-        counted: list[int] | None = self.process.ask("count_tokens", list(inputs))
-        return counted
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each text."""
-        tokens: list[list[int]] = self.process.ask("tokenize", list(texts))
-        return tokens
-
-    def apply_chat_template(self, messages: Sequence[Message]) -> str:
-        """Return *messages* as the model reads them."""
-        text: str = self.process.ask("apply_chat_template", list(messages))
-        return text
-
-    def meta(self) -> Mapping[str, Any]:
-        """Return what the model tells of itself."""
-        told: Mapping[str, Any] = self.process.ask("meta")
-        return told
+    def stream(self, method: str, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Return what *method* yields in the process."""
+        self.check(method)
+        return self.process.stream(method, list(items), count=len(items))
 
     def unload(self) -> None:
         """End the process, and with it all its memory."""
@@ -116,7 +138,3 @@ class Hosted(base.Model):
 
     def check(self, method: str) -> None:
         """Raise BackendError where the model knows before it is asked that it has no *method*."""
-
-    def _stream(self, method: str, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        self.check(method)
-        return self.process.stream(method, list(items), count=len(items))

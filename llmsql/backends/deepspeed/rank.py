@@ -29,17 +29,18 @@ from llmsql.torch_models.rows import Row
 
 
 def main(handle: int) -> None:
-    """Serve what comes through *handle* until the other end is gone."""
+    """Serve what comes through *handle* until the other end says so, or is gone."""
     with Connection(handle) as connection, suppress(EOFError, OSError):
         part = Part()
-        while True:
-            name, arguments = connection.recv()
+        while (call := connection.recv()) is not None:
+            number, name, arguments = call
+            answer: Any
             try:
-                answer = getattr(part, name)(*arguments)
+                answer = [(0, getattr(part, name)(*arguments))]
             except Exception as error:  # whatever the library raises, the others must not wait
                 traceback.print_exc()
                 answer = _as_llmsql_error(error)
-            connection.send(answer)
+            connection.send((number, answer))
 
 
 class Part:
@@ -49,10 +50,9 @@ class Part:
         self.model: Model
         self.running: Iterator[Any] = iter(())
 
-    def load(self, order: Order) -> Any:
-        """Load the part; return what the model tells of itself."""
+    def load(self, order: Order) -> None:
+        """Load the part."""
         self.model = _loaded(order)
-        return dict(self.model.meta())
 
     def begin(self, method: str, items: Sequence[Any]) -> None:
         """Begin a call of *method*; nothing is computed yet."""
