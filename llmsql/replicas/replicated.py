@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from llmsql.backends.hosted import Hosted, Proxy
+from llmsql.backends.base.hosted import Hosted, Proxy
 from llmsql.errors import warn
 from llmsql.replicas.replica import Replica
 from llmsql.replicas.sharing import Sharing

@@ -7,7 +7,7 @@ import os
 from dataclasses import is_dataclass, replace
 from typing import Any
 
-from llmsql.backends.hosted import Share
+from llmsql.backends.base.hosted import Share
 from llmsql.errors import BackendError
 from llmsql.types import ModelSpec
 

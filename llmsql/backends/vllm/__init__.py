@@ -7,8 +7,8 @@ business; what happens inside it is that of `served`, `engine` and `asking`.
 from __future__ import annotations
 
 from llmsql import sources
-from llmsql.backends import base
-from llmsql.backends.hosted import Hosted, Share
+from llmsql.backends.base import hosted
+from llmsql.backends.base.hosted import Hosted, Share
 from llmsql.backends.transformers.causal import Causal, located
 from llmsql.backends.vllm.options import Options, Sampling
 from llmsql.backends.vllm.order import Order
@@ -23,7 +23,7 @@ PACED = (
 )
 
 
-class Backend(Causal):
+class Backend(Causal, hosted.Backend):
     """Models on vLLM, which batches whatever is asked, in a process of its own."""
 
     options = Options
@@ -31,15 +31,10 @@ class Backend(Causal):
     kinds = ("chat", "emb", "rerank")
     extra = "vllm"
     modules = ("vllm",)
-    is_hosted = True
     paced = frozenset(PACED.split())
 
-    def load(self, spec: ModelSpec) -> base.Model:
-        """Load the model in a process of its own; a GGUF file is converted on first use."""
-        return self.start(spec, Share()).ready()
-
     def start(self, spec: ModelSpec, share: Share) -> Hosted:
-        """Start a process that loads the model."""
+        """Start a process that loads the model; a GGUF file is converted on first use."""
         from llmsql.backends.vllm.model import Model
 
         self.require()

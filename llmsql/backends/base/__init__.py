@@ -2,7 +2,7 @@
 
 Order, repetition, storing, retries by row and NULLs are the runtime's business. A backend
 translates its library's errors in its own file: BackendError where every row would fail,
-GenerationError for one.
+GenerationError for one. A backend whose models run in processes of their own is `hosted`' business.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,9 +28,6 @@ from llmsql.types import (
     Sampling,
     read_options,
 )
-
-if TYPE_CHECKING:
-    from llmsql.backends.hosted import Hosted, Share
 
 Answered = Iterator[tuple[int, Completion | GenerationError]]
 Embedded = Iterator[tuple[int, np.ndarray | Measured[np.ndarray] | GenerationError]]
@@ -116,7 +113,6 @@ class Backend(ABC):
     extra: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()
     is_remote: ClassVar[bool] = False
-    is_hosted: ClassVar[bool] = False  # its models run in processes that `start` starts
     needs_source: ClassVar[bool] = True
     option_prefix: ClassVar[str] = "backend."
     paced: ClassVar[frozenset[str]] = frozenset()
@@ -151,10 +147,6 @@ class Backend(ABC):
     @abstractmethod
     def load(self, spec: ModelSpec) -> Model:
         """Load the model; raises BackendError saying what is wrong with the source."""
-
-    def start(self, spec: ModelSpec, share: Share) -> Hosted:
-        """Start a process of its own that loads the model; for a backend that `is_hosted`."""
-        raise NotImplementedError
 
     def identity(self, spec: ModelSpec) -> Mapping[str, Any]:
         """Return what decides an answer of *spec* besides the input and the sampling, for JSON.

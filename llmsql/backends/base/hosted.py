@@ -1,6 +1,6 @@
-"""A model in other processes, as the rest of llmsql knows models.
+"""Models in other processes, as the rest of llmsql knows models.
 
-Owns the way to it. What runs in a process, and which, is for whoever starts one to say.
+Owns the way to them. What runs in a process, and which, is for whoever starts one to say.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from llmsql.backends import base
 from llmsql.process import Deliver, Process
-from llmsql.types import Message, Prompt
+from llmsql.types import Message, ModelSpec, Prompt
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 """What libraries read the number of their threads from."""
@@ -138,3 +138,15 @@ class Hosted(Proxy):
 
     def check(self, method: str) -> None:
         """Raise BackendError where the model knows before it is asked that it has no *method*."""
+
+
+class Backend(base.Backend):
+    """A backend that has processes of its own for its models."""
+
+    @abstractmethod
+    def start(self, spec: ModelSpec, share: Share) -> Hosted:
+        """Start a process that loads the model; raises BackendError where there is none to load."""
+
+    def load(self, spec: ModelSpec) -> base.Model:
+        """Load the model in a process that has the whole machine."""
+        return self.start(spec, Share()).ready()
