@@ -168,7 +168,7 @@ def test_batches_have_little_padding(minilm: Any, monkeypatch: pytest.MonkeyPatc
 def test_poolings_are_those_of_the_library(mode: str) -> None:
     """Each pooling makes of states and a mask what sentence-transformers makes of them."""
     import torch
-    from sentence_transformers.models import Pooling
+    from sentence_transformers.sentence_transformer.modules import Pooling
 
     states = np.random.default_rng(1).normal(size=(3, 5, 8)).astype(np.float32)
     mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], dtype=np.float32)
@@ -183,7 +183,7 @@ def test_modules_are_followed(tiny: Callable[..., Path], tmp_path: Path, cache: 
     """Two poolings, a dense layer and a prompt do what they do in sentence-transformers."""
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Dense, Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
 
     torch.manual_seed(3)
     first = Transformer(str(tiny()), max_seq_length=16)

@@ -186,7 +186,7 @@ def test_padding_on_the_left_changes_nothing(minilm: str, tmp_path: Path) -> Non
     """A decoder that reads its last token gives each text the vector that it has alone."""
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import AutoTokenizer, LlamaConfig, LlamaModel
 
     torch.manual_seed(7)
@@ -218,7 +218,7 @@ def test_padding_on_the_left_changes_nothing(minilm: str, tmp_path: Path) -> Non
 def test_models_without_padding_run_as_well(minilm: str, tmp_path: Path) -> None:
     """Static embeddings, which have no attention mask, give the library's vectors."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import StaticEmbedding
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(minilm).backend_tokenizer
