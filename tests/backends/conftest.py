@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +24,28 @@ from tests.servers import Server
 Request = pytest.FixtureRequest
 
 
-def loaded(backend: str, kind: Kind, source: str = "", **options: Any) -> base.Model:
-    """Load *source* as a deployment of it would."""
-    engine = backends.get(backend)
-    spec = ModelSpec(
+def spec_of(backend: str, kind: Kind, source: str = "", **options: Any) -> ModelSpec:
+    """Describe *source* as a deployment of it would."""
+    return ModelSpec(
         name=f"{backend}_{kind}",
         kind=kind,
         backend=backend,
         source=source,
         path=sources.locate(source) if source else "",
-        options=engine.options(**options),
+        options=backends.get(backend).options(**options),
     )
-    return engine.load(spec)
+
+
+def loaded(backend: str, kind: Kind, source: str = "", **options: Any) -> base.Model:
+    """Load *source* as a deployment of it would."""
+    return backends.get(backend).load(spec_of(backend, kind, source, **options))
 
 
 def twice(backend: str, kind: Kind, source: str = "", **options: Any) -> base.Model:
     """Load *source* in two processes, as a deployment of two replicas would."""
-    engine = backends.get(backend)
-    spec = ModelSpec(
-        name=f"{backend}_{kind}",
-        kind=kind,
-        backend=backend,
-        source=source,
-        path=sources.locate(source) if source else "",
-        options=engine.options(**options),
-        replicas=2,
-        concurrency=2,  # so that a few rows are shared as well
-    )
-    return replicas.load(spec, engine)
+    spec = spec_of(backend, kind, source, **options)
+    # Two at a time, so that a few rows are shared as well.
+    return replicas.load(replace(spec, replicas=2, concurrency=2), backends.get(backend))
 
 
 def remote(kind: Kind, request: Request) -> base.Model:
@@ -116,6 +110,12 @@ CANDIDATES: dict[str, Candidate] = {
         lambda _: loaded("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=1),
         _LLAMACPP,
     ),
+    "llamacpp replicas": Candidate(
+        "llamacpp",
+        "chat",
+        lambda _: twice("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=1),
+        _LLAMACPP,
+    ),
     "llamacpp emb": Candidate("llamacpp", "emb", lambda r: random_gguf("emb", r), _GGUF),
     "llamacpp rerank": Candidate("llamacpp", "rerank", lambda r: random_gguf("rerank", r), _GGUF),
     "vllm": Candidate(
@@ -144,6 +144,9 @@ CANDIDATES: dict[str, Candidate] = {
     ),
     "onnxruntime emb": Candidate(
         "onnxruntime", "emb", lambda _: loaded("onnxruntime", "emb", "minilm"), _ONNX
+    ),
+    "onnxruntime emb replicas": Candidate(
+        "onnxruntime", "emb", lambda _: twice("onnxruntime", "emb", "minilm"), _ONNX
     ),
     "onnxruntime rerank": Candidate(
         "onnxruntime", "rerank", lambda _: loaded("onnxruntime", "rerank", "minilm"), _ONNX
