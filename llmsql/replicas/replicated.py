@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from llmsql.backends.base.hosted import Hosted, Proxy
+from llmsql.backends.base.hosted import Hosted
+from llmsql.backends.base.proxy import Proxy
 from llmsql.errors import warn
 from llmsql.replicas.replica import Replica
 from llmsql.replicas.sharing import Sharing

@@ -1,4 +1,4 @@
-"""Models in other processes, as the rest of llmsql knows models.
+"""Models in processes of their own, as the rest of llmsql knows models.
 
 Owns the way to them. What runs in a process, and which, is for whoever starts one to say.
 """
@@ -6,15 +6,16 @@ Owns the way to them. What runs in a process, and which, is for whoever starts o
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Self
 
 from llmsql.backends import base
+from llmsql.backends.base.proxy import Proxy
 from llmsql.process import Deliver, Process
-from llmsql.types import Message, ModelSpec, Prompt
+from llmsql.types import ModelSpec
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 """What libraries read the number of their threads from."""
@@ -33,50 +34,6 @@ class Share:
         count = str(len(self.cores))
         said = {name: count for name in THREADS if self.cores and name not in os.environ}
         return said | ({"CUDA_VISIBLE_DEVICES": ",".join(self.devices)} if self.devices else {})
-
-
-class Proxy(base.Model, ABC):
-    """Stands for a model in other processes: whoever knows them says how these are asked."""
-
-    @abstractmethod
-    def ask(self, method: str, *arguments: Any) -> Any:
-        """Return what *method* returns there; raises what it raises."""
-
-    @abstractmethod
-    def stream(self, method: str, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        """Return what *method* yields there for *items*, as it comes."""
-
-    def generate(self, prompts: Sequence[Prompt]) -> base.Answered:
-        """Yield the completion of each prompt."""
-        return self.stream("generate", prompts)
-
-    def embed(self, texts: Sequence[str]) -> base.Embedded:
-        """Yield the vector of each text."""
-        return self.stream("embed", texts)
-
-    def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
-        """Yield the score of each pair."""
-        return self.stream("rerank", pairs)
-
-    def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
-        """Return the tokens of each input, as the model reads them."""
-        counted: list[int] | None = self.ask("count_tokens", list(inputs))
-        return counted
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each text."""
-        tokens: list[list[int]] = self.ask("tokenize", list(texts))
-        return tokens
-
-    def apply_chat_template(self, messages: Sequence[Message]) -> str:
-        """Return *messages* as the model reads them."""
-        text: str = self.ask("apply_chat_template", list(messages))
-        return text
-
-    def meta(self) -> Mapping[str, Any]:
-        """Return what the model tells of itself."""
-        told: Mapping[str, Any] = self.ask("meta")
-        return told
 
 
 class Hosted(Proxy):

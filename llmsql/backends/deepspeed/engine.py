@@ -21,12 +21,10 @@ from llmsql.torch_models.loading import Place
 from llmsql.types import ModelSpec
 
 
-def loaded(
-    spec: ModelSpec, path: str, adapter: str | None, options: Any, place: Place, **others: Any
-) -> Model:
+def loaded(spec: ModelSpec, path: str, adapter: str | None, options: Any, place: Place) -> Model:
     """Return the model at *path*, loaded to *place*, with DeepSpeed running its steps."""
     run = partial(engine, dtype=place.dtype, accelerator=place.device.type)
-    return assembly.assembled(spec, path, adapter, options, place, engine=run, **others)
+    return assembly.assembled(spec, path, adapter, options, place, engine=run)
 
 
 def engine(model: Any, *, dtype: Any, accelerator: str, ranks: int = 1) -> Any:

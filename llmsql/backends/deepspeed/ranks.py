@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from llmsql.backends import base
-from llmsql.backends.base.hosted import Proxy
+from llmsql.backends.base.proxy import Proxy
 from llmsql.errors import BackendError, LlmsqlError
 from llmsql.process import Process, ProcessEnded
 from llmsql.types import ModelSpec, Prompt
