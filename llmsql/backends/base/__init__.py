@@ -2,7 +2,7 @@
 
 Order, repetition, storing, retries by row and NULLs are the runtime's business. A backend
 translates its library's errors in its own file: BackendError where every row would fail,
-GenerationError for one. A backend whose models run in processes of their own is `hosted`' business.
+GenerationError for one. What has processes of its own for its models is in `hosted`.
 """
 
 from __future__ import annotations
