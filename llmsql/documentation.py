@@ -152,7 +152,7 @@ def _about(backend: Backend) -> str:
     if backend.model_types:
         parts[0] += f" Chosen by `pretrainedModelType`: {_names(backend.model_types)}."
     if described := backend_statements.described(backend.options):
-        parts.append(inspect.cleandoc(backend.options.__doc__ or ""))
+        parts += _about_options(backend.options)
         parts.append(_options(described, backend.option_prefix if backend.is_remote else ""))
     common = backend_statements.described(types.Sampling)
     own = [
@@ -161,6 +161,13 @@ def _about(backend: Backend) -> str:
     if own:
         parts.append(f"Options of a call, beyond those that every model takes:\n\n{_options(own)}")
     return "\n\n".join(parts)
+
+
+def _about_options(options: type) -> list[str]:
+    """What *options* say, and those that they are made of, but for what each of these is."""
+    made_of = [cls for cls in options.__mro__[1:] if "__dataclass_fields__" in vars(cls)]
+    own, *others = (inspect.cleandoc(cls.__doc__ or "") for cls in (options, *made_of))
+    return [own, *filter(None, (text.partition("\n\n")[2] for text in others))]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

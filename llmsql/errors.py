@@ -71,6 +71,12 @@ def warn(message: str) -> None:
     warnings.warn(message, LlmsqlWarning, stacklevel=level)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what *error* says, or its name where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean "x"?` for the nearest of *known*, or nothing when none is near."""
     by_folded = {name.lower(): name for name in known}

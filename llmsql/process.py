@@ -205,6 +205,13 @@ def _signal(code: int) -> str:
     return "" if code >= 0 else f"killed by {known.get(-code, f'signal {-code}')}; "
 
 
+def own_cores() -> list[int]:
+    """Return the numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def translated(error: Exception) -> LlmsqlError | Stranger:
     """Return *error* as it can cross a pipe: one of ours, or the name and the text of another."""
     for cls in type(error).__mro__:

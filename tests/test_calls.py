@@ -12,11 +12,6 @@ from tests.oracle import FUNCTIONS, Ours, Plain
 from tests.shapes import SHAPES, Shape
 
 
-@pytest.fixture
-def ours() -> Ours:
-    return Ours()
-
-
 def needed(ours: Ours, shape: Shape) -> int:
     con = ours.con
     con.create_function("yes", lambda s: FUNCTIONS["m"](s) == "true", ["VARCHAR"], "BOOLEAN")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,20 +13,6 @@ from tests.oracle import Ours, Plain, numbered, same_rows
 SEEDS = range(40)
 STATEMENTS_PER_SEED = 12
 SECONDS = 20
-
-
-@pytest.fixture
-def ours() -> Iterator[Ours]:
-    made = Ours()
-    yield made
-    made.con.close()
-
-
-@pytest.fixture
-def plain() -> Iterator[Plain]:
-    made = Plain()
-    yield made
-    made.close()
 
 
 def check(ours: Ours, plain: Plain, sql: str) -> None:

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-import llmsql
 from llmsql.errors import OptionError
 from llmsql.runtime.orders import LEAST_ROWS, Form, Orders
 from llmsql.store import Store
 from llmsql.types import Completion
+from tests.journals import ECHO, asked, deployed, opened
 from tests.oracle import CountingModel
 
-ECHO = "RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat'"
 TABLE = (
     "CREATE TABLE goods AS SELECT i AS id, 'text ' || i AS body, 'product ' || i % 7 AS product,"
     " 'maker ' || i % 7 % 3 AS maker FROM range(100) r(i)"
@@ -32,26 +31,6 @@ def goods(con: Any) -> Any:
     con.execute(ECHO)
     con.execute(TABLE)
     return con
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    return str(tmp_path / "shop.duckdb")
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Path:
-    return tmp_path / "journal"
-
-
-def opened(database: str, journal: Path) -> Any:
-    con = llmsql.connect(database)
-    con.execute(f"{ECHO} AND journal='{journal}'")
-    return con
-
-
-def asked(journal: Path) -> list[str]:
-    return journal.read_text().splitlines() if journal.exists() else []
 
 
 def names(prompts: Any) -> set[tuple[str, ...]]:
@@ -116,7 +95,7 @@ def test_another_process_finds_order_and_answers(database: str, journal: Path) -
     """Both are kept beside the database."""
     found = []
     for _ in range(2):
-        with opened(database, journal) as con:
+        with opened(database, deployed(journal)) as con:
             con.execute("CREATE TABLE IF NOT EXISTS" + TABLE.removeprefix("CREATE TABLE"))
             found.append(con.execute(f"SELECT {ASK} FROM goods ORDER BY id").fetchall())
     assert found[0] == found[1]
@@ -125,10 +104,10 @@ def test_another_process_finds_order_and_answers(database: str, journal: Path) -
 
 def test_a_table_that_grows_keeps_its_order(database: str, journal: Path) -> None:
     """Even where what it has become would be better off with another one."""
-    with opened(database, journal) as con:
+    with opened(database, deployed(journal)) as con:
         con.execute(TABLE)
         con.execute(f"SELECT {ASK} FROM goods").fetchall()
-    with opened(database, journal) as con:
+    with opened(database, deployed(journal)) as con:
         con.execute(
             "INSERT INTO goods SELECT i, 'one text', 'new product ' || i, 'new maker ' || i"
             " FROM range(1000, 1500) r(i)"
@@ -149,7 +128,7 @@ def test_the_order_is_on_disk_before_anything_is_asked(database: str, journal: P
             store.close()
             return super().generate(prompts)
 
-    with opened(database, journal) as con:
+    with opened(database, deployed(journal)) as con:
         con.execute(TABLE)
         con.engine.deployments.get("chat").model = Looking(str)
         con.execute(f"SELECT {ASK} FROM goods").fetchall()

@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.oracle import Ours, Plain
-
-
-@pytest.fixture
-def ours() -> Iterator[Ours]:
-    made = Ours()
-    yield made
-    made.con.close()
-
-
-@pytest.fixture
-def plain() -> Iterator[Plain]:
-    made = Plain()
-    yield made
-    made.close()
 
 
 def asked(ours: Ours) -> set[tuple[str, str]]:

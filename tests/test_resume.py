@@ -14,36 +14,11 @@ import pytest
 
 import llmsql
 from llmsql.errors import LimitError, LlmsqlWarning
+from tests.journals import ECHO, asked, deployed, opened
 from tests.killing import ROWS, kill_and_go_on
 
 KILLS = 12
-ECHO = "RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat'"
 TEN = "SELECT chat('row ' || i) FROM range(10) t(i)"
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    return str(tmp_path / "shop.duckdb")
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Path:
-    return tmp_path / "journal"
-
-
-def deployed(journal: Path, more: str = "") -> str:
-    return f"{ECHO} AND journal='{journal}'{more}"
-
-
-def asked(journal: Path) -> list[str]:
-    return journal.read_text().splitlines() if journal.exists() else []
-
-
-def opened(database: str, *statements: str) -> llmsql.Connection:
-    con = llmsql.connect(database)
-    for statement in statements:
-        con.execute(statement)
-    return con
 
 
 def test_another_process_asks_nothing_again(database: str, journal: Path) -> None:

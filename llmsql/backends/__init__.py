@@ -1,6 +1,6 @@
 """Backends, found by name: `llmsql.backends.NAME`, or the entry point NAME of a stranger's package.
 
-A backend is one file with a class `Backend`. Nothing here names one.
+A backend is one file with a class `Backend`, and nothing here names one. All are made of `base`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ENTRY_POINTS = "llmsql.backends"
 
 def names() -> list[str]:
     """Every backend's name, sorted; nothing is imported to find them."""
-    own = {m.name for m in pkgutil.iter_modules(__path__) if m.name not in ("base", "hosted")}
+    own = {module.name for module in pkgutil.iter_modules(__path__)} - {"base"}
     return sorted(
         own | {point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
     )

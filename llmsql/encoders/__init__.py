@@ -4,7 +4,7 @@ Owns order, prompts, and what a row of numbers means. Loading, tokens and sums a
 business: nothing here needs more than numpy.
 """
 
-from llmsql.encoders.answers import Cosines, Scores, Vectors, unit
+from llmsql.encoders.answers import Cosines, Scores, Vectors, check_pairs, unit
 from llmsql.encoders.encoder import Encoder, Row, Rows, max_characters
 from llmsql.encoders.options import Options
 from llmsql.encoders.order import packs
@@ -17,6 +17,7 @@ __all__ = [
     "Rows",
     "Scores",
     "Vectors",
+    "check_pairs",
     "max_characters",
     "packs",
     "unit",

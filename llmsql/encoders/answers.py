@@ -11,7 +11,7 @@ import numpy as np
 from llmsql.encoders.encoder import Encoder, Rows
 from llmsql.encoders.options import Options
 from llmsql.errors import BackendError, GenerationError, OptionError
-from llmsql.types import Measured, Usage
+from llmsql.types import Measured, ModelSpec, Usage
 
 Scored = Iterator[tuple[int, Measured[float] | GenerationError]]
 
@@ -117,6 +117,15 @@ class Scores(Encoder):
     def count_tokens(self, inputs: Sequence[tuple[str, str]]) -> list[int] | None:
         """Return the tokens of each pair, read as one, after it is cut."""
         return self.counts(inputs, _sizes(inputs), self.prompt())
+
+
+def check_pairs(spec: ModelSpec) -> None:
+    """Raise BackendError where *spec*, whose model is a cross-encoder, wants vectors of it."""
+    if spec.kind == "emb":
+        raise BackendError(
+            f'model "{spec.name}" is a cross-encoder: it scores pairs, and makes no vectors\n'
+            "  deploy it with kind='rerank'"
+        )
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llmsql.functions.base import ModelFunction
     from llmsql.runtime.engine import Engine, SqlFunction
-    from llmsql.types import Kind
 
 _NOT_PRIMITIVES = (
     "base", "captured", "columns", "fields", "library", "policy", "replies", "tables", "wishes",
@@ -31,8 +30,3 @@ def primitives(engine: Engine) -> list[SqlFunction]:
     from llmsql.functions import fields
 
     return [*(cls(engine) for cls in classes()), fields.Function(engine)]
-
-
-def of_kind(kind: Kind) -> type[ModelFunction]:
-    """The class that calls models of *kind*."""
-    return next(cls for cls in classes() if cls.kind == kind)

@@ -7,10 +7,11 @@ process, except for backends that have one of their own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
-from llmsql.backends.base import Backend, Model
-from llmsql.backends.hosted import Hosted, Share
+from llmsql.backends.base import Backend, Model, hosted
+from llmsql.backends.base.hosted import Hosted, Share
 from llmsql.process import Process
 from llmsql.replicas import shares
 from llmsql.replicas.replicated import Replicated
@@ -22,12 +23,12 @@ def load(spec: ModelSpec, backend: Backend) -> Model:
 
     A model that is wanted once is loaded in this process, unless its backend has another way.
     """
-    if backend.is_remote or (spec.replicas == 1 and not backend.is_hosted):
+    start: Callable[[ModelSpec, Share], Hosted] = _started
+    if isinstance(backend, hosted.Backend):
+        start = backend.start
+    elif backend.is_remote or spec.replicas == 1:
         return backend.load(spec)
-    starts = [
-        partial(backend.start if backend.is_hosted else _started, spec, share)
-        for share in shares.dealt(spec)
-    ]
+    starts = [partial(start, spec, share) for share in shares.dealt(spec)]
     return Replicated(starts, least=spec.concurrency)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from llmsql.backends.hosted import Hosted
+from llmsql.backends.base.hosted import Hosted
 from llmsql.errors import BackendError
 from llmsql.process import ProcessEnded
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from llmsql.backends import base
-from llmsql.backends.hosted import Hosted
+from llmsql.backends.base.hosted import Hosted
+from llmsql.backends.base.proxy import Proxy
 from llmsql.errors import warn
 from llmsql.replicas.replica import Replica
 from llmsql.replicas.sharing import Sharing
-from llmsql.types import Message, Prompt
 
 
-class Replicated(base.Model):
+class Replicated(Proxy):
     """
     Several replicas of one model, which share every batch.
 
@@ -46,37 +45,13 @@ class Replicated(base.Model):
         """The ids of the processes."""
         return [replica.model.process.pid for replica in self.replicas]
 
-    def generate(self, prompts: Sequence[Prompt]) -> base.Answered:
-        """Yield the completion of each prompt."""
-        return self._shared("generate", prompts)
-
-    def embed(self, texts: Sequence[str]) -> base.Embedded:
-        """Yield the vector of each text."""
-        return self._shared("embed", texts)
-
-    def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
-        """Yield the score of each pair."""
-        return self._shared("rerank", pairs)
-
-    def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
+    def ask(self, method: str, *arguments: Any) -> Any:
         """Return what one of them returns."""
-        counted: list[int] | None = self.replicas[0].ask("count_tokens", inputs)
-        return counted
+        return self.replicas[0].ask(method, *arguments)
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return what one of them returns."""
-        tokens: list[list[int]] = self.replicas[0].ask("tokenize", texts)
-        return tokens
-
-    def apply_chat_template(self, messages: Sequence[Message]) -> str:
-        """Return what one of them returns."""
-        text: str = self.replicas[0].ask("apply_chat_template", messages)
-        return text
-
-    def meta(self) -> Mapping[str, Any]:
-        """Return what one of them returns."""
-        told: Mapping[str, Any] = self.replicas[0].ask("meta")
-        return told
+    def stream(self, method: str, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Yield what they answer, each its share."""
+        return iter(Sharing(self.replicas, method, items, self.least))
 
     def unload(self) -> None:
         """End every process, all at the same time."""
@@ -85,6 +60,3 @@ class Replicated(base.Model):
             thread.start()
         for thread in ending:
             thread.join()
-
-    def _shared(self, method: str, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        return iter(Sharing(self.replicas, method, items, self.least))

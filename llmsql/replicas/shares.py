@@ -7,8 +7,9 @@ import os
 from dataclasses import is_dataclass, replace
 from typing import Any
 
-from llmsql.backends.hosted import Share
+from llmsql.backends.base.hosted import Share
 from llmsql.errors import BackendError
+from llmsql.process import own_cores
 from llmsql.types import ModelSpec
 
 THREADS = ("n_threads", "threads")
@@ -41,15 +42,9 @@ def with_threads(spec: ModelSpec, share: Share) -> ModelSpec:
 
 def _cores(number: int, count: int) -> tuple[int, ...]:
     """The cores of replica *number* of *count*: one at least, which others may have as well."""
-    cores = _own_cores()
+    cores = own_cores()
     first, last = number * len(cores) // count, (number + 1) * len(cores) // count
     return tuple(cores[first : max(last, first + 1)])
-
-
-def _own_cores() -> list[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def _devices(spec: ModelSpec) -> list[tuple[str, ...]]:

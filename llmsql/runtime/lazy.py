@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from llmsql.backends.base import Answered, Embedded, Model, Scored
+from llmsql.backends.base import Model
+from llmsql.backends.base.proxy import Proxy
 from llmsql.errors import BackendError, LlmsqlError
-from llmsql.types import Message, Prompt
 
 
-class LazyModel(Model):
+class LazyModel(Proxy):
     """
     Stands for a model until the first call, and passes every call on.
 
@@ -33,33 +33,17 @@ class LazyModel(Model):
         self._load = load
         self._model: Model | None = None
 
-    def generate(self, prompts: Sequence[Prompt]) -> Answered:
-        """Yield what the model yields."""
-        yield from self._loaded().generate(prompts)
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Return what the model returns."""
+        return getattr(self._loaded(), method)(*arguments)
 
-    def embed(self, texts: Sequence[str]) -> Embedded:
-        """Yield what the model yields."""
-        yield from self._loaded().embed(texts)
-
-    def rerank(self, pairs: Sequence[tuple[str, str]]) -> Scored:
-        """Yield what the model yields."""
-        yield from self._loaded().rerank(pairs)
+    def stream(self, method: str, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Yield what the model yields; it is loaded when the first result is asked for."""
+        yield from getattr(self._loaded(), method)(items)
 
     def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
         """Return what the model returns, None until it is loaded: counting is not worth loading."""
         return None if self._model is None else self._model.count_tokens(inputs)
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return what the model returns."""
-        return self._loaded().tokenize(texts)
-
-    def apply_chat_template(self, messages: Sequence[Message]) -> str:
-        """Return what the model returns."""
-        return self._loaded().apply_chat_template(messages)
-
-    def meta(self) -> Mapping[str, Any]:
-        """Return what the model returns."""
-        return self._loaded().meta()
 
     def unload(self) -> None:
         """Unload the model, if it was ever loaded."""

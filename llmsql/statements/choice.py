@@ -47,6 +47,7 @@ class Request:
     defaults: Mapping[str, Any]
     prices: str | None = None
     ignored: tuple[str, ...] = ()
+    wants_gpu: bool = False  # said by the statement: the setting, 1 by default, asks for nothing
 
     @classmethod
     def read(cls, pairs: Mapping[str, str], path: str, settings: Settings) -> Request:
@@ -87,6 +88,7 @@ class Request:
             defaults=given.defaults,
             prices=settings.prices,
             ignored=tuple(key for key in own if key in keys.WITHOUT_EFFECT),
+            wants_gpu="num_gpus" in own and settings.num_gpus > 0,
         )
 
     def resolved(self) -> tuple[ModelSpec, Backend]:

@@ -46,6 +46,11 @@ class Deploy(Statement):
             remembered.remember(connection.engine, deployment)
         if note := deployment.model.note:
             warn(f'model "{spec.name}": {note}')
+        if request.wants_gpu and deployment.model.device == "cpu" and not backend.is_remote:
+            warn(
+                f'model "{spec.name}" runs on the CPU, though num_gpus is {spec.gpus:g}\n'
+                "  set num_gpus='0' where that is meant"
+            )
         return self._shown(connection, deployment)
 
     def _shown(self, connection: Connection, deployment: Deployment) -> Rows:

@@ -128,6 +128,11 @@ class Formatted:
         """What every call has where neither it nor the deployment says otherwise."""
         return self.preset.generation if self.preset else {}
 
+    @property
+    def cuts(self) -> tuple[str, ...]:
+        """The stops that belong to the format, whatever a call's own are."""
+        return self.preset.cuts if self.preset else ()
+
     def check_format(self) -> None:
         """Raise OptionError where both are given."""
         if self.preset and self.chat_template:

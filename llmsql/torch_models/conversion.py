@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from llmsql.errors import BackendError
+from llmsql.errors import BackendError, first_line
 from llmsql.sources import check, conversions, gguf
 from llmsql.torch_models import placement
 
@@ -66,9 +66,8 @@ def _make(path: str, building: Path) -> None:
                 f'there is not enough memory to convert "{path}"\n'
                 "  set infer_backend='llamacpp', which runs the file as it is"
             ) from error
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise BackendError(
-            f'cannot read the GGUF file "{path}": {lines[0]}\n  {gguf.AGAIN}'
+            f'cannot read the GGUF file "{path}": {first_line(error)}\n  {gguf.AGAIN}'
         ) from error
 
 

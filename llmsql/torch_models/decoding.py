@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from llmsql.errors import BackendError, GenerationError
+from llmsql.errors import GenerationError
 from llmsql.torch_models import placement
 from llmsql.torch_models.batch import Batch, filled, flush_right
 from llmsql.torch_models.drawing import draw
@@ -137,7 +137,7 @@ class Decoder:
                     self._forward_pieces(*flush_right([start], self.model.device), cache)
                 self.prefix, self.prefix_cache = start, cache
             except (RuntimeError, MemoryError) as error:
-                self._check_memory(error)
+                placement.check_memory(error)
         for row in rows:
             row.cached = len(self.prefix)
         if rows and not is_known:
@@ -236,7 +236,7 @@ class Decoder:
         self, error: BaseException, stranded: list[Row], waiting: Waiting
     ) -> Iterator[Row]:
         """Put *stranded* rows back, to go on with half as many; yield one that is alone."""
-        self._check_memory(error)
+        placement.check_memory(error)
         placement.release()
         if len(stranded) > 1:
             self.slots = max(1, min(self.slots, len(stranded)) // 2)
@@ -249,10 +249,6 @@ class Decoder:
                 "row beside it\n  shorten the text, or ask for fewer max_tokens"
             )
             yield row
-
-    def _check_memory(self, error: BaseException) -> None:
-        if not placement.is_out_of_memory(error):
-            raise BackendError(f"the model failed while running: {error}") from error
 
 
 def _take(rows: Sequence[Row], scores: torch.Tensor) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from llmsql.errors import BackendError, warn
+from llmsql.errors import BackendError, first_line, warn
 from llmsql.torch_models import placement
 from llmsql.torch_models.conversion import plain
 
@@ -120,5 +120,4 @@ def _translated(source: str, place: Place, error: Exception) -> BackendError:
             f'"{source}" runs code of its own, which is off\n'
             "  if you trust it, set trust_remote_code='true'"
         )
-    reason = str(error).strip().splitlines() or [type(error).__name__]
-    return BackendError(f'cannot load "{source}": {reason[0]}')
+    return BackendError(f'cannot load "{source}": {first_line(error)}')

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
 
 def deciding_device(dtype: str, device: str) -> str | None:
     """Return the sort of *device* ("cpu", "cuda", "auto") where it chooses *dtype*, else None.

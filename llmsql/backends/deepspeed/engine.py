@@ -15,18 +15,16 @@ from typing import Any
 
 from llmsql.backends.transformers import assembly
 from llmsql.backends.transformers.model import Model
-from llmsql.errors import BackendError
+from llmsql.errors import BackendError, first_line
 from llmsql.torch_models import deepspeed_log
 from llmsql.torch_models.loading import Place
 from llmsql.types import ModelSpec
 
 
-def loaded(
-    spec: ModelSpec, path: str, adapter: str | None, options: Any, place: Place, **others: Any
-) -> Model:
+def loaded(spec: ModelSpec, path: str, adapter: str | None, options: Any, place: Place) -> Model:
     """Return the model at *path*, loaded to *place*, with DeepSpeed running its steps."""
     run = partial(engine, dtype=place.dtype, accelerator=place.device.type)
-    return assembly.assembled(spec, path, adapter, options, place, engine=run, **others)
+    return assembly.assembled(spec, path, adapter, options, place, engine=run)
 
 
 def engine(model: Any, *, dtype: Any, accelerator: str, ranks: int = 1) -> Any:
@@ -45,9 +43,9 @@ def engine(model: Any, *, dtype: Any, accelerator: str, ranks: int = 1) -> Any:
                 keep_module_on_host=ranks == 1,  # it is where it belongs
             )
         except Exception as error:  # whatever it raises, every row fails
-            reason = str(error).strip().splitlines() or [type(error).__name__]
             raise BackendError(
-                f"DeepSpeed cannot run this model: {reason[0]}\n  set infer_backend='transformers'"
+                f"DeepSpeed cannot run this model: {first_line(error)}\n"
+                "  set infer_backend='transformers'"
             ) from error
 
 

@@ -21,7 +21,7 @@ from llmsql.backends.deepspeed import engine
 from llmsql.backends.deepspeed.ranks import Order
 from llmsql.backends.transformers import assembly
 from llmsql.backends.transformers.model import Model
-from llmsql.errors import BackendError, LlmsqlError
+from llmsql.errors import BackendError, LlmsqlError, first_line
 from llmsql.torch_models import placement
 from llmsql.torch_models.batch import Batch
 from llmsql.torch_models.decoding import Decoder
@@ -29,17 +29,19 @@ from llmsql.torch_models.rows import Row
 
 
 def main(handle: int) -> None:
-    """Serve what comes through *handle* until the other end is gone."""
+    """Serve what comes through *handle* until the other end says so, or is gone."""
     with Connection(handle) as connection, suppress(EOFError, OSError):
         part = Part()
-        while True:
-            name, arguments = connection.recv()
+        while (call := connection.recv()) is not None:
+            number, name, arguments = call
+            answer: Any
             try:
-                answer = getattr(part, name)(*arguments)
+                answer = [(0, getattr(part, name)(*arguments))]
             except Exception as error:  # whatever the library raises, the others must not wait
                 traceback.print_exc()
-                answer = _as_llmsql_error(error)
-            connection.send(answer)
+                is_ours = isinstance(error, LlmsqlError)
+                answer = error if is_ours else BackendError(first_line(error))
+            connection.send((number, answer))
 
 
 class Part:
@@ -49,10 +51,9 @@ class Part:
         self.model: Model
         self.running: Iterator[Any] = iter(())
 
-    def load(self, order: Order) -> Any:
-        """Load the part; return what the model tells of itself."""
+    def load(self, order: Order) -> None:
+        """Load the part."""
         self.model = _loaded(order)
-        return dict(self.model.meta())
 
     def begin(self, method: str, items: Sequence[Any]) -> None:
         """Begin a call of *method*; nothing is computed yet."""
@@ -84,14 +85,12 @@ class Together(Decoder):
         return found
 
     def _retreat(self, error: BaseException, *rows: Any) -> Iterator[Row]:
+        placement.check_memory(error)
         # The other ranks are in the middle of the step, or past it.
-        if placement.is_out_of_memory(error):
-            raise BackendError(
-                "memory ran out in one of the ranks of DeepSpeed\n"
-                "  set a smaller batch_size, or use more num_gpus"
-            ) from error
-        self._check_memory(error)
-        return iter(())
+        raise BackendError(
+            "memory ran out in one of the ranks of DeepSpeed\n"
+            "  set a smaller batch_size, or use more num_gpus"
+        ) from error
 
 
 def _loaded(order: Order) -> Model:
@@ -130,10 +129,3 @@ def _agreed(number: int, device: torch.device, *, is_most: bool) -> int:
     operator = distributed.ReduceOp.MAX if is_most else distributed.ReduceOp.MIN
     distributed.all_reduce(told, op=operator)
     return int(told.item())
-
-
-def _as_llmsql_error(error: Exception) -> LlmsqlError:
-    if isinstance(error, LlmsqlError):
-        return error
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return BackendError(lines[0] if lines else type(error).__name__)

@@ -62,7 +62,7 @@ class Chat:
 
     def _request(self, prompt: Prompt) -> tuple[Callable[[dict[str, Any], Take], None], Any]:
         """The function of the server that takes *prompt*, and what it takes."""
-        cuts = self.options.preset.cuts if self.options.preset else ()
+        cuts = self.options.cuts
         body = {"stream": True, "stream_options": {"include_usage": True}}
         body |= requests.sampling(prompt.sampling, cuts)
         if not self.has_template:

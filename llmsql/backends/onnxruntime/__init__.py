@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from llmsql import encoders
 from llmsql.backends import base
 from llmsql.backends.onnxruntime import conversion, proof
 from llmsql.backends.onnxruntime.options import Options
 from llmsql.backends.sentence_transformers import Backend as SentenceTransformers
-from llmsql.errors import BackendError
 from llmsql.types import ModelSpec
 
 
@@ -51,11 +51,8 @@ class Backend(base.Backend):
 
         options: Options = spec.options or Options()
         description = describe(spec.path)
-        if description.is_cross and spec.kind == "emb":
-            raise BackendError(
-                f'model "{spec.name}" is a cross-encoder: it scores pairs, and makes no vectors\n'
-                "  deploy it with kind='rerank'"
-            )
+        if description.is_cross:
+            encoders.check_pairs(spec)
         file = conversion.file(description, options)
         found = model(Network(file, description), spec.kind, options)
         found.note = "; ".join(filter(None, (found.note, _less_exact(spec.path, options))))

@@ -19,9 +19,9 @@ from llmsql import sources
 from llmsql.backends.onnxruntime import proof
 from llmsql.backends.onnxruntime.description import Description
 from llmsql.backends.onnxruntime.models import model
-from llmsql.backends.onnxruntime.network import Network, first_line
+from llmsql.backends.onnxruntime.network import Network
 from llmsql.backends.onnxruntime.options import Options
-from llmsql.errors import BackendError
+from llmsql.errors import BackendError, first_line
 from llmsql.sources import conversions
 
 OWN = Path("onnx", "model.onnx")

@@ -5,7 +5,6 @@ Owns batches and threads. What comes before and after is the business of `llmsql
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from llmsql.backends import base
-from llmsql.backends.onnxruntime.network import Network, first_line
+from llmsql.backends.onnxruntime.network import Network
 from llmsql.backends.onnxruntime.options import Options
 from llmsql.encoders import Encoder, Row, Rows, max_characters, packs
-from llmsql.errors import GenerationError, OptionError
+from llmsql.errors import GenerationError, OptionError, first_line
+from llmsql.process import own_cores
 
 # From 128 to 384 tokens a batch took the same time for a token, 512 a little more, 4096 twice as
 # much: what passes from layer to layer stays in a core's cache.
@@ -36,7 +36,7 @@ class Model(Encoder, base.Model):
     def __init__(self, engine: Network, options: Options) -> None:
         super().__init__(engine, options)
         self.batch_tokens = options.batch_tokens or BATCH_TOKENS
-        self.threads = options.threads or _cores()
+        self.threads = options.threads or len(own_cores())
         self.max_tokens = options.max_length or engine.description.max_tokens
         self.max_characters = max_characters(self.max_tokens or float("inf"))
         self._cut(engine.tokenizer)
@@ -131,9 +131,3 @@ class Model(Encoder, base.Model):
         """Give the memory back, and end the threads."""
         self._pool.shutdown(cancel_futures=True)
         del self.engine
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    has_affinity = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

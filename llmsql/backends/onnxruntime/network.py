@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from llmsql.backends.onnxruntime.description import Description
-from llmsql.errors import BackendError
+from llmsql.errors import BackendError, first_line
 from llmsql.sources.files import read_json
 
 _MADE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -103,9 +103,3 @@ def _tokenizer(description: Description) -> Any:
         tokenizer.normalizer = Sequence([Lowercase(), *before])
     tokenizer.no_padding()
     return tokenizer
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of what *error* says, or its name where it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

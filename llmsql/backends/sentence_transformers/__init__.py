@@ -6,16 +6,14 @@ where a directory comes from, and whether it is whole, is `sources`' business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmsql import sources
+from llmsql import encoders, sources
 from llmsql.backends import base
 from llmsql.backends.sentence_transformers.models import Embedder, Scorer, Similarity
 from llmsql.backends.sentence_transformers.options import Options
-from llmsql.errors import BackendError, OptionError
+from llmsql.errors import BackendError, OptionError, first_line
 from llmsql.sources.files import read_json
 from llmsql.torch_models import numbers
 from llmsql.types import Kind, ModelSpec
@@ -43,17 +41,14 @@ class Backend(base.Backend):
 
         options: Options = spec.options or Options()
         is_cross = is_cross_encoder(spec.path)
-        if is_cross and spec.kind == "emb":
-            raise BackendError(
-                f'model "{spec.name}" is a cross-encoder: it scores pairs, and makes no vectors\n'
-                "  deploy it with kind='rerank'"
-            )
+        if is_cross:
+            encoders.check_pairs(spec)
         name = "CrossEncoder" if is_cross else "SentenceTransformer"
         model = Scorer if is_cross else Similarity if spec.kind == "rerank" else Embedder
         placement.check_gpus(spec.gpus)
         device = str(placement.device(options.device))
         try:
-            with _silence():
+            with placement.quiet():
                 engine = getattr(sentence_transformers, name)(
                     spec.path,
                     device=device,
@@ -66,7 +61,7 @@ class Backend(base.Backend):
             raise
         except Exception as error:  # torch, safetensors, tokenizers and a model's own code
             raise BackendError(
-                f'model "{spec.name}" cannot be loaded from "{spec.path}": {_first_line(error)}\n'
+                f'model "{spec.name}" cannot be loaded from "{spec.path}": {first_line(error)}\n'
                 f"  it takes a whole directory that {name} of sentence-transformers loads"
             ) from error
 
@@ -99,24 +94,3 @@ def _dtype(options: Options, device: str) -> str:
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     has_bfloat16 = any(has for name, has in known.items() if "bf16" in name)
     return "bfloat16" if has_bfloat16 and device == "cpu" else "float32"
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the progress bars and load reports of transformers off the user's screen."""
-    from transformers.utils import logging
-
-    level, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if has_bar:
-            logging.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

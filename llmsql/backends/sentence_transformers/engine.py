@@ -75,8 +75,10 @@ class Model(Encoder, base.Model):
 
     def unload(self) -> None:
         """Give the memory back, the GPU's as well."""
+        from llmsql.torch_models import placement
+
         self.engine = None
-        _empty_cache()
+        placement.release()
 
     def read(self, items: Sequence[Any], prompt: str | None) -> Mapping[str, Any]:
         """Return *items* as tensors."""
@@ -100,6 +102,8 @@ class Model(Encoder, base.Model):
 
     def _sorted(self, features: Mapping[str, Any], tokens: np.ndarray) -> Rows:
         """Run the items by their length in tokens, as many at a time as fit."""
+        from llmsql.torch_models import placement
+
         order = np.argsort(-tokens, kind="stable")
         start = 0
         while start < len(order):
@@ -108,11 +112,11 @@ class Model(Encoder, base.Model):
             try:
                 rows = self._rows(_cut(features, chosen, width), tokens[chosen])
             except RuntimeError as error:
-                if not is_out_of_memory(error):
+                if not placement.is_out_of_memory(error):
                     raise
                 if len(chosen) > 1:
                     self.batch_tokens = width * len(chosen) // 2
-                    _empty_cache()
+                    placement.release()
                     continue
                 rows = [GenerationError(f"a text of {width} tokens does not fit into memory")]
             yield from zip(chosen.tolist(), rows, strict=True)
@@ -136,15 +140,6 @@ class Model(Encoder, base.Model):
         return rows
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """True when a smaller batch might do; on the CPU torch has no class for it, only words."""
-    import torch
-
-    words = ("can't allocate memory", "not enough memory")
-    is_gpu = isinstance(error, torch.OutOfMemoryError)
-    return is_gpu or any(word in str(error) for word in words)
-
-
 def _cut(features: Mapping[str, Any], rows: np.ndarray, width: int) -> dict[str, Any]:
     """The chosen *rows* of *features*, without the padding that none of them needs."""
     import torch
@@ -159,10 +154,3 @@ def _cut(features: Mapping[str, Any], rows: np.ndarray, width: int) -> dict[str,
         else value
         for name, value in features.items()
     }
-
-
-def _empty_cache() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

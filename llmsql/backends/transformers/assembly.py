@@ -66,8 +66,7 @@ def assembled(
         limit=options.limit,
         truncate=options.truncate,
     )
-    cuts = options.preset.cuts if options.preset else ()
-    return Model(decoder, wording, options.system_prompt, cuts)
+    return Model(decoder, wording, options.system_prompt, options.cuts)
 
 
 def _room(device: torch.device, gpus: float) -> tuple[int, int, int]:

@@ -6,18 +6,13 @@ business; what happens inside it is that of `served`, `engine` and `asking`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
-
 from llmsql import sources
-from llmsql.backends import base
-from llmsql.backends.hosted import Hosted, Share
-from llmsql.backends.transformers import JUDGE
+from llmsql.backends.base import hosted
+from llmsql.backends.base.hosted import Hosted, Share
+from llmsql.backends.transformers.causal import Causal, located
 from llmsql.backends.vllm.options import Options, Sampling
 from llmsql.backends.vllm.order import Order
 from llmsql.errors import BackendError
-from llmsql.torch_models import numbers
 from llmsql.types import Kind, ModelSpec
 
 PACED = (
@@ -28,7 +23,7 @@ PACED = (
 )
 
 
-class Backend(base.Backend):
+class Backend(Causal, hosted.Backend):
     """Models on vLLM, which batches whatever is asked, in a process of its own."""
 
     options = Options
@@ -36,45 +31,19 @@ class Backend(base.Backend):
     kinds = ("chat", "emb", "rerank")
     extra = "vllm"
     modules = ("vllm",)
-    is_hosted = True
     paced = frozenset(PACED.split())
 
-    def kind_of(self, path: str, model_type: str) -> Kind:
-        """Read it from the model's files."""
-        return sources.kind_of(sources.adapted(path)[0])
-
-    def load(self, spec: ModelSpec) -> base.Model:
-        """Load the model in a process of its own; a GGUF file is converted on first use."""
-        return self.start(spec, Share()).ready()
-
     def start(self, spec: ModelSpec, share: Share) -> Hosted:
-        """Start a process that loads the model."""
+        """Start a process that loads the model; a GGUF file is converted on first use."""
         from llmsql.backends.vllm.model import Model
 
         self.require()
         options: Options = spec.options or Options()
-        path = spec.path or sources.locate(spec.source)
-        path, adapter = sources.adapted(path, options.base_model)
-        sources.check(path)
-        if adapter:
-            sources.adapters.check(adapter)
+        path, adapter = located(spec, options.base_model)
         own_kind = _own_kind(path, spec)
         _check_kind(spec, own_kind)
         order = Order.of(path, spec.kind, own_kind, options, adapter=adapter, gpus=spec.gpus)
         return Model(order, spec.source or path, share)
-
-    def identity(self, spec: ModelSpec) -> Mapping[str, Any]:
-        """Return what decides an answer: of a judge, what it is asked as well."""
-        judge = JUDGE if spec.kind == "rerank" else None
-        return {**self.identity_of_adapted(spec), "judge": judge}
-
-    def deciding(self, options: Any) -> dict[str, Any]:
-        """Return the options that change answers: a template counts by its text."""
-        return {
-            **super().deciding(options),
-            "device": numbers.deciding_device(options.dtype, options.device),
-            "template": asdict(options.preset) if options.preset else None,
-        }
 
 
 def _own_kind(path: str, spec: ModelSpec) -> Kind:

@@ -41,7 +41,7 @@ class Chat(Asking):
             truncate=self.options.truncate,
         )
         self.has_template = bool(self.wording.template)
-        self.cuts = self.options.preset.cuts if self.options.preset else ()
+        self.cuts = self.options.cuts
 
     def generate(self, prompts: Sequence[Prompt]) -> Requests:
         """Return the request of each prompt, or why it cannot be asked."""

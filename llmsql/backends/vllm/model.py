@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmsql.backends.hosted import Hosted, Share
+from llmsql.backends.base.hosted import Hosted, Share
 from llmsql.backends.vllm.order import Order
 from llmsql.errors import BackendError
 from llmsql.process import Process, ProcessEnded

@@ -8,54 +8,36 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from llmsql import templates, types
+from llmsql import types
 from llmsql.backends.vllm import arguments
 from llmsql.errors import OptionError
-from llmsql.torch_models.room import Truncate, check_limit
+from llmsql.torch_models import options
 
 
 @dataclass(frozen=True)
-class Options(templates.Formatted):
+class Options(options.Options):
     """
     What RUN command AS LLM accepts for this backend, beside every engine argument of vLLM.
 
-    *quantization* is a method of vLLM: awq, gptq, fp8, bitsandbytes. *context* is the most tokens
-    of prompt and answer. *template* names a chat format, *chat_template* is one; without them the
-    model's own is used, as with "auto". *system_prompt* is used where a call gives none. *limit* is
-    how many tokens a prompt may have before what was said first is left out; with *truncate*
-    "oldest" that makes room for the answer too.
-    *base_model* is the model that an adapter belongs to. *normalize*, *dimensions* and *prompt*,
-    which is put before each text, are for embeddings. *kv_cache_gb* is the room for what was read
-    on a CPU.
+    *quantization* is a method of vLLM: awq, gptq, fp8, bitsandbytes. *normalize*, *dimensions* and
+    *prompt*, which is put before each text, are for embeddings. *kv_cache_gb* is the room for what
+    was read on a CPU.
     """
 
-    device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: str | None = None
-    context: int | None = None
-    template: str | None = None
-    chat_template: str | None = None
-    system_prompt: str | None = None
-    limit: int | None = None
-    truncate: Truncate = "none"
-    trust_remote_code: bool = False
-    base_model: str | None = None
     normalize: bool = True
     dimensions: int | None = None
     prompt: str | None = None
     kv_cache_gb: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.context is not None and self.context < 2:
-            raise OptionError(f"context must be 2 or more, not {self.context}")
-        check_limit(self.limit)
+        super().__post_init__()
         if self.dimensions is not None and self.dimensions < 1:
             raise OptionError(f"dimensions must be 1 or more, not {self.dimensions}")
         if not 0 < self.kv_cache_gb < float("inf"):
             raise OptionError(f"kv_cache_gb must be above 0, not {self.kv_cache_gb:g}")
-        self.check_format()
 
     @classmethod
     def opened(cls, given: Mapping[str, Any]) -> type[Options]:

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from llmsql.backends.vllm.order import Order
-from llmsql.errors import BackendError, GenerationError, LlmsqlError
+from llmsql.errors import BackendError, GenerationError, LlmsqlError, first_line
 
 Key = tuple[int, int]
 """A request: the number of its call, and its place there."""
@@ -112,5 +112,4 @@ class Server:
 def _as_backend_error(error: Exception) -> LlmsqlError:
     if isinstance(error, LlmsqlError) and not isinstance(error, GenerationError):
         return error
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return BackendError(lines[0].strip() if lines else type(error).__name__)
+    return BackendError(first_line(error))

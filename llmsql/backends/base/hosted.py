@@ -1,19 +1,21 @@
-"""A model in a process of its own, as the rest of llmsql knows models.
+"""Models in processes of their own, as the rest of llmsql knows models.
 
-Owns the way to it. What runs in the process, and which, is for whoever starts one to say.
+Owns the way to them. What runs in a process, and which, is for whoever starts one to say.
 """
 
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Self
 
 from llmsql.backends import base
+from llmsql.backends.base.proxy import Proxy
 from llmsql.process import Deliver, Process
-from llmsql.types import Message
+from llmsql.types import ModelSpec
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 """What libraries read the number of their threads from."""
@@ -34,7 +36,7 @@ class Share:
         return said | ({"CUDA_VISIBLE_DEVICES": ",".join(self.devices)} if self.devices else {})
 
 
-class Hosted(base.Model):
+class Hosted(Proxy):
     """
     One model and the process it runs in, which `unload` ends.
 
@@ -73,37 +75,14 @@ class Hosted(base.Model):
             raise
         return self
 
-    def generate(self, prompts: Sequence[Any]) -> base.Answered:
-        """Yield the completion of each prompt."""
-        return self._stream("generate", prompts)
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Return what *method* returns in the process."""
+        return self.process.ask(method, *arguments)
 
-    def embed(self, texts: Sequence[str]) -> base.Embedded:
-        """Yield the vector of each text."""
-        return self._stream("embed", texts)
-
-    def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
-        """Yield the score of each pair."""
-        return self._stream("rerank", pairs)
-
-    def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
-        """Return the tokens of each input, as the model reads them."""
-        counted: list[int] | None = self.process.ask("count_tokens", list(inputs))
-        return counted
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each text."""
-        tokens: list[list[int]] = self.process.ask("tokenize", list(texts))
-        return tokens
-
-    def apply_chat_template(self, messages: Sequence[Message]) -> str:
-        """Return *messages* as the model reads them."""
-        text: str = self.process.ask("apply_chat_template", list(messages))
-        return text
-
-    def meta(self) -> Mapping[str, Any]:
-        """Return what the model tells of itself."""
-        told: Mapping[str, Any] = self.process.ask("meta")
-        return told
+    def stream(self, method: str, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Return what *method* yields in the process."""
+        self.check(method)
+        return self.process.stream(method, list(items), count=len(items))
 
     def unload(self) -> None:
         """End the process, and with it all its memory."""
@@ -117,6 +96,14 @@ class Hosted(base.Model):
     def check(self, method: str) -> None:
         """Raise BackendError where the model knows before it is asked that it has no *method*."""
 
-    def _stream(self, method: str, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        self.check(method)
-        return self.process.stream(method, list(items), count=len(items))
+
+class Backend(base.Backend):
+    """A backend that has processes of its own for its models."""
+
+    @abstractmethod
+    def start(self, spec: ModelSpec, share: Share) -> Hosted:
+        """Start a process that loads the model; raises BackendError where there is none to load."""
+
+    def load(self, spec: ModelSpec) -> base.Model:
+        """Load the model in a process that has the whole machine."""
+        return self.start(spec, Share()).ready()

@@ -2,7 +2,7 @@
 
 Order, repetition, storing, retries by row and NULLs are the runtime's business. A backend
 translates its library's errors in its own file: BackendError where every row would fail,
-GenerationError for one.
+GenerationError for one. What has processes of its own for its models is in `hosted`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,9 +28,6 @@ from llmsql.types import (
     Sampling,
     read_options,
 )
-
-if TYPE_CHECKING:
-    from llmsql.backends.hosted import Hosted, Share
 
 Answered = Iterator[tuple[int, Completion | GenerationError]]
 Embedded = Iterator[tuple[int, np.ndarray | Measured[np.ndarray] | GenerationError]]
@@ -116,7 +113,6 @@ class Backend(ABC):
     extra: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()
     is_remote: ClassVar[bool] = False
-    is_hosted: ClassVar[bool] = False  # its models run in processes that `start` starts
     needs_source: ClassVar[bool] = True
     option_prefix: ClassVar[str] = "backend."
     paced: ClassVar[frozenset[str]] = frozenset()
@@ -152,10 +148,6 @@ class Backend(ABC):
     def load(self, spec: ModelSpec) -> Model:
         """Load the model; raises BackendError saying what is wrong with the source."""
 
-    def start(self, spec: ModelSpec, share: Share) -> Hosted:
-        """Start a process of its own that loads the model; for a backend that `is_hosted`."""
-        raise NotImplementedError
-
     def identity(self, spec: ModelSpec) -> Mapping[str, Any]:
         """Return what decides an answer of *spec* besides the input and the sampling, for JSON.
 
@@ -173,22 +165,6 @@ class Backend(ABC):
             "source": None if files else spec.source,
             "options": self.deciding(self.options_of(spec)),
         }
-
-    def identity_of_adapted(self, spec: ModelSpec) -> dict[str, Any]:
-        """Return the identity of what may be an adapter: its base model counts by its files.
-
-        Where that is not here its name is all there is to say.
-        """
-        known: dict[str, Any] = dict(Backend.identity(self, spec))
-        files = place(spec)
-        if not files:
-            return known
-        try:
-            path, adapter = sources.adapted(files, self.options_of(spec).base_model)
-        except BackendError:
-            return known
-        known["options"].pop("base_model")
-        return {**known, "base": sources.fingerprint(path) if adapter else None}
 
     def options_of(self, spec: ModelSpec) -> Any:
         """Return the options of *spec*, which the catalog may have left as a mapping."""
