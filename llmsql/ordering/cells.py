@@ -109,7 +109,7 @@ def distinct(columns: Sequence[Column]) -> np.ndarray:
 
 
 def _alike(keys: np.ndarray, end: int) -> np.ndarray:
-    """For each of *keys*, which are below *end*, return where the last key stands that equals it."""
+    """Return for each of *keys*, all below *end*, where the last one stands that equals it."""
     if end > MOST_KEYS:
         keys = pa.array(keys).dictionary_encode().indices.to_numpy()
         end = len(keys)
