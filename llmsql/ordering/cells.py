@@ -115,4 +115,5 @@ def _alike(keys: np.ndarray, end: int) -> np.ndarray:
         end = len(keys)
     last = np.empty(end, np.int64)  # what is not written is not read
     last[keys] = np.arange(len(keys))
-    return last[keys]
+    alike: np.ndarray = last[keys]
+    return alike
