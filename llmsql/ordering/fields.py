@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from llmsql.ordering.cells import Column, Groups, Split, distinct
 
 SWEEPS = 2
+REACH = 16
+"""How many places a column is tried before its own: so its cost does not grow with the columns."""
 
 
 def best_order(columns: Sequence[Column]) -> list[int]:
     """Return the order in which *columns* should stand, as their places in the given order.
 
     Each row's columns before the first that differs from the row before, once rows are sorted, are
-    read once for both: that is made as much as a greedy choice and exchanges of neighbours can
+    read once for both: that is made as much as a greedy choice and moves of single columns can
     make it. Deterministic. Columns that share nothing keep the order they were given in.
     """
     rows = distinct(columns)
@@ -53,6 +55,7 @@ class _Walk:
         self.order = list[int]()
         self.splits = list[Split]()
         self._all = Groups.all(rows)
+        self._most = dict[int, float]()
 
     def groups(self, place: int) -> Groups:
         """The rows that are alike in what stands before *place*."""
@@ -68,6 +71,7 @@ class _Walk:
         """Take the column next that shares most, until no two rows are alike."""
         # The finer the groups, the less a column shares: what was best once and still is, is best.
         heap = [self._rated(place) for place in range(len(self.columns))]
+        self._most = {place: -shared for shared, place, _, _ in heap}
         heapq.heapify(heap)
         while heap and self.groups(len(self.order)).count:
             _, place, seen, split = heapq.heappop(heap)
@@ -86,27 +90,30 @@ class _Walk:
         return self.groups(at).split(self.columns[column])
 
     def sweep(self) -> bool:
-        """Let each column go forward past its neighbours as far as that helps; True if one did."""
-        has_changed = False
+        """Let each column go forward to where it helps most; True if one did."""
+        before = list(self.order)
         for end in range(1, len(self.order)):
             if not self.reach(end + 1):
                 break
-            at = end
-            while at > 0 and self._swap(at - 1):
-                at -= 1
-            has_changed |= at < end
-        return has_changed
+            self._advance(end)
+        return self.order != before
 
-    def _swap(self, at: int) -> bool:
-        """Exchange the columns at *at* and after it, if more is shared so."""
-        one, other = self.order[at : at + 2]
-        before = sum(split.shared for split in self.splits[at : at + 2])
-        first = self._split(at, other)
-        if first.shared <= self.splits[at + 1].shared:
-            return False
-        second = first.groups.split(self.columns[one])
-        if first.shared + second.shared <= before * (1 + 1e-9):
-            return False
-        self.order[at : at + 2] = other, one
-        self.splits[at:] = first, second
-        return True
+    def _advance(self, end: int) -> None:
+        """Move the column at *end* to the place before it by which most is shared, if there is one.
+
+        What it passes then shares less, the same however far it goes on. It goes on where that
+        changes nothing: past two columns that a third one decides, to before that one.
+        """
+        column = self.order[end]
+        place, best, lost = end, self.splits[end].shared * (1 + 1e-9), 0.0
+        for at in range(end - 1, max(-1, end - 1 - REACH), -1):
+            moved = self._split(at, column)
+            passed = moved.groups.split(self.columns[self.order[at]])
+            lost += self.splits[at].shared - passed.shared
+            if moved.shared - lost > best:
+                place, best = at, moved.shared - lost
+            if self._most[column] - lost <= best:
+                break
+        if place < end:
+            self.order.insert(place, self.order.pop(end))
+            del self.splits[place:]
