@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from llmsql.ordering.cells import Column, Groups, Split, distinct
 
 SWEEPS = 2
-REACH = 16
+REACH = 8
 """How many places a column is tried before its own: so its cost does not grow with the columns."""
 
 
