@@ -107,13 +107,13 @@ class _Walk:
         column = self.order[end]
         place, best, lost = end, self.splits[end].shared * (1 + 1e-9), 0.0
         for at in range(end - 1, max(-1, end - 1 - REACH), -1):
+            if self._most[column] - lost <= best:
+                break
             moved = self._split(at, column)
             passed = moved.groups.split(self.columns[self.order[at]])
             lost += self.splits[at].shared - passed.shared
             if moved.shared - lost > best:
                 place, best = at, moved.shared - lost
-            if self._most[column] - lost <= best:
-                break
         if place < end:
             self.order.insert(place, self.order.pop(end))
             del self.splits[place:]
