@@ -249,6 +249,39 @@ def test_the_rows_behind_a_limit_are_complete(goods: Any) -> None:
     assert len(rows) == 60 and None not in {said for (said,) in rows}
 
 
+@pytest.mark.parametrize(
+    ("limit", "others"), [(3, 32), (60, 100)], ids=["rows are left", "no rows are left"]
+)
+def test_rows_that_passed_a_model_are_complete(goods: Any, limit: int, others: int) -> None:
+    """What WHERE does not know of other rows keeps no order from being chosen."""
+    model = counting(goods)
+    model.answer = lambda prompt: str(len(prompt) % 2 == 0 or prompt.startswith("Good"))
+    sql = f"SELECT {ASK} FROM goods WHERE chat('Is ' || product || id) = 'True' LIMIT {limit}"
+    rows = goods.execute(sql).fetchall()
+    assert rows == [("True",)] * len(rows)
+    assert len(rows) == min(limit, 90)
+    assert len(model.asked) <= others + len(rows)
+
+
+def test_what_where_asked_before_a_limit_is_not_asked_again(goods: Any) -> None:
+    """The order is chosen by all rows that WHERE sees, before the first few are asked."""
+    model = counting(goods)
+    goods.execute(f"SELECT id FROM goods WHERE {ASK} LIKE '%text%' LIMIT 3").fetchall()
+    goods.execute(f"SELECT {ASK} FROM goods").fetchall()
+    assert len(model.asked) == 100
+
+
+def test_fields_behind_another_model_stay_as_given_before_a_limit(goods: Any) -> None:
+    """WHERE asks a few at a time, so there are never enough rows to choose an order by."""
+    model = counting(goods)
+    model.answer = lambda prompt: "yes"
+    where = f"chat('Is ' || id) = 'yes' AND {ASK} = 'yes'"
+    rows = goods.execute(f"SELECT id FROM goods WHERE {where} LIMIT 3").fetchall()
+    assert rows == [(0,), (1,), (2,)]
+    prompts = [text for text in model.asked if text.startswith("Good")]
+    assert prompts and all('{"body": ' in text for text in prompts)
+
+
 def test_on_the_spot_fields_stand_as_given_or_as_chosen(goods: Any) -> None:
     """A prepared statement and another client's have no set to choose by."""
     goods.execute(f"PREPARE ask AS SELECT {PROMPT} FROM goods")

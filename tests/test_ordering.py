@@ -67,6 +67,19 @@ def test_what_another_field_decides_stands_beside_it() -> None:
     assert found[-1] == "id"
 
 
+def test_a_field_goes_past_several_where_one_alone_changes_nothing() -> None:
+    """What the text decides is free behind it, in any order, and shares more before it."""
+    texts = [i * 7 % 40 for i in range(200)]
+    columns = {
+        "text": [f"a text about {text} " * 3 for text in texts],
+        "title": [f"title {text // 2}" for text in texts],
+        "kind": [f"kind {text % 4}" for text in texts],
+        "id": [str(i) for i in range(200)],
+    }
+    costs = {order: read(columns, order) for order in permutations(columns)}
+    assert costs[tuple(ordered(**columns))] == min(costs.values())
+
+
 def test_a_long_field_goes_before_a_short_one_that_repeats_more() -> None:
     """What counts is what need not be read again."""
     rows = range(100)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 BYTES_PER_TOKEN = 4.0
-DENSE = 8
-"""Up to so many possible keys for each key, a table of all is faster than a hash."""
+MOST_KEYS = 1 << 20
+"""Up to so many possible keys, a table of them all is faster than a hash of those there are."""
 
 _MARKS = 2.0  # tokens of the quotes, the colon and the comma around a name and a value
 
@@ -63,9 +64,9 @@ class Groups:
         """See what *column* makes of these groups."""
         codes = column.codes[self.rows]
         width = len(column.sizes)
-        ids, first = _numbered(self.ids * width + codes, self.count * width)
-        shared = column.sizes[codes].sum() - column.sizes[first % max(1, width)].sum()
-        return Split(self, ids, len(first), float(shared))
+        alike = _alike(self.ids * width + codes, self.count * width)
+        repeats = codes[alike != np.arange(len(alike))]
+        return Split(self, alike, float(column.sizes[repeats].sum()))
 
 
 @dataclass(frozen=True)
@@ -73,55 +74,46 @@ class Split:
     """
     Groups divided by one more column.
 
-    *shared* is how many tokens of that column need not be read, as the row before has them too.
+    *alike* says of each row that is in where the row stands that speaks for its new group, and
+    *shared* is how many tokens of the column need not be read, as the row before has them too.
     """
 
     before: Groups
-    ids: np.ndarray
-    count: int
+    alike: np.ndarray
     shared: float
 
-    @property
-    def is_determined(self) -> bool:
-        """True where the column says nothing new: each group has one value."""
-        return self.count == self.before.count
-
+    @cached_property
     def groups(self) -> Groups:
         """The divided groups, without those of a single row."""
-        sizes = np.bincount(self.ids, minlength=self.count)
-        is_kept = sizes > 1
-        numbers = np.cumsum(is_kept) - 1
-        chosen = is_kept[self.ids]
-        return Groups(
-            self.before.rows[chosen],
-            numbers[self.ids[chosen]].astype(np.int64),
-            int(is_kept.sum()),
-        )
+        is_kept = np.bincount(self.alike) > 1
+        numbers = np.cumsum(is_kept)
+        chosen = is_kept[self.alike]
+        count = int(numbers[-1]) if len(numbers) else 0
+        return Groups(self.before.rows[chosen], numbers[self.alike[chosen]] - 1, count)
 
 
 def distinct(columns: Sequence[Column]) -> np.ndarray:
     """Return the places of the rows of *columns* without those that repeat another."""
     count = len(columns[0].codes) if columns else 0
-    ids, found = np.zeros(count, np.int64), 1
-    for column in columns:
-        width = len(column.sizes)
-        ids, first = _numbered(ids * width + column.codes, found * width)
-        found = len(first)
-        if found == count:
-            return np.arange(count)
-    places = np.empty(found, np.int64)
-    places[ids[::-1]] = np.arange(count)[::-1]  # of rows that are alike the first one
-    return np.sort(places)
+    groups = Groups.all(count)
+    for column in sorted(columns, key=lambda column: -len(column.sizes)):  # the sooner none is left
+        if not groups.count:
+            break
+        groups = groups.split(column).groups
+    first = np.empty(groups.count, np.int64)
+    first[groups.ids[::-1]] = groups.rows[::-1]
+    is_in = np.ones(count, bool)
+    is_in[groups.rows] = False
+    is_in[first] = True
+    return np.flatnonzero(is_in)
 
 
-def _numbered(keys: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Number the different *keys*, which are below *end*; return their numbers, and each key."""
-    if end > DENSE * len(keys) + 1_024:
-        found = pa.array(keys).dictionary_encode()
-        return found.indices.to_numpy().astype(np.int64), found.dictionary.to_numpy()
-    is_there = np.zeros(end, bool)
-    is_there[keys] = True
-    first = np.flatnonzero(is_there)
-    numbers = np.empty(end, np.int64)
-    numbers[first] = np.arange(len(first))
-    return numbers[keys], first
+def _alike(keys: np.ndarray, end: int) -> np.ndarray:
+    """Return for each of *keys*, all below *end*, where the last one stands that equals it."""
+    if end > MOST_KEYS:
+        keys = pa.array(keys).dictionary_encode().indices.to_numpy()
+        end = len(keys)
+    last = np.empty(end, np.int64)  # what is not written is not read
+    last[keys] = np.arange(len(keys))
+    alike: np.ndarray = last[keys]
+    return alike

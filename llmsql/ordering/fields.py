@@ -12,19 +12,22 @@ from collections.abc import Sequence
 from llmsql.ordering.cells import Column, Groups, Split, distinct
 
 SWEEPS = 2
+REACH = 8
+"""How many places a column is tried before its own: so its cost does not grow with the columns."""
 
 
 def best_order(columns: Sequence[Column]) -> list[int]:
     """Return the order in which *columns* should stand, as their places in the given order.
 
     Each row's columns before the first that differs from the row before, once rows are sorted, are
-    read once for both: that is made as much as a greedy choice and exchanges of neighbours can
+    read once for both: that is made as much as a greedy choice and moves of single columns can
     make it. Deterministic. Columns that share nothing keep the order they were given in.
     """
     rows = distinct(columns)
     bundles = _bundled([column.of_rows(rows) for column in columns])
     merged = [column for column, _ in bundles]
-    walk = _Walk(merged, len(rows), _greedy(merged, len(rows)))
+    walk = _Walk(merged, len(rows))
+    walk.choose()
     for _ in range(SWEEPS):
         if not walk.sweep():
             break
@@ -44,76 +47,73 @@ def _bundled(columns: Sequence[Column]) -> list[tuple[Column, list[int]]]:
     return list(bundles.values())
 
 
-def _greedy(columns: Sequence[Column], rows: int) -> list[int]:
-    """Take the column next that shares most, until no two rows are alike."""
-    groups, order = Groups.all(rows), list[int]()
-
-    def rated(place: int) -> tuple[float, int, int]:
-        split = groups.split(columns[place])
-        return -split.shared, place, len(order)
-
-    # The finer the groups, the less a column shares: what was best once and still is, is best.
-    heap = [rated(place) for place in range(len(columns))]
-    heapq.heapify(heap)
-    while heap and groups.count:
-        _, place, seen = heapq.heappop(heap)
-        if seen != len(order):
-            heapq.heappush(heap, rated(place))
-            continue
-        groups = groups.split(columns[place]).groups()
-        order.append(place)
-    return order + sorted(place for _, place, _ in heap)
-
-
 class _Walk:
-    """An order of *columns* on trial: what each of its places shares, and the groups before it."""
+    """An order of *columns* on trial, and the splits it makes until no two rows are alike."""
 
-    def __init__(self, columns: Sequence[Column], rows: int, order: list[int]) -> None:
+    def __init__(self, columns: Sequence[Column], rows: int) -> None:
         self.columns = columns
-        self.order = order
-        self.levels = [Groups.all(rows)]
-        self.splits: list[Split] = []
+        self.order = list[int]()
+        self.splits = list[Split]()
+        self._all = Groups.all(rows)
+        self._most = dict[int, float]()
 
-    @property
-    def shared(self) -> float:
-        """How many tokens rows need not read, as the row before has read them."""
-        self.reach(len(self.order))
-        return sum(split.shared for split in self.splits)
+    def groups(self, place: int) -> Groups:
+        """The rows that are alike in what stands before *place*."""
+        return self.splits[place - 1].groups if place else self._all
 
     def reach(self, place: int) -> bool:
         """Look as far as *place*; False where no two rows are alike before it."""
-        while len(self.splits) < place and self.levels[-1].count:
-            self._append(self.levels[-1].split(self.columns[self.order[len(self.splits)]]))
+        while (at := len(self.splits)) < place and self.groups(at).count:
+            self.splits.append(self._split(at, self.order[at]))
         return len(self.splits) >= place
 
+    def choose(self) -> None:
+        """Take the column next that shares most, until no two rows are alike."""
+        # The finer the groups, the less a column shares: what was best once and still is, is best.
+        heap = [self._rated(place) for place in range(len(self.columns))]
+        self._most = {place: -shared for shared, place, _, _ in heap}
+        heapq.heapify(heap)
+        while heap and self.groups(len(self.order)).count:
+            _, place, seen, split = heapq.heappop(heap)
+            if seen != len(self.order):
+                heapq.heappush(heap, self._rated(place))
+                continue
+            self.order.append(place)
+            self.splits.append(split)
+        self.order += sorted(place for _, place, _, _ in heap)
+
+    def _rated(self, place: int) -> tuple[float, int, int, Split]:
+        split = self._split(len(self.order), place)
+        return -split.shared, place, len(self.order), split
+
+    def _split(self, at: int, column: int) -> Split:
+        return self.groups(at).split(self.columns[column])
+
     def sweep(self) -> bool:
-        """Let each column go forward past its neighbours as far as that helps; True if one did."""
-        has_changed = False
+        """Let each column go forward to where it helps most; True if one did."""
+        before = list(self.order)
         for end in range(1, len(self.order)):
             if not self.reach(end + 1):
                 break
-            at = end
-            while at > 0 and self._swap(at - 1):
-                at -= 1
-            has_changed |= at < end
-        return has_changed
+            self._advance(end)
+        return self.order != before
 
-    def _swap(self, at: int) -> bool:
-        """Exchange the columns at *at* and after it, if more is shared so."""
-        one, other = self.order[at : at + 2]
-        before = sum(split.shared for split in self.splits[at : at + 2])
-        first = self.levels[at].split(self.columns[other])
-        if first.shared <= self.splits[at + 1].shared:
-            return False
-        second = first.groups().split(self.columns[one])
-        if first.shared + second.shared <= before * (1 + 1e-9):
-            return False
-        self.order[at : at + 2] = other, one
-        del self.splits[at:], self.levels[at + 1 :]
-        self._append(first)
-        self._append(second)
-        return True
+    def _advance(self, end: int) -> None:
+        """Move the column at *end* to the place before it by which most is shared, if there is one.
 
-    def _append(self, split: Split) -> None:
-        self.splits.append(split)
-        self.levels.append(split.groups())
+        What it passes then shares less, the same however far it goes on. It goes on where that
+        changes nothing: past two columns that a third one decides, to before that one.
+        """
+        column = self.order[end]
+        place, best, lost = end, self.splits[end].shared * (1 + 1e-9), 0.0
+        for at in range(end - 1, max(-1, end - 1 - REACH), -1):
+            if self._most[column] - lost <= best:
+                break
+            moved = self._split(at, column)
+            passed = moved.groups.split(self.columns[self.order[at]])
+            lost += self.splits[at].shared - passed.shared
+            if moved.shared - lost > best:
+                place, best = at, moved.shared - lost
+        if place < end:
+            self.order.insert(place, self.order.pop(end))
+            del self.splits[place:]

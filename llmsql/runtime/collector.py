@@ -173,8 +173,7 @@ class Collector:
 
     def can_wait(self, site: Site) -> bool:
         """True where what is unknown at *site* may be NULL in this pass, for any number of rows."""
-        is_behind = self.mode is Mode.LIMIT and site.rank > self.limit.where_rank
-        return is_behind or self.mode is Mode.COLLECT
+        return self.mode in (Mode.COLLECT, Mode.LIMIT)
 
     def defer(self, form: Form, site: Site, fields: Sequence[Any]) -> None:
         """Note rows of *form*, whose order is to be chosen when this pass has ended."""
@@ -183,7 +182,15 @@ class Collector:
 
     def decide(self, orders: Orders) -> bool:
         """Choose the orders that wait for none of what was noted; False where there was none."""
-        return self.undecided.decide(orders, self.account.conditions.store, sorted(self.noted))
+        ranks = sorted(self.noted)
+        if self.mode is Mode.LIMIT:  # rows that have come through WHERE wait for nothing in it
+            ranks = [rank for rank in ranks if rank > self.limit.where_rank]
+        return self.undecided.decide(orders, self.account.conditions.store, ranks)
+
+    def decide_where(self, orders: Orders) -> bool:
+        """Choose the orders that WHERE waits for, before a LIMIT; False where there was none."""
+        store, ranks = self.account.conditions.store, sorted(self.noted)
+        return self.undecided.decide_early(orders, store, ranks, self.limit.where_rank)
 
     def lowest(self) -> dict[Group, dict[Hashable, int]]:
         """What was noted at the lowest rank, and everything untagged."""

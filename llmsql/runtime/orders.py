@@ -101,19 +101,30 @@ class Undecided:
 
     def decide(self, orders: Orders, store: Store, ranks: Sequence[int]) -> bool:
         """Choose the order of every form that waits for none of *ranks*; False if that is none."""
-        ready = [
-            form
-            for form, sample in self._samples.items()
-            if all(sample.rank < rank for rank in ranks)
-        ]
-        for form in ready:
+        ready = [form for form, sample in self._samples.items() if sample.is_before(ranks)]
+        self._decide(ready, orders, store)
+        return bool(ready)
+
+    def decide_early(self, orders: Orders, store: Store, ranks: Sequence[int], last: int) -> bool:
+        """Choose the order of every form met up to the rank *last*; False if that is none.
+
+        One that waits for any of *ranks* stays as given: its rows are asked a few at a time, and
+        never all known.
+        """
+        early = [form for form, sample in self._samples.items() if sample.rank <= last]
+        ready = [form for form in early if self._samples[form].is_before(ranks)]
+        self._as_given.update(set(early).difference(ready))
+        self._decide(ready, orders, store)
+        return bool(early)
+
+    def _decide(self, forms: Sequence[Form], orders: Orders, store: Store) -> None:
+        for form in forms:
             sample = self._samples.pop(form)
             names = sample.best(form) if sample.rows >= LEAST_ROWS else None
             if names is None:
                 self._as_given.add(form)
             else:
                 orders.keep(form, names, store)
-        return bool(ready)
 
 
 class _Sample:
@@ -131,6 +142,10 @@ class _Sample:
             self.rows += len(fields[0])
             self._bytes += sum(field.nbytes for field in fields)
             self._chunks.append(fields)
+
+    def is_before(self, ranks: Sequence[int]) -> bool:
+        """True where its rows wait for none of *ranks*."""
+        return all(self.rank < rank for rank in ranks)
 
     def best(self, form: Form) -> list[str]:
         """The names of *form* in the order that lets these rows share most."""

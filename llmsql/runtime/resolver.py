@@ -148,6 +148,8 @@ class Resolver:
                 return self._settle(plan.text, plan.sites + 2)
             if not self.collector.has_met_unknown:
                 return None
+            if self.collector.decide_where(self.orders):
+                continue
             behind = self.collector.behind_where()
             if self._rows() == plan.limit:
                 if self.collector.decide(self.orders):
@@ -158,7 +160,7 @@ class Resolver:
             elif where := self.collector.in_where():
                 self._compute(where)
                 budget.double()
-            else:
+            elif not self.collector.decide(self.orders):
                 self._compute(behind)
         raise Unsettled
 
