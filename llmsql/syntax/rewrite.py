@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from llmsql.syntax import late, tree, waiting
+from llmsql.syntax import hints, late, tree, waiting
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.ranks import is_call
 from llmsql.syntax.shape import Shape
@@ -52,7 +52,7 @@ def plan(
     *,
     tags_all: bool = False,
 ) -> Plan | None:
-    """Plan the query *sql*; None where it does not parse as one.
+    """Plan the query *sql*; None where it does not parse as one, or would be printed as another.
 
     With *tags_all* each call tells which it is, even where nothing depends on that.
 
@@ -61,7 +61,7 @@ def plan(
     that DuckDB makes of a query that asks models in several conditions.
     """
     statement = tree.parse(sql)
-    if statement is None:
+    if statement is None or not hints.restore(statement, sql):
         return None
     return _Rewriting(sql, statement, models, costly).plan(definitions, explain, tags_all=tags_all)
 
