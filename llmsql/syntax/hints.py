@@ -7,7 +7,7 @@ CTE a word belongs to, that is said, and the statement is better left as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 
 from llmsql.syntax import tree
@@ -26,7 +26,7 @@ def restore(statement: Node, sql: str) -> bool:
     """
     if not _MENTIONED.search(sql):
         return True
-    found = list(_definitions(statement))
+    found = [table for _, table in tree.common_tables(statement)]
     if any(each["materialized"] in (_ALWAYS, _NEVER) for each in found):
         return True  # DuckDB 2.0 keeps the word
     said = words(sql)
@@ -48,13 +48,6 @@ def _is_put_back(found: Sequence[Node], said: Sequence[Word], place: int, sql: s
     for each in outermost:
         each["materialized"] = _NEVER if before[-1] == "NOT" else _ALWAYS
     return len(outermost) == 1
-
-
-def _definitions(statement: Node) -> Iterator[Node]:
-    """The CTEs of *statement*."""
-    for node in tree.nodes(statement):
-        if "cte_map" in node:
-            yield from (entry["value"] for entry in node["cte_map"]["map"])
 
 
 def _is_between(definition: Node, first: int, last: int) -> bool:
