@@ -29,14 +29,15 @@ def arrange(
     """Guard, in place, the conditions of *statement*, and rank its calls.
 
     *explain* gives DuckDB's plan of a query, or None. Where a call that a view or a macro hides may
-    wait for another, *is_ordered* is False: its place in a plan is not to be found.
+    wait for another, *is_ordered* is False: its place in a plan is not to be found, and an OR inside
+    would be evaluated as a whole behind a guard.
     """
     query = tree.body(statement)
+    if not is_ordered:
+        return _unguarded(query, models, is_costly, Order(is_known=False))
     if not guards.asks_several(query, is_costly):
         guards.guard(query, is_costly)
         return Ranks(query, models)
-    if not is_ordered:
-        return _unguarded(query, models, is_costly, Order(is_known=False))
     sketch = copy.deepcopy(statement)
     Headings(tree.body(sketch), is_costly, is_inner=True).write_out()
     plain = _order(sketch, models, explain)
