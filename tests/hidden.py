@@ -50,7 +50,7 @@ class Hidden(Generator):
                 f"mm({self.random.choice(texts)}) IS NULL",
                 f"pick({self.random.choice(texts)}) <> '2'",
                 f"either({self.random.choice(texts)})",
-                *(f"{column} < 'g'" for column in columns),
+                *(f"{column} = 'true'" for column in columns),
                 *(f"{column} IS NOT NULL" for column in columns),
             ]
         )
@@ -66,12 +66,17 @@ class Hidden(Generator):
                 ("c", "cy", "WITH c AS NOT MATERIALIZED (SELECT *, gg(s || i) AS cy FROM tg) "),
             ]
         )
-        condition = f"{self.asking(column)} AND {self.random.choice([self.asking(column), 'k > 2'])}"
+        condition = (
+            f"{self.asking(column)} AND {self.random.choice([self.asking(column), 'k > 2'])}"
+        )
         item = self.random.choice(["i", f"i, {column}", "i, gg('o' || i)", "i, pick(s || i)"])
         return f"{before}SELECT {item} FROM {source} WHERE {condition}"
 
     def two(self) -> str:
-        one, other = self.random.choice(["tv", "tg", "tm(5)"]), self.random.choice(["tv", "tg", "t"])
+        one, other = (
+            self.random.choice(["tv", "tg", "tm(5)"]),
+            self.random.choice(["tv", "tg", "t"]),
+        )
         kind = self.random.choice(["JOIN", "LEFT JOIN"])
         on = self.random.choice(["a.i = b.i", "a.i = b.i + 3", "a.k = b.i"])
         text = self.random.choice(["a.s || a.i", "b.s || b.i"])

@@ -8,7 +8,15 @@ from __future__ import annotations
 from tests.generator import CHEAP, Generator
 
 INNER_TEXTS = ["w", "'p ' || w", "w || id", "w || n", "'q' || id", "g(w || id)", "'c'"]
-OUTER_TEXTS = ["s", "'p ' || i", "s || i", "l[1] || i", "COALESCE(s, 'none') || i", "g(s || i)", "l[1]"]
+OUTER_TEXTS = [
+    "s",
+    "'p ' || i",
+    "s || i",
+    "l[1] || i",
+    "COALESCE(s, 'none') || i",
+    "g(s || i)",
+    "l[1]",
+]
 
 
 class Subqueries(Generator):

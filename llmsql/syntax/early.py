@@ -21,7 +21,7 @@ _WHOLE = ("AGGREGATE", "GROUP_BY", "ORDER_BY", "TOP_N", "WINDOW", "LIMIT_PERCENT
 
 
 def may_end_early(plan: Sequence[Node]) -> bool:
-    """True when something in *plan*, as EXPLAIN (FORMAT JSON) gives it, may stop a model's calls."""
+    """True when something in *plan*, one of EXPLAIN (FORMAT JSON), may stop a model's calls."""
     return any(
         any(map(_asks, _stoppable(operator))) for root in plan for operator in _operators(root)
     )

@@ -78,29 +78,34 @@ class Shape:
         Such a call has no rank. It may stand alone; or in a column of its own, of a plain query in
         which at most one conjunct of WHERE asks, and rejects NULL.
         """
-        costly = [node for node in tree.nodes(query) if self.is_costly(node)]
-        if all(map(self.is_call, costly)) or sum(map(self._sites, costly)) < 2:
+        hides = any(self._hidden_in(node) for node in tree.nodes(query) if self.is_costly(node))
+        if not hides or self._sites(query) < 2:
             return True
         items = query.get("select_list", [])
         parts = [p for p in conjuncts(query.get("where_clause")) if is_inside(p, self.is_costly)]
         return (
             _is_plain(query)
-            and not is_inside([query["from_table"], query["modifiers"]], self.is_costly)
+            and self._sites([query["from_table"], query["modifiers"]]) == 0
             and all(map(self._is_null, parts))
             and all(self._sites(part) < 2 for part in (parts, *items))
         )
 
     def _sites(self, part: object, depth: int = 0) -> int:
-        """How many calls of models stand in *part*, those that views and macros hide counted too."""
+        """How many calls of models stand in *part*, also those that views and macros hide."""
         found = 0
         for node in tree.nodes(part):
             if self.is_call(node):
                 found += 1
-            elif self.is_costly(node):
-                name = str(node.get("table_name") or node.get("function_name")).lower()
-                bodies = self.definitions(name) if depth < _MOST_MACROS_DEEP else []
+            elif self.is_costly(node) and depth < _MOST_MACROS_DEEP:
+                bodies = self._hidden_in(node)
                 found += max((self._sites(body, depth + 1) for body in bodies), default=0)
         return found
+
+    def _hidden_in(self, node: Node) -> list[Node]:
+        """The bodies of the view or macro *node* names; of a common table all is in sight."""
+        if self.is_call(node):
+            return []
+        return self.definitions(str(node.get("table_name") or node["function_name"]).lower())
 
     def _has_hidden(self, part: object) -> bool:
         """True when models are called through a macro, a view or a subquery inside *part*."""

@@ -28,9 +28,9 @@ def arrange(
 ) -> Ranks:
     """Guard, in place, the conditions of *statement*, and rank its calls.
 
-    *explain* gives DuckDB's plan of a query, or None. Where a call that a view or a macro hides may
-    wait for another, *is_ordered* is False: its place in a plan is not to be found, and an OR inside
-    would be evaluated as a whole behind a guard.
+    *explain* gives DuckDB's plan of a query, or None. Where a call that a view or a macro hides
+    may wait for another, *is_ordered* is False: its place in a plan is not to be found, and an OR
+    inside would be evaluated as a whole behind a guard.
     """
     query = tree.body(statement)
     if not is_ordered:
