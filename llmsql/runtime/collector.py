@@ -97,6 +97,7 @@ class Collector:
         """Start a pass in *mode*: nothing is noted yet."""
         self.mode = mode
         self.noted: dict[int, dict[Group, dict[Hashable, int]]] = {}
+        self.notes: Counter[int] = Counter()  # how often a function was called, by rank
         self.count = 0
         self.is_full = False
         self.has_met_unknown = False
@@ -194,10 +195,16 @@ class Collector:
 
     def lowest(self) -> dict[Group, dict[Hashable, int]]:
         """What was noted at the lowest rank, and everything untagged."""
-        ranks = sorted(self.noted)
-        tagged = [rank for rank in ranks if rank != UNTAGGED.rank]
-        untagged = [rank for rank in ranks if rank == UNTAGGED.rank]
-        return self._merged(untagged + tagged[:1])
+        return self._merged(self._lowest())
+
+    def is_of_many(self, *, at_any_rank: bool = False) -> bool:
+        """True when the lowest, or all, was noted in several calls of functions for some rows."""
+        ranks = self.noted if at_any_rank else self._lowest()
+        return sum(self.notes[rank] for rank in ranks) > 1
+
+    def _lowest(self) -> list[int]:
+        tagged = sorted(rank for rank in self.noted if rank != UNTAGGED.rank)
+        return [rank for rank in self.noted if rank == UNTAGGED.rank] + tagged[:1]
 
     def in_where(self) -> dict[Group, dict[Hashable, int]]:
         """What a pass that ends with a LIMIT noted in WHERE."""
@@ -250,6 +257,7 @@ class Collector:
                 return
             group = self.noted.setdefault(site.rank, {}).setdefault((deployment, answers), {})
             before = len(group)
+            self.notes[site.rank] += 1
             group.update(dict.fromkeys(missing, site.number))
             self.count += len(group) - before
             self.is_full = self.count >= self.max_noted

@@ -20,11 +20,14 @@ from llmsql.runtime import scheduler
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.deployments import Retired
 from llmsql.runtime.orders import Orders
+from llmsql.syntax.early import may_end_early
 from llmsql.syntax.rewrite import Plan
 from llmsql.syntax.tree import Node
 
 RESULT = f"llmsql_result_{secrets.token_hex(4)}"
-MAX_LIMIT_PASSES = 64
+MOST_AT_A_LIMIT = 1024
+"""Asked in passes for a LIMIT; from then on no more than some rows at a time."""
+
 _MOST_PLANS = 8
 
 
@@ -44,6 +47,9 @@ class Resolver:
         self.execute = execute  # runs the user's text with his parameters and his variables
         self.columns: list[tuple[str, str]] = []
         self.in_own_transaction = False
+        self.keeps_rows = True  # else they are only asked about, for a statement that writes
+        self._is_ordered = True
+        self._can_stop: bool | None = None
 
     @contextmanager
     def transaction(self, is_own: bool) -> Iterator[None]:
@@ -94,6 +100,7 @@ class Resolver:
     def settle(self, plan: Plan, sql: str) -> None:
         """Leave the rows of *sql*, planned as *plan*, in the temp table RESULT."""
         self.columns = self._describe(sql)
+        self._is_ordered = plan.is_ordered
         if plan.statement is not None:
             self._describe(plan.text)
         if plan.limit is not None:
@@ -129,6 +136,8 @@ class Resolver:
                 if error is not None:
                     self._restart()
                 continue
+            if self._may_ask_less(text):
+                return self._run_at_once(text)
             if not self._compute(self.collector.lowest()):
                 break
             if error is not None:
@@ -140,7 +149,7 @@ class Resolver:
         budget = self.collector.limit
         budget.where_rank = plan.where_rank if plan.is_tagged else _ALL_RANKS
         budget.double()
-        for _ in range(MAX_LIMIT_PASSES):
+        while budget.total <= MOST_AT_A_LIMIT:
             error = self._pass(plan.limited_text, len(self.columns) + 1, Mode.LIMIT)
             if error is not None:
                 self._give_up(error)
@@ -162,7 +171,45 @@ class Resolver:
                 budget.double()
             elif not self.collector.decide(self.orders):
                 self._compute(behind)
-        raise Unsettled
+        return self._run_at_once(plan.text)
+
+    def _may_ask_less(self, text: str) -> bool:
+        """True when *text*, which has just run, may need less than it noted.
+
+        DuckDB may stop it before all rows are asked about, or one call wait for another unseen.
+        What a function met first is needed in any case.
+        """
+        if not self.collector.is_of_many(at_any_rank=not self._is_ordered):
+            return False
+        if self._can_stop is None:
+            self._can_stop = not self._is_ordered or may_end_early(self._plan_again(text))
+        return self._can_stop
+
+    def _plan_again(self, text: str) -> list[Node]:
+        """DuckDB's plan of *text*, with what this pass noted left as it is."""
+        mode, self.collector.mode = self.collector.mode, Mode.MUTE
+        try:
+            ((_, plan),) = self.execute(f"EXPLAIN (FORMAT JSON) {text}\n").fetchall()
+        finally:
+            self.collector.mode = mode
+        found: list[Node] = json.loads(plan)
+        return found
+
+    def _run_at_once(self, text: str) -> None:
+        """Let the calls in *text* compute what they meet, some rows at a time, until DuckDB ends.
+
+        No function alone is asked about fewer rows. What writes will do so by itself.
+        """
+        if not self.keeps_rows:
+            return
+        self.collector.begin(Mode.SPOT)
+        names = ", ".join(f"c{index}" for index in range(len(self.columns)))
+        try:
+            self.execute(f"CREATE OR REPLACE TEMP TABLE {RESULT}({names}) AS {text}\n")
+        except duckdb.Error as error:
+            if self.collector.error is not None:
+                raise
+            self._give_up(error)
 
     def _pass(self, text: str, width: int, mode: Mode) -> duckdb.Error | None:
         """Run *text* into RESULT; returns the error of a pass that failed on its own."""

@@ -304,7 +304,7 @@ class Session:
         if planned.statement is not None and found.part != "none":
             statement = found.rebuilt(planned.statement)
         returns_rows = re.search(r"\breturning\b", sql, re.IGNORECASE)
-        self.drops_result = True
+        self.drops_result, resolver.keeps_rows = True, False
         with resolver.transaction(is_own=not in_transaction):
             resolver.bind(statement)
             resolver.settle(planned, found.query)

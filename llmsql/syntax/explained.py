@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from llmsql.syntax import conditions, tree
+from llmsql.syntax import conditions, hints, tree
 from llmsql.syntax.tree import Node
 
 _HEAD = re.compile(
@@ -48,6 +48,7 @@ def relaxed(sql: str, costs: conditions.Test) -> str | None:
     statement = tree.parse(sql)
     if statement is None:
         return None
+    hints.restore(statement, sql)
     is_changed = False
     for node in list(tree.nodes(tree.body(statement))):
         for clause in ("where_clause", "having", "qualify"):

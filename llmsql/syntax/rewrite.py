@@ -10,7 +10,8 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from llmsql.syntax import late, tree, waiting
+from llmsql.syntax import hints, late, tree, waiting
+from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.ranks import is_call
 from llmsql.syntax.shape import Shape
@@ -30,6 +31,7 @@ class Plan:
     that calls carry their ranks. *limit* is the number of rows that end it, with *limited_text* to
     run until then and *where_rank* the highest rank asked for by WHERE. *sites* counts the model
     calls that stand in the text; *calls* are their texts by number, where they were asked for.
+    *is_ordered* tells that no call waits for one that a view or a macro hides, which has no rank.
     """
 
     text: str
@@ -41,6 +43,7 @@ class Plan:
     limited_text: str = ""
     where_rank: int = -1
     calls: tuple[str, ...] = ()
+    is_ordered: bool = True
 
 
 def plan(
@@ -52,7 +55,7 @@ def plan(
     *,
     tags_all: bool = False,
 ) -> Plan | None:
-    """Plan the query *sql*; None where it does not parse as one.
+    """Plan the query *sql*; None where it does not parse as one, or would be printed as another.
 
     With *tags_all* each call tells which it is, even where nothing depends on that.
 
@@ -61,7 +64,7 @@ def plan(
     that DuckDB makes of a query that asks models in several conditions.
     """
     statement = tree.parse(sql)
-    if statement is None:
+    if statement is None or not hints.restore(statement, sql):
         return None
     return _Rewriting(sql, statement, models, costly).plan(definitions, explain, tags_all=tags_all)
 
@@ -77,6 +80,7 @@ class _Rewriting:
         self.query = tree.body(statement)
         self.models = models
         self.costly = costly
+        self._find_costly_tables()
 
     def calls(self, node: Node) -> bool:
         """True for a model's call."""
@@ -87,6 +91,16 @@ class _Rewriting:
         return is_call(node, self.costly) or (
             node.get("type") == "BASE_TABLE" and node["table_name"].lower() in self.costly
         )
+
+    def _find_costly_tables(self) -> None:
+        """Count those common tables as costly too that reach a model, perhaps through others."""
+        tables = list(tree.common_tables(self.query))
+        while found := {
+            name
+            for name, table in tables
+            if name not in self.costly and is_inside(table, self.costs)
+        }:
+            self.costly |= found
 
     def plan(
         self,
@@ -99,10 +113,15 @@ class _Rewriting:
         original = tree.text_key(self.statement)
         shape = Shape(self.calls, self.costs, definitions)
         limit, never_raises = shape.limit(self.query), shape.never_raises(self.query)
+        is_ordered = shape.is_ordered(self.query)
         late.postpone(self.query, self.calls, self.costs)
         headings = Headings(self.query, self.costs)
         ranks = waiting.arrange(
-            self.statement, self.models, self.costs, lambda text: explain(text, never_raises)
+            self.statement,
+            self.models,
+            self.costs,
+            lambda text: explain(text, never_raises),
+            is_ordered=is_ordered,
         )
         where_rank = ranks.highest(self.query.get("where_clause"))
         texts = ranks.texts() if tags_all else ()
@@ -120,6 +139,7 @@ class _Rewriting:
             never_raises=never_raises,
             is_tagged=is_tagged,
             calls=tuple(texts),
+            is_ordered=is_ordered,
         )
         return found if limit is None else self._limited(found, limit, where_rank)
 

@@ -72,6 +72,41 @@ class Shape:
         items = [item for item in query["select_list"] if is_inside(item, self.is_costly)]
         return all(map(self._is_null, parts)) and all(map(self._is_harmless, items))
 
+    def is_ordered(self, query: Node) -> bool:
+        """True unless a call that a view or a macro hides may wait for another, or another for it.
+
+        Such a call has no rank. It may stand alone; or in a column of its own, of a plain query in
+        which at most one conjunct of WHERE asks, and rejects NULL.
+        """
+        hides = any(self._hidden_in(node) for node in tree.nodes(query) if self.is_costly(node))
+        if not hides or self._sites(query) < 2:
+            return True
+        items = query.get("select_list", [])
+        parts = [p for p in conjuncts(query.get("where_clause")) if is_inside(p, self.is_costly)]
+        return (
+            _is_plain(query)
+            and self._sites([query["from_table"], query["modifiers"]]) == 0
+            and all(map(self._is_null, parts))
+            and all(self._sites(part) < 2 for part in (parts, *items))
+        )
+
+    def _sites(self, part: object, depth: int = 0) -> int:
+        """How many calls of models stand in *part*, also those that views and macros hide."""
+        found = 0
+        for node in tree.nodes(part):
+            if self.is_call(node):
+                found += 1
+            elif self.is_costly(node) and depth < _MOST_MACROS_DEEP:
+                bodies = self._hidden_in(node)
+                found += max((self._sites(body, depth + 1) for body in bodies), default=0)
+        return found
+
+    def _hidden_in(self, node: Node) -> list[Node]:
+        """The bodies of the view or macro *node* names; of a common table all is in sight."""
+        if self.is_call(node):
+            return []
+        return self.definitions(str(node.get("table_name") or node["function_name"]).lower())
+
     def _has_hidden(self, part: object) -> bool:
         """True when models are called through a macro, a view or a subquery inside *part*."""
         for node in tree.nodes(part):

@@ -206,6 +206,13 @@ def column_references(tree: Any) -> list[Node]:
     return [node for node in nodes(tree) if node.get("class") == "COLUMN_REF"]
 
 
+def common_tables(tree: Any) -> Iterator[tuple[str, Node]]:
+    """Yield every common table expression inside *tree*, with its name in lower case."""
+    for node in nodes(tree):
+        for entry in (node.get("cte_map") or {}).get("map", ()):
+            yield str(entry["key"]).lower(), entry["value"]
+
+
 def constant(node: Node | None) -> Any:
     """The value of a literal, or None for anything else."""
     if not node or node.get("class") != "CONSTANT":

@@ -1,0 +1,120 @@
+"""No statement asks a model more than plain DuckDB with a function that remembers would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hidden import DEFINITIONS, Hidden
+from tests.oracle import TABLES, Ours, Plain, numbered, same_rows
+from tests.subqueries import Subqueries
+
+LARGE = """
+CREATE TABLE t AS SELECT i, i % 10 AS k, 'text ' || i AS s FROM range(6000) r(i);
+CREATE TABLE u AS SELECT i AS id, i % 5 AS k, 'word ' || i AS w, (i * 7) % 11 AS n FROM range(5000) r(i);
+CREATE VIEW v AS SELECT i, k, s, m(s) AS yes FROM t WHERE k < 4;
+CREATE MACRO marked(x) AS TABLE SELECT i, g(s) AS mark FROM t WHERE k = x;
+"""
+ENDING = [
+    "SELECT i FROM t WHERE k = 3 AND EXISTS (SELECT 1 FROM u WHERE m(w) = 'true')",
+    "SELECT i FROM t WHERE m(s) = 'true' AND NOT EXISTS (SELECT 1 FROM u WHERE m(w) = 'true')",
+    "SELECT i FROM t WHERE m(s) = 'true' AND EXISTS (SELECT 1 FROM u WHERE m(w) = 'x')",
+    "SELECT i FROM t WHERE m(s) = 'true' AND k IN (SELECT n FROM u WHERE m(w) = 'x')",
+    "SELECT i FROM t WHERE m(s) = 'true' AND k = (SELECT max(n) FROM u WHERE m(w) = 'x')",
+    "SELECT i FROM t WHERE m(s) = 'true'"
+    " AND (SELECT count(*) FROM u WHERE m(w) = 'true' AND id < 9) > 100",
+    "SELECT i FROM t SEMI JOIN u ON t.k = u.n AND m(u.w) = 'x' WHERE m(t.s) = 'true'",
+    "SELECT count(*) FROM (SELECT i FROM t WHERE m(s) = 'true' LIMIT 3)",
+    "SELECT (SELECT s FROM t WHERE m(s) = 'true' LIMIT 1)",
+    "SELECT i FROM t WHERE i IN (SELECT id FROM u WHERE m(w) = 'true' LIMIT 3) AND m(s) = 'true'",
+    "SELECT DISTINCT k FROM t WHERE m(s) = 'true' LIMIT 2",
+    "SELECT i FROM t WHERE m(s) = 'true' AND g(s) = '1' LIMIT 90",
+    "SELECT i FROM v WHERE yes = 'true' LIMIT 5",
+    "SELECT i FROM marked(3) WHERE mark < '4' LIMIT 5",
+    "SELECT * FROM (SELECT i, m(s) AS y FROM t) WHERE y = 'true' LIMIT 5",
+    "SELECT i FROM t WHERE m(s) = 'true' UNION ALL SELECT id FROM u WHERE m(w) = 'true' LIMIT 5",
+    "CREATE TABLE made AS SELECT * FROM (SELECT i, m(s) AS y FROM t) WHERE y = 'true' LIMIT 5",
+    "INSERT INTO u(id) SELECT i FROM t WHERE k = 3 AND EXISTS (SELECT 1 FROM u WHERE m(w) = 'true')",
+]
+"""Which DuckDB ends before all rows are asked about: tables of more rows than it takes at a time."""
+
+FOUND = [
+    "SELECT i, k FROM t WHERE i < 50 QUALIFY row_number() OVER (PARTITION BY k ORDER BY i) < 6"
+    " AND m(l[1] || i) = 'true' AND"
+    " (SELECT count(*) FROM u WHERE g(g(w || id)) IN ('1', '2') AND n > 3 AND n < 3) > 2",
+    "SELECT i, vy FROM tv WHERE pick('q' || i) <> '2' AND either(s)",
+    "SELECT i, pick(s || i) FROM tv WHERE either('q' || i) AND k > 2",
+    "SELECT i, gg('o' || i) FROM tv WHERE mm('q' || i) IS NULL AND k > 2",
+    "SELECT i FROM t WHERE (mm(s || k) IS NULL OR (NOT flag AND s LIKE '%1%')) AND m(s || i)",
+    "SELECT a.i FROM tg a JOIN t b ON a.k = b.i WHERE m(b.s || b.i) AND a.k < 6",
+    "WITH c AS (SELECT *, m(s || i) AS cy FROM t WHERE k < 7)"
+    " SELECT i FROM c WHERE pick(s || i) <> '2' AND either('q' || i)",
+    "WITH c AS NOT MATERIALIZED"
+    " (SELECT i, flag, m(s || i) AS y FROM t WHERE k < 6 AND g(s || i) <> '5')"
+    " SELECT i FROM c WHERE flag AND g('c' || i) < '4'"
+    " AND EXISTS (SELECT 1 FROM c d WHERE d.i = c.i + 1)",
+]
+"""What a generator found, each of another kind."""
+
+
+class Sides:
+    """Both sides with the same tables."""
+
+    def __init__(self, tables: str) -> None:
+        self.ours, self.plain = Ours(tables), Plain(tables)
+
+    def compare(self, sql: str) -> None:
+        one, other = self.ours.run(sql), self.plain.run(sql)
+        assert (one.error, one.names) == (other.error, other.names), sql
+        assert same_rows(sql, one.rows, other.rows), sql
+        assert one.error or one.calls <= other.calls, sql
+
+    def close(self) -> None:
+        self.ours.con.close()
+        self.plain.close()
+
+
+@pytest.fixture
+def small() -> Iterator[Sides]:
+    made = Sides(TABLES + DEFINITIONS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def large() -> Iterator[Sides]:
+    """With one thread: how far two get before an end is for chance to say."""
+    made = Sides(LARGE)
+    for con in (made.ours.con, made.plain.con):
+        con.execute("SET threads = 1")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("seed", range(3000, 3004))
+def test_subqueries_that_ask_in_conditions(small: Sides, seed: int) -> None:
+    """Wherever a condition's subquery asks, its neighbours ask no more for it."""
+    generator = Subqueries(seed)
+    for _ in range(10):
+        small.compare(generator.statement())
+
+
+@pytest.mark.parametrize("seed", range(4000, 4004))
+def test_calls_in_views_and_macros(small: Sides, seed: int) -> None:
+    """A call that the text does not show waits for the others, and they for it."""
+    generator = Hidden(seed)
+    for _ in range(10):
+        small.compare(generator.statement())
+
+
+@pytest.mark.parametrize("sql", numbered(ENDING))
+def test_an_early_end_is_an_early_end(large: Sides, sql: str) -> None:
+    """Where DuckDB stops before all rows are asked about, so do we."""
+    large.compare(sql)
+
+
+@pytest.mark.parametrize("sql", numbered(FOUND))
+def test_what_was_found_stays_mended(small: Sides, sql: str) -> None:
+    """Each once made more calls than a function alone."""
+    small.compare(sql)
