@@ -72,6 +72,18 @@ class Shape:
         items = [item for item in query["select_list"] if is_inside(item, self.is_costly)]
         return all(map(self._is_null, parts)) and all(map(self._is_harmless, items))
 
+    def sites(self, part: object, depth: int = 0) -> int:
+        """How many calls of models stand in *part*, also of those that views and macros hide."""
+        found = 0
+        for node in tree.nodes(part):
+            if self.is_call(node):
+                found += 1
+            elif self.is_costly(node):
+                name = str(node.get("table_name") or node.get("function_name")).lower()
+                bodies = self.definitions(name) if depth < _MOST_MACROS_DEEP else []
+                found += max((self.sites(body, depth + 1) for body in bodies), default=0)
+        return found
+
     def _has_hidden(self, part: object) -> bool:
         """True when models are called through a macro, a view or a subquery inside *part*."""
         for node in tree.nodes(part):
