@@ -73,10 +73,10 @@ def shipped() -> tuple[Macro, ...]:
     return tuple(macros(folder()))
 
 
-def install(con: Any, own_folder: str | None) -> frozenset[str]:
+def install(con: Any, own_folder: str | None) -> dict[str, str]:
     """Make the library's macros, and those of *own_folder*, temporary macros of *con*.
 
-    Returns their names.
+    Returns their signatures by name.
 
     A broken file is logged by its name and left out; raises CatalogError when there is no such
     folder.
@@ -87,7 +87,7 @@ def install(con: Any, own_folder: str | None) -> frozenset[str]:
                 con.execute(_temporary(statement))
         except duckdb.Error as error:
             log.warning("%s is left out: %s", macro.path, error)
-    return frozenset(macro.name for macro in all_macros(own_folder))
+    return {macro.name: macro.signature for macro in all_macros(own_folder)}
 
 
 def install_permanently(con: Any, own_folder: str | None) -> list[Macro]:

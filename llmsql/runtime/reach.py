@@ -10,13 +10,14 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmsql.syntax import tree
 from llmsql.syntax.conditions import is_inside
+from llmsql.syntax.inlining import Macro
 from llmsql.syntax.ranks import is_call
 from llmsql.syntax.tree import Node
 from llmsql.syntax.words import words
@@ -51,13 +52,28 @@ class Reach:
         return self.obstacle is None
 
 
-class Catalog:
-    """The user's views and macros, as far as a statement may need them."""
+class Defined(NamedTuple):
+    """One body of a macro, of a scalar one or a table's."""
 
-    def __init__(self, con: Any, sql: str, models: frozenset[str]) -> None:
+    text: str
+    kind: str
+    parameters: list[str]
+    types: list[str | None]
+
+
+class Catalog:
+    """The user's views and macros, as far as a statement may need them.
+
+    *signatures* are those of macros whose defaults are known, which DuckDB does not tell.
+    """
+
+    def __init__(
+        self, con: Any, sql: str, models: frozenset[str], signatures: Mapping[str, str]
+    ) -> None:
         self.models = models
+        self.signatures = signatures
         self.views: dict[str, str] = {}
-        self.macros: dict[str, list[str]] = {}
+        self.macros: dict[str, list[Defined]] = {}
         if re.search(r"\b(from|join|table)\b", sql, re.IGNORECASE):
             rows = con.execute(
                 "SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal"
@@ -66,12 +82,13 @@ class Catalog:
         called = self._called(sql) - models - tree.builtins() - _NOT_FUNCTIONS
         if called:  # listing functions takes DuckDB milliseconds
             rows = con.execute(
-                "SELECT lower(function_name), macro_definition FROM duckdb_functions()"
+                "SELECT lower(function_name), macro_definition, function_type, parameters,"
+                " parameter_types FROM duckdb_functions()"
                 " WHERE NOT internal AND macro_definition IS NOT NULL"
             )
-            for name, text in rows.fetchall():
+            for name, *found in rows.fetchall():
                 if name not in models:
-                    self.macros.setdefault(name, []).append(text)
+                    self.macros.setdefault(name, []).append(Defined(*found))
 
     def _called(self, sql: str) -> set[str]:
         """The names of functions in *sql*, and in the views it reads."""
@@ -89,8 +106,20 @@ class Catalog:
     def trees(self, name: str) -> list[Node]:
         """The parsed definitions of the view or macro *name*; empty when it is neither."""
         texts = [_query_of_view(self.views[name])] if name in self.views else []
-        texts += self.macros.get(name, ())
+        texts += [defined.text for defined in self.macros.get(name, ())]
         return [parsed for text in texts if (parsed := _definition(text))]
+
+    def macro(self, name: str) -> Macro | None:
+        """The scalar macro *name*, where it has one body, whose parameters take any type."""
+        found = self.macros.get(name, ())
+        if len(found) != 1 or found[0].kind != "macro" or any(found[0].types):
+            return None
+        definition = _definition(found[0].text)
+        if definition is None:
+            return None
+        parameters = tuple(map(str.lower, found[0].parameters))
+        (body,) = tree.body(definition)["select_list"]
+        return Macro(body, parameters, _defaults(self.signatures.get(name), parameters))
 
     def reaches_models(self, names: Iterable[str]) -> bool:
         """True when one of *names* is a view or macro that reaches a model."""
@@ -244,6 +273,17 @@ def _query_of_view(sql: str) -> str:
         if word.text == "AS" and word.depth == 0:
             return sql[word.end :].rstrip().rstrip(";")
     return sql
+
+
+@lru_cache(maxsize=512)
+def _defaults(signature: str | None, parameters: tuple[str, ...]) -> dict[str, Node]:
+    """The defaults in *signature*, where it is the one of a macro with these *parameters*."""
+    parsed = tree.parse(f"SELECT {signature}") if signature else None
+    if parsed is None:
+        return {}
+    given = tree.named_arguments(tree.body(parsed)["select_list"][0])
+    names = tuple(name or value["column_names"][0].lower() for name, value in given)
+    return {name: value for name, value in given if name} if names == parameters else {}
 
 
 @lru_cache(maxsize=512)

@@ -55,7 +55,7 @@ class Session:
         self.next_settings: Settings | None = None  # of the next statement that calls models only
         self.max_noted: int | None = None
         self.once: set[str] = set()
-        self.macros: frozenset[str] = frozenset()  # of the library: they reach models
+        self.macros: dict[str, str] = {}  # of the library: they reach models; and their signatures
         self.token = next(_tokens)
         self.conditions = Conditions(engine.stores)
         self.change_settings(settings)
@@ -106,10 +106,10 @@ class Session:
             return True
         if (match := _EXECUTE.match(sql)) and match[1].lower() in self._prepared:
             return True
-        if not names & self.macros and not any(True for _ in self.engine.deployments):
+        if not names & self.macros.keys() and not any(True for _ in self.engine.deployments):
             return False
         try:
-            catalog = Catalog(self.con, sql, self.engine.model_names)
+            catalog = Catalog(self.con, sql, self.engine.model_names, self.macros)
         except duckdb.Error:  # an aborted transaction, say: DuckDB will say what is wrong
             return False
         return catalog.reaches_models(names)
@@ -347,11 +347,14 @@ class Session:
             statement = tree.parse(sql)
             if statement is None:
                 raise Unsettled
-            catalog = Catalog(self.con, sql, models)
+            catalog = Catalog(self.con, sql, models, self.macros)
             reach = explore(statement, catalog, self.once, scope.variables())
             found = None
             if reach.is_repeatable:
-                found = plan(sql, models, reach.costly, catalog.trees, explain, tags_all=tags_all)
+                found = plan(
+                    sql, models, reach.costly, catalog.trees, explain,
+                    macros=catalog.macro, tags_all=tags_all,
+                )  # fmt: skip
         except RecursionError:  # an expression of hundreds of levels
             raise Unsettled from None
         if found is None:

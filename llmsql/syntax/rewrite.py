@@ -10,9 +10,10 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from llmsql.syntax import hints, late, tree, waiting
+from llmsql.syntax import hints, inlining, late, tree, waiting
 from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.headings import Headings
+from llmsql.syntax.inlining import Macro
 from llmsql.syntax.ranks import is_call
 from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
@@ -53,6 +54,7 @@ def plan(
     definitions: Callable[[str], list[Node]] = lambda name: [],
     explain: Explain = lambda sql, never_raises: None,
     *,
+    macros: Callable[[str], Macro | None] = lambda name: None,
     tags_all: bool = False,
 ) -> Plan | None:
     """Plan the query *sql*; None where it does not parse as one, or would be printed as another.
@@ -61,12 +63,15 @@ def plan(
 
     *models* are the functions that call models, *costly* those, the macros and the views that reach
     them: names in lower case. *definitions* gives the parsed bodies of a macro, *explain* the plan
-    that DuckDB makes of a query that asks models in several conditions.
+    that DuckDB makes of a query that asks models in several conditions, *macros* what may be
+    inlined.
     """
     statement = tree.parse(sql)
     if statement is None or not hints.restore(statement, sql):
         return None
-    return _Rewriting(sql, statement, models, costly).plan(definitions, explain, tags_all=tags_all)
+    rewriting = _Rewriting(sql, statement, models, costly)
+    rewriting.inline(macros, definitions)
+    return rewriting.plan(definitions, explain, tags_all=tags_all)
 
 
 class _Rewriting:
@@ -101,6 +106,18 @@ class _Rewriting:
             if name not in self.costly and is_inside(table, self.costs)
         }:
             self.costly |= found
+
+    def hides(self, node: Node) -> bool:
+        """True for a call of a macro that reaches a model."""
+        return is_call(node, self.costly) and not self.calls(node)
+
+    def inline(
+        self, macros: Callable[[str], Macro | None], definitions: Callable[[str], list[Node]]
+    ) -> None:
+        """Take macros apart where one call of a model may wait for another."""
+        if Shape(self.calls, self.costs, definitions).sites(self.query) > 1:
+            Headings(self.query, self.hides).write_out()
+            inlining.inline(self.query, self.hides, macros)
 
     def plan(
         self,

@@ -79,18 +79,18 @@ class Shape:
         which at most one conjunct of WHERE asks, and rejects NULL.
         """
         hides = any(self._hidden_in(node) for node in tree.nodes(query) if self.is_costly(node))
-        if not hides or self._sites(query) < 2:
+        if not hides or self.sites(query) < 2:
             return True
         items = query.get("select_list", [])
         parts = [p for p in conjuncts(query.get("where_clause")) if is_inside(p, self.is_costly)]
         return (
             _is_plain(query)
-            and self._sites([query["from_table"], query["modifiers"]]) == 0
+            and self.sites([query["from_table"], query["modifiers"]]) == 0
             and all(map(self._is_null, parts))
-            and all(self._sites(part) < 2 for part in (parts, *items))
+            and all(self.sites(part) < 2 for part in (parts, *items))
         )
 
-    def _sites(self, part: object, depth: int = 0) -> int:
+    def sites(self, part: object, depth: int = 0) -> int:
         """How many calls of models stand in *part*, also those that views and macros hide."""
         found = 0
         for node in tree.nodes(part):
@@ -98,7 +98,7 @@ class Shape:
                 found += 1
             elif self.is_costly(node) and depth < _MOST_MACROS_DEEP:
                 bodies = self._hidden_in(node)
-                found += max((self._sites(body, depth + 1) for body in bodies), default=0)
+                found += max((self.sites(body, depth + 1) for body in bodies), default=0)
         return found
 
     def _hidden_in(self, node: Node) -> list[Node]:

@@ -161,6 +161,16 @@ def arguments(node: Node) -> list[Node]:
     return list(node.get("children", ()))
 
 
+def named_arguments(node: Node) -> list[tuple[str, Node]]:
+    """The arguments of a function call with their names in lower case, empty where they have none.
+
+    DuckDB 1.5 has the name as the argument's alias.
+    """
+    if "arguments" in node:
+        return [(each["name"].lower(), _unnamed(each["expression"])) for each in node["arguments"]]
+    return [(each.get("alias", "").lower(), _unnamed(each)) for each in node["children"]]
+
+
 def put_first(node: Node, given: list[Node]) -> None:
     """Put arguments before those of a function call."""
     if "arguments" in node:
@@ -230,6 +240,10 @@ def is_null(node: Node | None) -> bool:
     if "literal" in node:
         return bool(node["literal"].get("kind") == "NULL_LITERAL")
     return bool(node["value"].get("is_null"))
+
+
+def _unnamed(expression: Node) -> Node:
+    return {**expression, "alias": ""}
 
 
 def _unplaced(item: Any) -> Any:
