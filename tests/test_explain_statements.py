@@ -129,3 +129,47 @@ def test_a_pivot_that_replaces_rows_keeps_values(con: Any) -> None:
             "INSERT OR REPLACE INTO k PIVOT (SELECT i, n, chat(s) AS a FROM t) ON n USING max(a)"
         )
     assert con.execute("FROM k").fetchall() == [(1, "kept")]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXPLAIN SELECT chat(s), chat('a'), chat(chat(s)) FROM t",
+        "EXPLAIN SELECT chat(llm_fields('q', {'a': s, 'b': i})) FROM t",
+        "EXPLAIN SELECT chat(s, {temperature: 1}) FROM t",
+        "EXPLAIN PIVOT t ON chat(s) USING count(*)",
+        "FROM llm_calls(), llm_statements(), llm_usage(), llm_progress(), llm_estimates()",
+        "!llm cache stat",
+    ],
+)
+def test_looking_leaves_no_file(tmp_path: Path, sql: str) -> None:
+    """A result store is begun with the first answer, not with the first question about it."""
+    with llmsql.connect(str(tmp_path / "shop.duckdb")) as con:
+        con.execute(f"{ECHO} udfName='chat'")
+        con.execute("CREATE TABLE t AS SELECT i, 'text ' || i AS s FROM range(50) r(i)")
+        con.execute(sql).fetchall()
+        con.execute("SELECT 1")
+        assert not list(tmp_path.glob("*.llmsql*"))
+
+
+def test_explain_reads_what_another_process_kept(tmp_path: Path) -> None:
+    """The answers beside the database are known, and are not counted as reused."""
+    path = str(tmp_path / "shop.duckdb")
+    with llmsql.connect(path) as con:
+        con.execute(f"{ECHO} udfName='chat'; SELECT chat('a')")
+    with llmsql.connect(path) as con:
+        con.execute("EXPLAIN SELECT chat('a'), chat('b')").fetchall()
+        assert con.execute("SELECT known, calls FROM llm_estimates()").fetchall() == [
+            (1, 0),
+            (0, 1),
+        ]
+        assert con.execute("SELECT kind, calls FROM llm_statements()").fetchall() == [("SELECT", 1)]
+        assert con.execute("SELECT calls, reused FROM llm_usage()").fetchall() == [(1, 0)]
+
+
+def test_explain_of_what_is_known_is_not_written_down(con: Any) -> None:
+    """It reuses nothing: also where DuckDB plans with an answer."""
+    con.execute(f"{ECHO} udfName='chat'; SELECT chat('a')")
+    con.execute("EXPLAIN SELECT chat('a'), chat('b')").fetchall()
+    con.execute("SELECT 1")
+    assert con.execute("SELECT kind, reused FROM llm_statements()").fetchall() == [("SELECT", 0)]

@@ -49,6 +49,7 @@ class Explainer:
 
     def run(self, sql: str, explained: Explained, collector: Collector) -> list[tuple[str, str]]:
         """The rows of *sql*, an EXPLAIN; nothing is asked unless it is to be analyzed."""
+        collector.is_tracking = explained.is_analyzed  # what is only looked up is not used
         estimates, query = self._estimates(explained, collector)
         self.session.conditions.explained = estimates or []
         self.session.drops_result = True
