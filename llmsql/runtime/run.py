@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llmsql.errors import GenerationError
 from llmsql.runtime import expected
 from llmsql.runtime.answers import Answers
-from llmsql.runtime.caps import Spent
+from llmsql.runtime.caps import Reserved, Spent
 from llmsql.runtime.deployments import Deployment
 from llmsql.store import Entry
 from llmsql.syntax.ranks import plain_number
@@ -33,9 +33,15 @@ class Run:
     """A set of inputs that a model is asked: every answer is counted, kept and written down."""
 
     def __init__(
-        self, account: Account, deployment: Deployment, answers: Answers, sites: Sites
+        self,
+        account: Account,
+        deployment: Deployment,
+        answers: Answers,
+        sites: Sites,
+        reserved: Reserved,
     ) -> None:
         self.account = account
+        self.reserved = reserved
         self.sites = sites
         self.deployment = deployment
         self.group = deployment.group(answers)
@@ -99,6 +105,7 @@ class Run:
         cost = terms.cost(usage.input_tokens, usage.output_tokens)
         assumed = _assumed(key, usage, value)
         counted = cost if cost is not None else terms.cost(*assumed)
+        self.reserved.take(*assumed, counted)
         for spent in (self.account.spent, self.account.conditions.spent):
             spent.add(*assumed, cached, counted)
         if self.account.tallies is not None:
