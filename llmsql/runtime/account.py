@@ -149,9 +149,7 @@ class Account:
                 deployment, key, site, group.key(key), usage, finish_reason=reason, is_reused=True
             )
 
-    def allow(
-        self, deployment: Deployment, answers: Answers, keys: Sequence[Hashable]
-    ) -> Reserved:
+    def allow(self, deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> Reserved:
         """Reserve what asking *keys* will cost, to be released when they have been asked.
 
         Raises LimitError where that is more than it may; nothing is asked then.
