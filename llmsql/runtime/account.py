@@ -93,6 +93,19 @@ class Account:
         is_findable = answers.statement is None or answers.statement == self._claimed
         return is_findable and deployment.is_kept
 
+    def keep(self, deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> None:
+        """Store those of *keys* that a statement which stores none has answered before this one."""
+        if not self.keeps(deployment, answers):
+            return
+        group = deployment.group(answers)
+        calls = {group.key(key): key for key in keys if key in answers.known and key is not None}
+        for call in calls.keys() - self.store.known(group, list(calls)):
+            key = calls[call]
+            reason = "length" if hash(key) in answers.cut else "stop"
+            entry = Entry(answers.known[key], reason, None, None, answers.statement)
+            self.store.put(group, call, entry)
+            self.has_put = True
+
     def recall(
         self, deployment: Deployment, answers: Answers, keys: list[Any], sites: Sites
     ) -> list[Any]:

@@ -62,6 +62,18 @@ def of(
     )
 
 
+def tokens_asked(
+    deployment: Deployment, answers: Answers, keys: Sequence[Hashable]
+) -> list[int] | None:
+    """The tokens of each of *keys* by the model's own tokenizer; None where nobody can tell.
+
+    For the thread in which the model works, as that waits for nothing.
+    """
+    if deployment.spec.kind == "chat" and not isinstance(answers.sampling, Sampling):
+        return None  # requests, which say in JSON what is asked
+    return deployment.model.count_tokens(_inputs(deployment, answers, keys))
+
+
 def together(needs: Sequence[Need]) -> Need:
     """The sum of *needs*; None where one of them is unknown."""
 
