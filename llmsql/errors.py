@@ -43,9 +43,16 @@ class BackendError(LlmsqlError):
 
 
 class GenerationError(LlmsqlError):
-    """A model failed on one input, of several processes *replica*; its neighbours may succeed."""
+    """
+    A model failed on one input; its neighbours may succeed.
+
+    Of several processes it was *replica*; *seconds* passed until then, and it was asked *retries*
+    times again: None where nobody knows.
+    """
 
     replica: int = 0
+    seconds: float | None = None
+    retries: int | None = 0
 
 
 class LimitError(LlmsqlError):

@@ -54,11 +54,11 @@ class Magic:
             connection = self._connection(line if cell is not None else "", namespace)
             with interruptible(connection), warned(_warn):
                 return _result(connection, line if cell is None else cell, namespace)
-        except duckdb.Error as error:
+        except (duckdb.Error, KeyboardInterrupt) as error:
             # A traceback through our files says nothing about somebody's SQL. This is the hook that
             # IPython has for it; the error itself still stops "run all".
             text = message(error)
-            error._render_traceback_ = lambda: [text]
+            error._render_traceback_ = lambda: [text]  # type: ignore[union-attr]
             raise
 
     def _connection(self, argument: str, namespace: Mapping[str, Any]) -> Any:
@@ -73,7 +73,8 @@ class Magic:
             )
         if name not in self.connections:
             self.connections[name] = llmsql.connect(name)
-            self.connections[name].on_progress = ProgressBar(in_notebook=True)
+            in_notebook = hasattr(self.ipython, "kernel")
+            self.connections[name].on_progress = ProgressBar(in_notebook=in_notebook)
         return self.connections[name]
 
 

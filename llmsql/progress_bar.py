@@ -1,4 +1,4 @@
-"""How a statement's progress looks: a line on a terminal, a widget in a notebook.
+"""How a statement's progress looks: a line on a terminal, a widget or a line in a notebook.
 
 Drawn by tqdm, where it is installed; without it nothing is shown.
 """
@@ -6,6 +6,8 @@ Drawn by tqdm, where it is installed; without it nothing is shown.
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import io
 from typing import Any, TextIO
 
 from llmsql.runtime.progress import Progress
@@ -39,6 +41,7 @@ class ProgressBar:
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
+            self._bar.total = None  # a widget that is short of its total would stay, and in red
             self._bar.close()
         self._bar = None
 
@@ -50,14 +53,37 @@ class ProgressBar:
         bar.refresh()
 
     def _made(self, progress: Progress) -> Any:
+        has_widgets = self.in_notebook and importlib.util.find_spec("ipywidgets") is not None
         try:
-            module = importlib.import_module("tqdm.auto" if self.in_notebook else "tqdm.std")
+            module = importlib.import_module("tqdm.notebook" if has_widgets else "tqdm.std")
         except ImportError:
             return None
+        in_cell = self.in_notebook and not has_widgets
         return module.tqdm(
             total=progress.total, initial=progress.done, unit=" calls", leave=False,
-            file=self.stream, dynamic_ncols=True, smoothing=0.1,
+            file=CellLine() if in_cell else self.stream, dynamic_ncols=not in_cell, smoothing=0.1,
+            ascii=False if in_cell else None,
         )  # fmt: skip
+
+
+class CellLine(io.StringIO):
+    """A line in the output of a notebook's cell: what is written takes the place of the last.
+
+    A stream would leave every state of the bar in the notebook's file.
+    """
+
+    _shown: Any = None
+
+    def write(self, text: str) -> int:
+        """Show *text*, without the returns that a terminal needs."""
+        from IPython.display import display
+
+        line = {"text/plain": text.strip("\r\n").rstrip()}
+        if self._shown is None:
+            self._shown = display(line, raw=True, display_id=True)
+        elif text.strip("\r\n"):
+            self._shown.update(line, raw=True)
+        return len(text)
 
 
 def told(progress: Progress) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from llmsql.errors import LimitError, LlmsqlWarning, OptionError
@@ -228,3 +229,44 @@ def test_seconds_of_two_cursors_add_up(con: Any) -> None:
     spent.begin(second)
     spent.end(first)
     assert spent.so_far("seconds") > spent.seconds > 0
+
+
+def test_input_tokens_under_a_cap_are_all_counted(con: Any) -> None:
+    """A sample of very many texts may be wrong: a cap refuses before one token too many is read."""
+    con.execute(DEPLOY)
+    con.execute('!llm setup "max_input_tokens=50000"')
+    texts = "if(i % 2 = 0, repeat('x', 39) || i, repeat('x ', 19) || 'x' || i)"
+    with pytest.raises(LimitError, match="^52500 more input tokens would be needed"):
+        con.execute(f"SELECT chat({texts}) FROM range(10000, 15000) t(i)")
+    assert asked(con) == 0
+
+
+@pytest.mark.parametrize("cap", ["total_max_calls=15", "total_max_input_tokens=45"])
+def test_cursors_that_run_at_once_share_a_total(con: Any, cap: str) -> None:
+    """What one is asking counts for the other before it is answered."""
+    con.execute(DEPLOY + " AND delay='0.05'")
+    con.execute(f'!llm setup "{cap}"')
+    con.execute("RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='talk'")
+    refused: list[LimitError] = []
+
+    def other(progress: Any) -> None:
+        if not refused and not progress.is_finished:
+            with pytest.raises(LimitError, match="of which (10|30) are spent") as caught:
+                con.cursor().execute(TEN.replace("chat", "talk"))
+            refused.append(caught.value)
+
+    first = con.cursor()
+    first.on_progress = other
+    first.execute(TEN)
+    assert len(refused) == 1
+    assert con.engine.deployments.get("talk").answered == 0
+
+
+def test_what_a_stopped_statement_did_not_ask_may_be_asked(con: Any) -> None:
+    """What it had reserved is free again."""
+    con.execute(DEPLOY + " AND break_on='one'")
+    con.execute('!llm setup "total_max_calls=20"')
+    with pytest.raises(duckdb.Error, match="fails on every row"):
+        con.execute(TEN)
+    assert not con._session.conditions.spent.reserved
+    con.execute("SELECT chat('two ' || i) FROM range(10) t(i)")

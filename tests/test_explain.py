@@ -152,8 +152,8 @@ def test_what_may_be_read_once_is_not_counted(table: Any) -> None:
     """It says so, and gives no numbers."""
     rows = table.execute("EXPLAIN SELECT chat(s || random()) FROM t").fetchall()
     assert rows[-1][1] == (
-        "model calls: not counted: the statement may be read only once, or fails while answers "
-        "are unknown\n"
+        "model calls: not counted: the statement is a PIVOT, may be read only once, or fails while "
+        "answers are unknown\n"
     )
     assert table.execute("FROM llm_estimates()").fetchall() == []
 

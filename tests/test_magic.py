@@ -143,4 +143,5 @@ def test_interrupt(run: Callable[[str], Any]) -> None:
     query = "SELECT sum(a.range * b.range % 7) FROM range(1000000) a, range(1000000) b"
     result = run(f"%llmsql {query}")
     assert isinstance(result.error_in_exec, KeyboardInterrupt)
+    assert result.error_in_exec._render_traceback_() == ["KeyboardInterrupt"]
     assert time.monotonic() - started < 10

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import sys
+from typing import Any
 
 import pytest
 
@@ -56,3 +58,37 @@ def test_without_tqdm_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is no dependency of the core."""
     monkeypatch.setitem(sys.modules, "tqdm.std", None)
     assert drawn(HALF) == ""
+
+
+def test_a_widget_is_taken_away() -> None:
+    """Though the last state drawn was short of all calls: tqdm would leave it there, in red."""
+    pytest.importorskip("ipywidgets")
+    bar = ProgressBar(in_notebook=True)
+    bar(HALF)
+    drawn_bar = bar._bar
+    bar(Progress(1, "chat", total=200, done=200, seconds=8.0, is_finished=True))
+    assert drawn_bar.container.comm is None
+
+
+def test_without_widgets_a_cell_has_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each state takes the place of the last, so that a notebook's file does not grow by them."""
+    display = pytest.importorskip("IPython.display")
+    shown: list[str] = []
+
+    class Handle:
+        def update(self, data: Any, **_: Any) -> None:
+            shown[-1] = data["text/plain"]
+
+    def show(data: Any, **_: Any) -> Handle:
+        shown.append(data["text/plain"])
+        return Handle()
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(display, "display", show)
+    bar = ProgressBar(in_notebook=True)
+    for done in (100, 120, 140):
+        bar(Progress(1, "chat", total=200, done=done, seconds=4.0))
+    assert len(shown) == 1
+    assert shown[0].startswith("chat:  70%|███████   | 140/200 [")
+    bar.close()
+    assert shown == [""]

@@ -105,8 +105,8 @@ def test_a_failed_call_has_its_error(con: Any) -> None:
     con.execute(f"{ECHO} udfName='chat' AND fail_on='row 7'")
     with pytest.warns(LlmsqlWarning, match=r"llm_calls\(\) has them all$"):
         con.execute("SELECT chat('row ' || i) FROM range(10) t(i)")
-    rows = all_of(con, "SELECT error FROM llm_calls() WHERE finish_reason = 'error'")
-    assert rows == [("told to fail on 'row 7'",)]
+    sql = "SELECT error, input_tokens, output_tokens, retries FROM llm_calls() WHERE finish_reason = 'error'"
+    assert all_of(con, sql) == [("told to fail on 'row 7'", 2, None, 0)]
     assert all_of(con, "SELECT calls, failed FROM llm_usage()") == [(10, 1)]
 
 

@@ -94,6 +94,21 @@ def test_the_cache_is_switched_off(database: str, journal: Path, off: str) -> No
     assert len(asked(journal)) == 20
 
 
+@pytest.mark.parametrize("kind", ["chat", "emb", "rerank"])
+def test_an_answer_is_kept_by_the_statement_that_reuses_it(
+    database: str, journal: Path, kind: str
+) -> None:
+    """The one that computed it was told to keep none; this one is not."""
+    second = ", 'x'" if kind == "rerank" else ""
+    ask = f"SELECT chat('row ' || i{second}) FROM range(10) t(i)"
+    deploy = deployed(journal, f" AND kind='{kind}'")
+    with opened(database, deploy, '!llm setup next "cache=off"', ask) as con:
+        con.execute(ask.replace("10", "6")).fetchall()
+    with opened(database, deploy, ask) as con:
+        assert con.execute("SELECT calls, reused FROM llm_statements()").fetchall()[-1] == (4, 6)
+    assert len(asked(journal)) == 14
+
+
 def test_a_deployment_keeps_nothing(database: str, journal: Path) -> None:
     """With cache='false'."""
     for _ in range(2):

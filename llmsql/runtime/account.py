@@ -19,7 +19,7 @@ from typing import Any
 from llmsql.errors import LimitError, warn
 from llmsql.runtime import caps, expected, history
 from llmsql.runtime.answers import Answers
-from llmsql.runtime.caps import Spent
+from llmsql.runtime.caps import Reserved, Spent
 from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.cuts import Cuts
 from llmsql.runtime.deployments import Deployment
@@ -93,6 +93,19 @@ class Account:
         is_findable = answers.statement is None or answers.statement == self._claimed
         return is_findable and deployment.is_kept
 
+    def keep(self, deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> None:
+        """Store those of *keys* that a statement which stores none has answered before this one."""
+        if not self.keeps(deployment, answers):
+            return
+        group = deployment.group(answers)
+        calls = {group.key(key): key for key in keys if key in answers.known and key is not None}
+        for call in calls.keys() - self.store.known(group, list(calls)):
+            key = calls[call]
+            reason = "length" if hash(key) in answers.cut else "stop"
+            entry = Entry(answers.known[key], reason, None, None, answers.statement)
+            self.store.put(group, call, entry)
+            self.has_put = True
+
     def recall(
         self, deployment: Deployment, answers: Answers, keys: list[Any], sites: Sites
     ) -> list[Any]:
@@ -149,8 +162,11 @@ class Account:
                 deployment, key, site, group.key(key), usage, finish_reason=reason, is_reused=True
             )
 
-    def allow(self, deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> None:
-        """Raise LimitError where asking *keys* would cost more than it may; nothing is asked."""
+    def allow(self, deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> Reserved:
+        """Reserve what asking *keys* will cost, to be released when they have been asked.
+
+        Raises LimitError where that is more than it may; nothing is asked then.
+        """
         self.is_empty = False
         need = self.check([(deployment, answers, keys)])
         terms, most = deployment.spec.terms, self.conditions.confirm_calls
@@ -159,13 +175,29 @@ class Account:
         if is_many:
             need = need or expected.of(deployment, answers, keys, self.store)
             self._ask(deployment, need)
+        return self._reserve(need.need if need else caps.Need(len(keys)))
+
+    def _reserve(self, need: caps.Need) -> Reserved:
+        """Reserve *need*, unless others that share a cap have been faster."""
+        reserved = Reserved(need)
+        with self.conditions.spent.admission:
+            for cap in self.caps:
+                cap.check(need)
+            for spent in (self.spent, self.conditions.spent):
+                spent.reserved.append(reserved)
+        return reserved
+
+    def release(self, reserved: Reserved) -> None:
+        """Give back what is left of what was *reserved*: it is not going to be asked."""
+        for spent in (self.spent, self.conditions.spent):
+            spent.reserved.remove(reserved)
 
     def check(
         self, needs: Sequence[tuple[Deployment, Answers, Sequence[Hashable]]]
     ) -> expected.Expected | None:
         """Raise LimitError where all of *needs* would cost too much; returns what they need.
 
-        None where no cap had to know it.
+        None where no cap had to know it. A cap on what is read has every text counted.
         """
         calls = caps.Need(sum(len(keys) for _, _, keys in needs))
         others = [cap for cap in self.caps if cap.name != "calls"]
@@ -174,14 +206,22 @@ class Account:
                 cap.check(calls)
         if not others:
             return None
-        found = [expected.of(*need, self.store) for need in needs]
+        is_exact = any(cap.name == "input_tokens" for cap in others)
+        found = [expected.of(*need, self.store, is_exact=is_exact) for need in needs]
         for cap in others:
             cap.check(expected.together([one.need for one in found]))
         return found[0]
 
-    def begin(self, deployment: Deployment, answers: Answers, count: int, sites: Sites) -> Run:
-        """Begin to ask *count* inputs, which are among those of *sites*."""
-        run = Run(self, deployment, answers, sites)
+    def begin(
+        self,
+        deployment: Deployment,
+        answers: Answers,
+        count: int,
+        sites: Sites,
+        reserved: Reserved,
+    ) -> Run:
+        """Begin to ask *count* inputs, which are among those of *sites* and are *reserved*."""
+        run = Run(self, deployment, answers, sites, reserved)
         for spent in (self.spent, self.conditions.spent):
             spent.begin(run)
         self.reporter.expect(deployment.name, count, self.reused)

@@ -20,16 +20,18 @@ class Answers:
     The known answers of one deployment under one sampling.
 
     *statement* names the one statement they belong to, where they are drawn at random. *cut* says
-    by what an answer was cut, for the hash of its input.
+    by what an answer was cut, for the hash of its input; *has_unkept* that some were computed by a
+    statement which kept none on disk.
     """
 
-    __slots__ = ("cut", "family", "group", "known", "sampling", "statement")
+    __slots__ = ("cut", "family", "group", "has_unkept", "known", "sampling", "statement")
 
     def __init__(self, sampling: Any, statement: bytes | None = None) -> None:
         self.sampling = sampling
         self.statement = statement
         self.group: Group | None = None
         self.family: Group | None = None
+        self.has_unkept = False
         self.known: dict[Hashable, Any] = {None: None}
         self.cut: dict[int, Literal["max_tokens", "context"]] = {}
 

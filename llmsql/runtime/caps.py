@@ -39,9 +39,29 @@ class Need:
     seconds: float | None = None
 
 
+class Reserved:
+    """What a set of calls that is being asked will still take, as it was expected."""
+
+    def __init__(self, need: Need) -> None:
+        self._left = {f.name: getattr(need, f.name) or 0 for f in fields(need)} | {"seconds": 0}
+
+    def left(self, name: str) -> float:
+        """How much of *name* is still to come."""
+        return self._left[name]
+
+    def take(self, inputs: int, outputs: int, cost: float | None) -> None:
+        """Count off one call, which is spent from now on."""
+        taken = {"calls": 1, "input_tokens": inputs, "output_tokens": outputs, "cost": cost or 0}
+        for name, number in taken.items():
+            self._left[name] = max(0, self._left[name] - number)
+
+
 @dataclass
 class Spent:
-    """What calls have cost so far. *cost* is None until something had a price."""
+    """What calls have cost so far. *cost* is None until something had a price.
+
+    *reserved* is what is being asked; *admission* is held while something is checked and reserved.
+    """
 
     calls: int = 0
     input_tokens: int = 0
@@ -50,7 +70,9 @@ class Spent:
     cost: float | None = None
     seconds: float = 0.0
     running: dict[object, float] = field(default_factory=dict, repr=False)
+    reserved: list[Reserved] = field(default_factory=list, repr=False)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    admission: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, inputs: int, outputs: int, cached: int, cost: float | None) -> None:
         """Count one call."""
@@ -68,6 +90,10 @@ class Spent:
             return getattr(self, name) or 0
         now = time.monotonic()
         return self.seconds + sum(now - started for started in list(self.running.values()))
+
+    def promised(self, name: str) -> float:
+        """What is going to be spent of *name* by what is being asked now."""
+        return sum(reserved.left(name) for reserved in list(self.reserved))
 
     def begin(self, run: object) -> None:
         """Count the seconds of *run* from now on, beside those of others."""
@@ -90,13 +116,16 @@ class Cap:
 
     def check(self, need: Need) -> None:
         """Raise LimitError where *need* does not fit any more, or where nobody can tell."""
-        spent, more = self.spent.so_far(self.name), getattr(need, self.name)
+        spent = self.spent.so_far(self.name) + self.spent.promised(self.name)
+        more = getattr(need, self.name)
         if more is None and self.name == "cost":
             raise LimitError(
                 f'"{self.setting}" is set, and the price of these calls is not known\n'
                 "  deploy the model with price_input and price_output, per million tokens"
             )
-        if more is not None and spent + more > self.most:
+        if more is None:
+            self.enforce()
+        elif spent + more > self.most:
             raise LimitError(
                 f"{_amount(self.name, more)} would be needed, and {self.setting} is "
                 f"{_number(self.most)}, of which {_number(spent)} are spent\n"

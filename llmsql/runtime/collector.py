@@ -87,6 +87,7 @@ class Collector:
         self._own: dict[tuple[Any, Any], Answers] = {}
         self.census: Census | None = None
         self._reuses: dict[Group, Reuse] = {}
+        self._unkept: dict[Group, dict[Hashable, None]] = {}
         self._computed: dict[Answers, set[Hashable]] = {}
         self._lock = threading.Lock()
         self.limit = _Budget()
@@ -123,6 +124,8 @@ class Collector:
         with self._lock:
             reuse = self._reuses.setdefault((deployment, answers), Reuse())
             reuse.add(keys, site.number)
+            if answers.has_unkept and self.account.is_kept:
+                self._unkept.setdefault((deployment, answers), {}).update(dict.fromkeys(keys))
 
     def computed(self, answers: Answers, keys: Iterable[Hashable]) -> None:
         """Note that *keys* were computed, or found in the store, by this statement."""
@@ -135,7 +138,10 @@ class Collector:
         for (deployment, answers), reuse in self._reuses.items():
             self.account.reuse(deployment, answers, reuse.count, reuse.first)
             self.account.cuts.add_reused(answers, reuse)
+        for (deployment, answers), keys in self._unkept.items():
+            self.account.keep(deployment, answers, list(keys))
         self._reuses.clear()
+        self._unkept.clear()
         self.account.finish(state, error)
 
     def failures(self, answers: Answers) -> dict[Hashable, GenerationError]:

@@ -41,11 +41,16 @@ class Expected:
 
 
 def of(
-    deployment: Deployment, answers: Answers, keys: Sequence[Hashable], store: Store
+    deployment: Deployment,
+    answers: Answers,
+    keys: Sequence[Hashable],
+    store: Store,
+    *,
+    is_exact: bool = False,
 ) -> Expected:
-    """What asking *keys*, which are distinct, will need."""
+    """What asking *keys*, which are distinct, will need; *is_exact* counts all of many."""
     past = _Past.of(deployment, answers, store)
-    inputs, is_counted = _input_tokens(deployment, answers, keys, past)
+    inputs, is_counted = _input_tokens(deployment, answers, keys, past, is_exact=is_exact)
     outputs = past.output_tokens(_most(deployment, answers)) * len(keys)
     return Expected(
         calls=len(keys),
@@ -55,6 +60,18 @@ def of(
         seconds=past.seconds_per_call and past.seconds_per_call * len(keys),
         cost=deployment.spec.terms.cost(inputs, outputs),
     )
+
+
+def tokens_asked(
+    deployment: Deployment, answers: Answers, keys: Sequence[Hashable]
+) -> list[int] | None:
+    """The tokens of each of *keys* by the model's own tokenizer; None where nobody can tell.
+
+    For the thread in which the model works, as that waits for nothing.
+    """
+    if deployment.spec.kind == "chat" and not isinstance(answers.sampling, Sampling):
+        return None  # requests, which say in JSON what is asked
+    return deployment.model.count_tokens(_inputs(deployment, answers, keys))
 
 
 def together(needs: Sequence[Need]) -> Need:
@@ -111,10 +128,15 @@ class _Past:
 
 
 def _input_tokens(
-    deployment: Deployment, answers: Answers, keys: Sequence[Hashable], past: _Past
+    deployment: Deployment,
+    answers: Answers,
+    keys: Sequence[Hashable],
+    past: _Past,
+    *,
+    is_exact: bool,
 ) -> tuple[float, bool]:
     """How many tokens *keys* are, and whether the model's own tokenizer says so."""
-    sample, factor = _sampled(keys)
+    sample, factor = (keys, 1.0) if is_exact else _sampled(keys)
     counts = _counted(deployment, _inputs(deployment, answers, sample))
     if counts is not None:
         return sum(counts) * factor, True

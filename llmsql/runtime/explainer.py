@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from llmsql.syntax.rewrite import Plan
 
 KEY = "model_calls"
-NOT_COUNTED = "not counted: the statement may be read only once, or fails while answers are unknown"
+NOT_COUNTED = (
+    "not counted: the statement is a PIVOT, may be read only once, or fails while answers are "
+    "unknown"
+)
 _HEADS = (
     "site", "call", "model", "inputs", "known", "calls", "tokens in", "tokens out", "seconds",
     "cost", "",
@@ -46,18 +49,32 @@ class Explainer:
 
     def run(self, sql: str, explained: Explained, collector: Collector) -> list[tuple[str, str]]:
         """The rows of *sql*, an EXPLAIN; nothing is asked unless it is to be analyzed."""
+        collector.is_tracking = explained.is_analyzed  # what is only looked up is not used
         estimates, query = self._estimates(explained, collector)
         self.session.conditions.explained = estimates or []
         self.session.drops_result = True
         if not explained.is_analyzed:
-            collector.begin(Mode.MUTE)
-            rows = self.execute(sql).fetchall()
+            rows = self._planned(sql, collector)
         else:
             collector.account.tallies = {}
             rows = self._analyzed(sql, explained, query, collector)
             estimates = _with_spent(estimates, collector)
             self.session.conditions.explained = estimates or []
         return [*rows, (KEY, _shown(estimates, explained))]
+
+    def _planned(self, sql: str, collector: Collector) -> list[tuple[str, str]]:
+        """DuckDB's rows of *sql*; none where it cannot plan before it knows answers."""
+        is_own = not self.session.in_transaction()
+        collector.begin(Mode.COLLECT)  # nothing of it is asked
+        try:
+            return list(self.execute(sql).fetchall())
+        except duckdb.Error:
+            if not is_own or not collector.has_met_unknown:
+                raise
+            collector.error = None
+            with suppress(duckdb.Error):  # DuckDB 1.5 leaves the transaction of a PIVOT behind
+                self.session.con.execute("ROLLBACK")
+            return []
 
     def _estimates(
         self, explained: Explained, collector: Collector

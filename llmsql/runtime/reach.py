@@ -36,6 +36,11 @@ ORDER_FREE = frozenset(
 )  # fmt: skip
 """Aggregates that give the same value whatever order the rows come in."""
 
+_READS = re.compile(
+    r"\b(from|join|table|using|copy|summarize|desc|describe|show|pivot\w*|unpivot)\b", re.IGNORECASE
+)
+"""Words that a table may stand behind."""
+
 _CALLED = re.compile(r"\b(\w+)\s*\(")
 
 
@@ -74,7 +79,7 @@ class Catalog:
         self.signatures = signatures
         self.views: dict[str, str] = {}
         self.macros: dict[str, list[Defined]] = {}
-        if re.search(r"\b(from|join|table)\b", sql, re.IGNORECASE):
+        if _READS.search(sql):
             rows = con.execute(
                 "SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal"
             )

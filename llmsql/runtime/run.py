@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from llmsql.errors import GenerationError
 from llmsql.runtime import expected
 from llmsql.runtime.answers import Answers
-from llmsql.runtime.caps import Spent
+from llmsql.runtime.caps import Reserved, Spent
 from llmsql.runtime.deployments import Deployment
 from llmsql.store import Entry
 from llmsql.syntax.ranks import plain_number
@@ -33,9 +34,15 @@ class Run:
     """A set of inputs that a model is asked: every answer is counted, kept and written down."""
 
     def __init__(
-        self, account: Account, deployment: Deployment, answers: Answers, sites: Sites
+        self,
+        account: Account,
+        deployment: Deployment,
+        answers: Answers,
+        sites: Sites,
+        reserved: Reserved,
     ) -> None:
         self.account = account
+        self.reserved = reserved
         self.sites = sites
         self.deployment = deployment
         self.group = deployment.group(answers)
@@ -45,6 +52,7 @@ class Run:
         self._sums = {"calls": 0, "failed": 0, "input_chars": 0, "input_tokens": 0}
         self._sums |= {"output_tokens": 0, "cached_tokens": 0}
         self._cost: float | None = None
+        self._failed: dict[Any, GenerationError] = {}
 
     def answered(self, key: Any, result: Any) -> None:
         """Keep the answer *result* of *key*, or its GenerationError, and count what it cost."""
@@ -65,19 +73,12 @@ class Run:
             )
             account.store.put(self.group, call, entry)
             account.has_put = True
+            self.answers.has_unkept |= not account.is_kept
         self._add(key, site, usage, None if error is not None else value_of(result), error)
-        account.record(
-            self.deployment,
-            key,
-            site,
-            call,
-            usage,
-            seconds=getattr(result, "seconds", None),
-            retries=getattr(result, "retries", None),
-            replica=getattr(result, "replica", 0),
-            finish_reason="error" if error is not None else reason or "stop",
-            error=None if error is None else str(error),
-        )
+        if error is not None:
+            self._failed[key] = error  # written down when the model can count its tokens
+        else:
+            self._record(key, usage, result, reason or "stop")
         for cap in account.caps:
             cap.enforce()
 
@@ -85,10 +86,36 @@ class Run:
         """Count the time it took."""
         seconds = time.monotonic() - self._started
         account = self.account
+        self._record_failed()
         for spent in (account.spent, account.conditions.spent):
             spent.end(self)
         account.count(self.deployment, self.answers, **self._sums, seconds=seconds, cost=self._cost)
         account.write_calls()
+
+    def _record_failed(self) -> None:
+        """Write down what failed, with the tokens that it would have read."""
+        keys, counts = list(self._failed), None
+        with suppress(Exception):  # the model may be what failed
+            counts = keys and expected.tokens_asked(self.deployment, self.answers, keys)
+        for key, count in zip(keys, counts or [None] * len(keys), strict=True):
+            error = self._failed[key]
+            self._record(key, Usage(input_tokens=count), error, "error", str(error))
+
+    def _record(
+        self, key: Any, usage: Usage, result: Any, reason: str, error: str | None = None
+    ) -> None:
+        self.account.record(
+            self.deployment,
+            key,
+            self.sites[key],
+            self.group.key(key),
+            usage,
+            seconds=getattr(result, "seconds", None),
+            retries=getattr(result, "retries", None),
+            replica=getattr(result, "replica", 0),
+            finish_reason=reason,
+            error=error,
+        )
 
     def _add(
         self, key: Any, site: int, usage: Usage, value: Any, error: GenerationError | None
@@ -99,6 +126,7 @@ class Run:
         cost = terms.cost(usage.input_tokens, usage.output_tokens)
         assumed = _assumed(key, usage, value)
         counted = cost if cost is not None else terms.cost(*assumed)
+        self.reserved.take(*assumed, counted)
         for spent in (self.account.spent, self.account.conditions.spent):
             spent.add(*assumed, cached, counted)
         if self.account.tallies is not None:

@@ -59,10 +59,13 @@ def resolve(deployment: Deployment, answers: Answers, keys: Sites, collector: Co
         collector.computed(answers, unknown)
         unknown = account.recall(deployment, answers, unknown, keys)
         if unknown:
-            account.allow(deployment, answers, unknown)
-            unknown = in_order(unknown, deployment.spec.kind)
-            run = account.begin(deployment, answers, len(unknown), keys)
-            _wait(deployment, _Run(deployment, answers, unknown, collector, run), collector)
+            reserved = account.allow(deployment, answers, unknown)
+            try:
+                unknown = in_order(unknown, deployment.spec.kind)
+                run = account.begin(deployment, answers, len(unknown), keys, reserved)
+                _wait(deployment, _Run(deployment, answers, unknown, collector, run), collector)
+            finally:
+                account.release(reserved)
 
 
 def check_together(noted: Mapping[tuple[Deployment, Answers], Sites], collector: Collector) -> None:

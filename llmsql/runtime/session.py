@@ -28,12 +28,11 @@ from llmsql.runtime.reach import Catalog, explore
 from llmsql.runtime.resolver import RESULT, Resolver, Unsettled
 from llmsql.runtime.scope import Scope
 from llmsql.runtime.shadows import shadows
-from llmsql.syntax import explained, tree, write
+from llmsql.syntax import explained, prepared, tree, write
+from llmsql.syntax.kind import kind_of
 from llmsql.syntax.ranks import VARIABLE, is_call
 from llmsql.syntax.rewrite import Explain, Plan, plan
 
-_PREPARE = re.compile(r"\s*prepare\s+(\w+)(?:\s*\([^)]*\))?\s+as\s+(.*)", re.I | re.S)
-_EXECUTE = re.compile(r"\s*(?:explain\s+(?:analyze\s+)?)?execute\s+(\w+)", re.I)
 _REPLACES = re.compile(r"\bor\s+replace\b|\bdo\s+update\b", re.I)
 _MACRO = re.compile(
     r"\s*create\s+(?:or\s+replace\s+)?(?:temp\w*\s+)?(?:macro|function)\s+"
@@ -104,7 +103,7 @@ class Session:
         names = _identifiers(sql)
         if names & self.engine.model_names:
             return True
-        if (match := _EXECUTE.match(sql)) and match[1].lower() in self._prepared:
+        if "execute" in names and prepared.executed(sql) in self._prepared:
             return True
         if not names & self.macros.keys() and not any(True for _ in self.engine.deployments):
             return False
@@ -188,7 +187,7 @@ class Session:
         return original if original is not None and is_told else error
 
     def _run(self, sql: str, parameters: Any, scope: Scope) -> None:
-        kind = _kind(sql)
+        kind = kind_of(sql)
         self._refuse_shadowing(kind, sql)
         collector = self._begin(kind, sql)
         try:
@@ -239,12 +238,13 @@ class Session:
 
     def _default_on_error(self, kind: str, sql: str) -> str:
         """'raise' where the NULL of a failed row would destroy a value."""
-        if kind == "PREPARE" and (match := _PREPARE.match(sql)):
-            self._prepared[match[1].lower()] = self._default_on_error(_kind(match[2]), match[2])
+        if kind == "PREPARE" and (found := prepared.made(sql)):
+            name, text = found
+            self._prepared[name] = self._default_on_error(kind_of(text), text)
         if kind == "EXPLAIN" and (about := explained.read(sql)):
-            return self._default_on_error(_kind(about.statement), about.statement)
-        if kind == "EXECUTE" and (match := _EXECUTE.match(sql)):
-            return self._prepared.get(match[1].lower(), "null")
+            return self._default_on_error(kind_of(about.statement), about.statement)
+        if kind == "EXECUTE":
+            return self._prepared.get(prepared.executed(sql), "null")
         replaces = kind == "INSERT" and _REPLACES.search(sql)
         return "raise" if kind in KEEPS_VALUES or replaces else "null"
 
@@ -377,15 +377,6 @@ class Session:
         """Let DuckDB run *sql* as it is, with the caller's variables."""
         arguments = (sql,) if parameters is None else (sql, parameters)
         return scope.call(partial(self.con.execute, *arguments))
-
-
-def _kind(sql: str) -> str:
-    """DuckDB's name for the statement's type; empty where it does not parse."""
-    try:
-        statements = duckdb.extract_statements(sql)
-    except duckdb.Error:
-        return ""
-    return statements[0].type.name if statements else ""
 
 
 def _identifiers(sql: str) -> set[str]:

@@ -237,9 +237,10 @@ class Store:
 
     def _recorded(self) -> list[Handle]:
         """Where records are: where the file is only read, later ones are in memory."""
-        if self._file.is_writable or self.path is None:
-            return [self._own_writing]
-        return [*([self._own_reading] if self._file.is_usable else []), self._own_writing]
+        reading = [self._own_reading] if self._file.is_usable else []
+        if self._file.is_writable:
+            return reading  # looking at what there is makes no file
+        return [*reading, self._own_writing]
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         return self._try(self._own_reading, work)

@@ -1,7 +1,8 @@
 """Whether DuckDB may end a query before its model calls have seen all rows, read off its plan.
 
-A LIMIT stops what it reads from, and so does a join whose other side turns out to be empty. A pass
-in which answers are unknown lets no row through, and so would not come to that end.
+A LIMIT stops what it reads from, and so does a join whose other side turns out to be empty, which
+is open only where that side asks too. A pass in which answers are unknown lets no row through, and
+so would not come to that end.
 """
 
 from __future__ import annotations
@@ -39,7 +40,11 @@ def _stoppable(operator: Node) -> list[Node]:
         return list(operator["children"])
     is_join = len(operator["children"]) > 1 and _name(operator) not in ("CTE", "UNION")
     kind = (operator.get("extra_info") or {}).get("Join Type", "INNER")
-    return operator["children"][:1] if is_join and kind not in _KEEPING else []
+    if not is_join or kind in _KEEPING:
+        return []
+    first, *others = operator["children"]
+    is_open = any(_calls(each) for other in others for each in _operators(other))
+    return [first] if is_open else []
 
 
 def _asks(operator: Node) -> bool:
@@ -47,10 +52,12 @@ def _asks(operator: Node) -> bool:
 
     A projection may show only the name of what it computes.
     """
+    return _calls(operator) or any(map(_asks, _streamed(operator)))
+
+
+def _calls(operator: Node) -> bool:
     details = operator.get("extra_info") or {}
-    if f"'{TAG}': " in json.dumps(details) or _computes_names(operator, details):
-        return True
-    return any(map(_asks, _streamed(operator)))
+    return f"'{TAG}': " in json.dumps(details) or _computes_names(operator, details)
 
 
 def _computes_names(operator: Node, details: Node) -> bool:

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 from llmsql.syntax import conditions, hints, tree
 from llmsql.syntax.tree import Node
+from llmsql.syntax.words import Word, words
 
-_HEAD = re.compile(
-    r"""(?:\s|--[^\n]*\n|/\*.*?\*/)* explain \b \s*
-        (?P<analyze>analyze\b)? \s*
-        (?P<options>\( \s* (?:analyze|format)\b [^()]* \))? \s*""",
-    re.IGNORECASE | re.VERBOSE | re.DOTALL,
-)
+_OPTIONS = frozenset({"ANALYZE", "ANALYSE", "FORMAT"})
+_MAY_BE = re.compile(r"\s*(explain\b|--|/\*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -28,16 +25,37 @@ class Explained:
 
 def read(sql: str) -> Explained | None:
     """The statement that *sql*, an EXPLAIN, is about; None where it is none."""
-    match = _HEAD.match(sql)
-    if match is None:
+    found = words(sql) if _MAY_BE.match(sql) else []
+    names = [_name(word) for word in found]
+    if names[:1] != ["EXPLAIN"]:
         return None
-    options = (match["options"] or "").lower()
+    is_analyzed = names[1:2] in (["ANALYZE"], ["ANALYSE"])
+    first = 1 + is_analyzed
+    options = _options(names[first:])
+    begin = found[first + len(options)].start if first + len(options) < len(found) else len(sql)
     return Explained(
-        head=sql[: match.end()],
-        statement=sql[match.end() :],
-        is_analyzed=bool(match["analyze"]) or "analyze" in options,
-        is_json=re.search(r"format\s+'?json", options) is not None,
+        head=sql[:begin],
+        statement=sql[begin:],
+        is_analyzed=is_analyzed or not {"ANALYZE", "ANALYSE"}.isdisjoint(options),
+        is_json="JSON" in options,
     )
+
+
+def _options(names: list[str]) -> list[str]:
+    """The words of the options that *names* begin with, their brackets too."""
+    if names[:1] != ["("] or names[1:2] == [] or names[1] not in _OPTIONS:
+        return []
+    depth = 0
+    for place, name in enumerate(names):
+        depth += (name == "(") - (name == ")")
+        if depth == 0:
+            return names[: place + 1]
+    return names
+
+
+def _name(word: Word) -> str:
+    """What *word* says, in quotes or not."""
+    return word.text.strip("'\"").upper()
 
 
 def relaxed(sql: str, costs: conditions.Test) -> str | None:

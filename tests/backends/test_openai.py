@@ -427,6 +427,8 @@ def test_a_row_that_keeps_failing_is_an_error_of_its_own(reply: Reply, expected:
     assert good.text == "a"
     assert isinstance(bad, GenerationError)
     assert str(bad).startswith(expected)
+    assert bad.retries == 1
+    assert bad.seconds
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,13 @@ class Posted(Generic[Result]):
     retries: int
 
 
+@dataclass
+class Tries:
+    """How often something has been asked for again so far."""
+
+    again: int = 0
+
+
 class Client:
     """A server, and the session in which it is asked. Made and used inside the event loop."""
 
@@ -113,22 +120,36 @@ class Client:
         Raises BackendError where all other rows would fail as well, else GenerationError. A request
         that *is_many* is not repeated after a 500: whoever asks does better to divide it.
         """
-        started = time.perf_counter()
+        started, tries = time.perf_counter(), Tries()
+
+        def measured(error: GenerationError) -> GenerationError:
+            error.seconds, error.retries = time.perf_counter() - started, tries.again
+            return error
+
         try:
-            answer, retries = await self._ask("POST", path, body, self.max_retries, is_many=is_many)
-        except Refused as refused:
-            error = self._translated(refused, path)
-            if error is refused:
+            answer, retries = await self._ask(
+                "POST", path, body, self.max_retries, is_many=is_many, tries=tries
+            )
+        except GenerationError as wrong:
+            error = self._translated(measured(wrong), path)
+            if error is wrong:
                 raise
-            raise error from refused
+            raise error from wrong
         try:
             return Posted(read(answer), time.perf_counter() - started, retries)
         except GenerationError as wrong:
             text = self._scrubbed(str(wrong))
-        raise GenerationError(text)  # out here, lest the unscrubbed text stay as its context
+        raise measured(GenerationError(text))  # out here, lest the unscrubbed text stay as context
 
     async def _ask(
-        self, method: str, path: str, body: Any, retries: int, *, is_many: bool = False
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        retries: int,
+        *,
+        is_many: bool = False,
+        tries: Tries | None = None,
     ) -> tuple[Any, int]:
         """Ask until there is an answer, and count the retries; the network's errors become ours."""
         import aiohttp
@@ -137,7 +158,8 @@ class Client:
             return self._may_pass(error) and not (is_many and getattr(error, "status", 0) == 500)
 
         try:
-            return await self._patiently(partial(self._once, method, path, body), retries, may_pass)
+            once = partial(self._once, method, path, body)
+            return await self._patiently(once, retries, may_pass, tries or Tries())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             place, reason = address.shown(self.base), self._clean(str(error))
             raise BackendError(
@@ -158,6 +180,7 @@ class Client:
         once: Callable[[], Awaitable[Any]],
         retries: int,
         may_pass: Callable[[BaseException], bool],
+        tries: Tries,
     ) -> tuple[Any, int]:
         import tenacity
 
@@ -167,14 +190,12 @@ class Client:
             if not retries or not may_pass(error):
                 raise
             failed = [error]
-        sent = 0
 
         async def again() -> tuple[Any, int]:
-            nonlocal sent
             if failed:
                 raise failed.pop()
-            sent += 1
-            return await once(), sent
+            tries.again += 1
+            return await once(), tries.again
 
         # Only now: at each call tenacity inspects what it is given, at a third of a request's cost.
         return await tenacity.AsyncRetrying(
@@ -236,9 +257,9 @@ class Client:
             return False
         return isinstance(error, (aiohttp.ClientError, OSError, TimeoutError))
 
-    def _translated(self, refused: Refused, path: str) -> LlmsqlError:
+    def _translated(self, refused: GenerationError, path: str) -> LlmsqlError:
         """The BackendError that *refused* means where it is about every row, else itself."""
-        if not refused.hint:
+        if not isinstance(refused, Refused) or not refused.hint:
             return refused
         hint = refused.hint
         if hint == refusals.HINTS[404] and self.models:

@@ -124,7 +124,9 @@ class Model(base.Model):
             async with asyncio.timeout(prompt.timeout):
                 answer = await self._answered(prompt)
         except TimeoutError:
-            return [(index, GenerationError(f"no answer within {prompt.timeout:g} seconds"))]
+            late = GenerationError(f"no answer within {prompt.timeout:g} seconds")
+            late.seconds, late.retries = prompt.timeout, None
+            return [(index, late)]
         except GenerationError as error:
             return [(index, error)]
         seconds = time.perf_counter() - started
@@ -211,8 +213,15 @@ async def _halved(
         middle = len(rows) // 2
         return await _halved(ask, rows[:middle]) + await _halved(ask, rows[middle:])
     except GenerationError as error:
-        return [(index, error) for index, _ in rows]
+        return [(rows[0][0], error), *((index, _like(error)) for index, _ in rows[1:])]
     return [(index, result) for (index, _), result in zip(rows, results, strict=True)]
+
+
+def _like(error: GenerationError) -> GenerationError:
+    """The same error for another text of the request, whose retries count once."""
+    other = GenerationError(str(error))
+    other.seconds = error.seconds
+    return other
 
 
 def _shared(posted: Posted[Sequence[Any]]) -> list[Any]:

@@ -1,0 +1,33 @@
+"""What kind of statement one is, in DuckDB's words."""
+
+from __future__ import annotations
+
+import duckdb
+
+from llmsql.syntax import explained
+from llmsql.syntax.words import words
+
+_SEVERAL = "MULTI"
+_READS = frozenset({"SELECT", "WITH", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT", "("})
+_OTHERWISE = {"MERGE": "MERGE_INTO"}
+
+
+def kind_of(sql: str) -> str:
+    """DuckDB's name for the statement's type; empty where it does not parse.
+
+    A PIVOT whose columns are values is several statements to DuckDB, a transaction around them: it
+    is what it says it is.
+    """
+    if explained.read(sql) is not None:
+        return "EXPLAIN"
+    try:
+        kinds = [statement.type.name for statement in duckdb.extract_statements(sql)]
+    except duckdb.Error:
+        return ""
+    if len(kinds) < 2 and kinds != [_SEVERAL]:
+        return kinds[0] if kinds else ""
+    found = words(sql)
+    first = found[0].text if found else ""
+    return (
+        "SELECT" if first in _READS or first.startswith("PIVOT") else _OTHERWISE.get(first, first)
+    )
