@@ -43,8 +43,14 @@ def _stoppable(operator: Node) -> list[Node]:
     if not is_join or kind in _KEEPING:
         return []
     first, *others = operator["children"]
-    is_open = any(_calls(each) for other in others for each in _operators(other))
-    return [first] if is_open else []
+    return [first] if any(map(_is_open, others)) else []
+
+
+def _is_open(side: Node) -> bool:
+    """True when answers decide whether *side* has rows; what only computes columns does not."""
+    while _name(side) == "PROJECTION":
+        (side,) = side["children"]
+    return any(map(_calls, _operators(side)))
 
 
 def _asks(operator: Node) -> bool:
