@@ -56,6 +56,11 @@ SHAPES = [
           "SELECT count(DISTINCT s) FROM t WHERE k = 4"),
     Shape("COALESCE", "SELECT COALESCE(s, m('i' || i)) FROM t",
           "SELECT count(*) FROM t WHERE s IS NULL"),
+    Shape("CASE of macros", "SELECT CASE WHEN is_yes(s) THEN g(s) ELSE m(s) END FROM t",
+          "SELECT count(DISTINCT 'macro ' || s) + count(DISTINCT s) FROM t"),
+    Shape("COALESCE of macros", "SELECT COALESCE(nullif(is_yes(s), false)::VARCHAR, g(s)) FROM t",
+          "SELECT (SELECT count(DISTINCT s) FROM t)"
+          " + (SELECT count(DISTINCT s) FROM t WHERE NOT yes('macro ' || s))"),
     Shape("ORDER BY LIMIT", "SELECT i, m(s) FROM t ORDER BY i DESC LIMIT 5",
           "SELECT count(DISTINCT s) FROM t WHERE i >= 195"),
     Shape("GROUP BY model", "SELECT m(s), count(*) FROM t WHERE k < 5 GROUP BY m(s)",

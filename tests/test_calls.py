@@ -89,6 +89,7 @@ def test_statements_without_models_reach_duckdb_as_they_are() -> None:
         ("is_yes(s)", "i"),
         ("is_yes(s)", "i, g(s)"),
         ("is_yes(s) AND m(s) = 'true'", "i, g(s)"),
+        ("is_yes(s)", "i, is_yes('and ' || s)"),
         ("CASE m(s) WHEN 'true' THEN true WHEN 'false' THEN false END", "i"),
         ("m(s) = 'true' AND g(s) < '5' AND m('x' || s) = 'true'", "i"),
         ("m(s) = m('again ' || s)", "i, g(s)"),
