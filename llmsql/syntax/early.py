@@ -1,8 +1,8 @@
 """Whether DuckDB may end a query before its model calls have seen all rows, read off its plan.
 
-A LIMIT stops what it reads from, and so does a join whose other side turns out to be empty, which
-is open only where that side asks too. A pass in which answers are unknown lets no row through, and
-so would not come to that end.
+A LIMIT stops what it reads from, and so does a join that finds its other side empty. A pass in
+which answers decide about rows and are unknown lets none through, and so would not come to that
+end. What only computes columns lets them through, known or not.
 """
 
 from __future__ import annotations
@@ -21,11 +21,20 @@ _WHOLE = ("AGGREGATE", "GROUP_BY", "ORDER_BY", "TOP_N", "WINDOW", "LIMIT_PERCENT
 """In the names of what reads all rows before it gives any."""
 
 
+_EXPECTED = "Estimated Cardinality"
+ROW_GROUP = 122_880
+"""A Top-N skips whole ones of these, where it has enough better rows already."""
+
+
 def may_end_early(plan: Sequence[Node]) -> bool:
-    """True when something in *plan*, one of EXPLAIN (FORMAT JSON), may stop a model's calls."""
-    return any(
-        any(map(_asks, _stoppable(operator))) for root in plan for operator in _operators(root)
+    """True when something in *plan*, of EXPLAIN (FORMAT JSON), may stop the calls of a model."""
+    stoppable = (
+        _deciding(child)
+        for root in plan
+        for operator in _operators(root)
+        for child in _stoppable(operator)
     )
+    return any(map(_asks, stoppable))
 
 
 def _operators(operator: Node) -> Iterator[Node]:
@@ -35,33 +44,41 @@ def _operators(operator: Node) -> Iterator[Node]:
 
 
 def _stoppable(operator: Node) -> list[Node]:
-    """The children that *operator* may stop."""
+    """The children that *operator* may stop once it has got rows of them."""
+    if _name(operator) == "TOP_N" and _most_rows(operator) <= ROW_GROUP:
+        return []
     if _name(operator) in _ENDINGS:
         return list(operator["children"])
     is_join = len(operator["children"]) > 1 and _name(operator) not in ("CTE", "UNION")
     kind = (operator.get("extra_info") or {}).get("Join Type", "INNER")
     if not is_join or kind in _KEEPING:
         return []
-    first, *others = operator["children"]
-    return [first] if any(map(_is_open, others)) else []
+    first, other = operator["children"][0], _deciding(operator["children"][-1])
+    if _name(operator) == "CROSS_PRODUCT":  # looks at the other side at its first row
+        return [first] if _name(other) != "UNGROUPED_AGGREGATE" else []
+    return [first] if any(map(_calls, _operators(other))) else []
 
 
-def _is_open(side: Node) -> bool:
-    """True when answers decide whether *side* has rows; what only computes columns does not."""
-    while _name(side) == "PROJECTION":
-        (side,) = side["children"]
-    return any(map(_calls, _operators(side)))
+def _most_rows(operator: Node) -> int:
+    """How many rows DuckDB expects at most of anything in *operator*."""
+    said = ((each.get("extra_info") or {}).get(_EXPECTED, 0) for each in _operators(operator))
+    return max(int(rows) for rows in said)
+
+
+def _deciding(operator: Node) -> Node:
+    """What decides how many rows *operator* gives."""
+    while _name(operator) == "PROJECTION":
+        (operator,) = operator["children"]
+    return operator
 
 
 def _asks(operator: Node) -> bool:
-    """True when *operator*, or what it reads row by row, may call a model.
-
-    A projection may show only the name of what it computes.
-    """
+    """True when *operator*, or what it reads row by row, may call a model."""
     return _calls(operator) or any(map(_asks, _streamed(operator)))
 
 
 def _calls(operator: Node) -> bool:
+    """True when *operator* may call a model: a projection may show only the name of a column."""
     details = operator.get("extra_info") or {}
     return f"'{TAG}': " in json.dumps(details) or _computes_names(operator, details)
 
@@ -72,6 +89,7 @@ def _computes_names(operator: Node, details: Node) -> bool:
 
 
 def _streamed(operator: Node) -> list[Node]:
+    """The children whose rows *operator* takes one by one."""
     name, children = _name(operator), operator["children"]
     if any(part in name for part in _WHOLE) and "STREAMING" not in name:
         return []

@@ -90,15 +90,18 @@ class Shape:
             and all(self.sites(part) < 2 for part in (parts, *items))
         )
 
-    def sites(self, part: object, depth: int = 0) -> int:
-        """How many calls of models stand in *part*, also those that views and macros hide."""
-        found = 0
+    def sites(self, part: object) -> int:
+        """How many different calls of models stand in *part*, also in its views and macros."""
+        return len(self._sites(part))
+
+    def _sites(self, part: object, depth: int = 0) -> set[str]:
+        found = set[str]()
         for node in tree.nodes(part):
             if self.is_call(node):
-                found += 1
+                found.add(tree.text_key(node))
             elif self.is_costly(node) and depth < _MOST_MACROS_DEEP:
-                bodies = self._hidden_in(node)
-                found += max((self.sites(body, depth + 1) for body in bodies), default=0)
+                inside = [self._sites(body, depth + 1) for body in self._hidden_in(node)]
+                found |= {tree.text_key(node) + key for key in max(inside, key=len, default=())}
         return found
 
     def _hidden_in(self, node: Node) -> list[Node]:
