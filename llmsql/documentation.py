@@ -134,10 +134,12 @@ def examples() -> str:
     return _table(("script", "what it shows"), rows)
 
 
-def measurements() -> str:
-    """The table of benchmarks/RESULTS.md, where `make bench` has left one."""
-    path = ROOT / "benchmarks" / "RESULTS.md"
-    return path.read_text(encoding="utf-8").split("\n", 1)[1].strip() if path.exists() else ""
+def measurements(*words: str) -> str:
+    """The lines of benchmarks/RESULTS.md that have one of *words*, as a table."""
+    lines = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8").splitlines()
+    head, *rows = (line for line in lines if line.startswith("| "))
+    shown = [row for row in rows if any(word in row for word in words)]
+    return "\n".join([head, "|---|---|---|", *shown])
 
 
 def estimates() -> str:
