@@ -11,7 +11,8 @@ CORE_TESTS := tests/test_syntax.py tests/test_write.py tests/test_calls.py tests
 	tests/test_sql.py tests/test_connection.py tests/test_errors.py tests/test_concurrency.py \
 	tests/test_on_error.py tests/test_explain.py tests/test_caps.py tests/test_records.py tests/test_resume.py \
 	tests/byzer/test_language.py tests/byzer/test_functions.py tests/byzer/test_settings.py \
-	tests/byzer/test_catalog.py tests/test_order.py tests/test_fields.py
+	tests/byzer/test_catalog.py tests/test_order.py tests/test_fields.py tests/test_inlining.py \
+	tests/test_enough.py tests/test_hints.py tests/test_explain_statements.py
 
 .PHONY: demo test test-core test-engines check format docs bench clean
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 
 from llmsql.syntax import tree
@@ -77,6 +79,7 @@ CREATE MACRO is_yes(x) AS m('macro ' || x) = 'true';
 CREATE MACRO label(x) AS g('label ' || x);
 CREATE MACRO typed(x INTEGER) AS g('typed ' || x);
 CREATE MACRO said(x, kind := 'kind ') AS g(kind || x);
+CREATE MACRO top(x) AS (SELECT max(g(v.s || x)) FROM many v WHERE v.i < 3);
 CREATE MACRO many_of(x) AS g(x), (x, y) AS g(x || y);
 """
 
@@ -100,7 +103,7 @@ def test_what_macros_hide_is_asked_in_whole_sets(sql: str, batches: int) -> None
     assert sum(len(model.batches) for model in ours.models.values()) == batches
 
 
-@pytest.mark.parametrize("call", ["typed(i)", "said(s)", "many_of(s)", "many_of(s, 'b')"])
+@pytest.mark.parametrize("call", ["typed(i)", "said(s)", "top(s)", "many_of(s)", "many_of(s, 'b')"])
 def test_a_macro_of_which_something_is_unusual_answers_all_the_same(call: str) -> None:
     """Types, defaults that nobody tells and overloads are DuckDB's business."""
     ours, plain = Ours(TABLES), Plain(TABLES)
@@ -119,3 +122,15 @@ def test_defaults_of_the_library_are_known() -> None:
     ours.forget()
     ours.con.execute(sql).fetchall()
     assert ours.calls == 40
+
+
+def test_defaults_of_a_macro_in_place_of_the_librarys_are_not() -> None:
+    """Whoever makes a macro of such a name knows its defaults, and nobody else."""
+    ours = Ours("CREATE TABLE few AS SELECT 'row ' || i AS s FROM range(9) r(i)")
+    ours.con.execute(
+        "CREATE OR REPLACE TEMP MACRO ai_fix_grammar(text, max_tokens := 5, model := 'm') AS"
+        " g(text || max_tokens || model)"
+    )
+    sql = "SELECT coalesce(ai_fix_grammar(s), m(s)) FROM few"
+    digits = [str(zlib.crc32(f"row {i}5m".encode()) % 7) for i in range(9)]
+    assert [answer for (answer,) in ours.con.execute(sql).fetchall()] == digits

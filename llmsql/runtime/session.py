@@ -21,10 +21,11 @@ from llmsql.runtime import outcome
 from llmsql.runtime.account import Account
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.conditions import Conditions
+from llmsql.runtime.definitions import Catalog
 from llmsql.runtime.engine import Engine
 from llmsql.runtime.explainer import Explainer
 from llmsql.runtime.interrupts import interruptible
-from llmsql.runtime.reach import Catalog, explore
+from llmsql.runtime.reach import explore, reaches_models
 from llmsql.runtime.resolver import RESULT, Resolver, Unsettled
 from llmsql.runtime.scope import Scope
 from llmsql.runtime.shadows import shadows
@@ -111,7 +112,7 @@ class Session:
             catalog = Catalog(self.con, sql, self.engine.model_names, self.macros)
         except duckdb.Error:  # an aborted transaction, say: DuckDB will say what is wrong
             return False
-        return catalog.reaches_models(names)
+        return reaches_models(catalog, names)
 
     def sync(self) -> None:
         """Make this connection's shadows those of the functions that exist now."""
@@ -235,6 +236,8 @@ class Session:
                 f'"{match[1]}" is the function of a model\n'
                 f"  choose another name, or !llm model remove {match[1]}"
             )
+        if match and match[1].lower() in self.macros:
+            self.macros[match[1].lower()] = ""  # its defaults are no longer the library's
 
     def _default_on_error(self, kind: str, sql: str) -> str:
         """'raise' where the NULL of a failed row would destroy a value."""

@@ -1,0 +1,124 @@
+"""What a statement's views and macros are made of, as far as it may need them.
+
+Read off DuckDB's catalog. Defaults of a macro's parameters are not in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from llmsql.syntax import tree
+from llmsql.syntax.inlining import Macro
+from llmsql.syntax.tree import Node
+from llmsql.syntax.words import words
+
+_CALLED = re.compile(r"\b(\w+)\s*\(")
+_READS = re.compile(
+    r"\b(from|join|table|using|copy|summarize|desc|describe|show|pivot\w*|unpivot)\b", re.IGNORECASE
+)
+"""Words that a table may stand behind."""
+
+
+class Defined(NamedTuple):
+    """One body of a macro, of a scalar one or a table's."""
+
+    text: str
+    kind: str
+    parameters: list[str]
+    types: list[str | None]
+
+
+class Catalog:
+    """The user's views and macros, as far as a statement may need them.
+
+    *signatures* are those of macros whose defaults are known, which DuckDB does not tell.
+    """
+
+    def __init__(
+        self, con: Any, sql: str, models: frozenset[str], signatures: Mapping[str, str]
+    ) -> None:
+        self.models = models
+        self.signatures = signatures
+        self.views: dict[str, str] = {}
+        self.macros: dict[str, list[Defined]] = {}
+        if _READS.search(sql):
+            rows = con.execute(
+                "SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal"
+            )
+            self.views = dict(rows.fetchall())
+        called = self._called(sql) - models - tree.builtins() - _NOT_FUNCTIONS
+        if called:  # listing functions takes DuckDB milliseconds
+            rows = con.execute(
+                "SELECT lower(function_name), macro_definition, function_type, parameters,"
+                " parameter_types FROM duckdb_functions()"
+                " WHERE NOT internal AND macro_definition IS NOT NULL"
+            )
+            for name, *found in rows.fetchall():
+                if name not in models:
+                    self.macros.setdefault(name, []).append(Defined(*found))
+
+    def _called(self, sql: str) -> set[str]:
+        """The names of functions in *sql*, and in the views it reads."""
+        texts = [sql]
+        seen: set[str] = set()
+        called: set[str] = set()
+        while texts:
+            text = texts.pop().lower()
+            called.update(_CALLED.findall(text))
+            read = (self.views.keys() & set(re.findall(r"\w+", text))) - seen
+            seen |= read
+            texts += [self.views[name] for name in read]
+        return called
+
+    def trees(self, name: str) -> list[Node]:
+        """The parsed definitions of the view or macro *name*; empty when it is neither."""
+        texts = [_query_of_view(self.views[name])] if name in self.views else []
+        texts += [defined.text for defined in self.macros.get(name, ())]
+        return [parsed for text in texts if (parsed := _definition(text))]
+
+    def macro(self, name: str) -> Macro | None:
+        """The scalar macro *name*, where it has one body, whose parameters take any type."""
+        found = self.macros.get(name, ())
+        one = found[0] if found and all(each == found[0] for each in found) else None
+        if one is None or one.kind != "macro" or any(one.types):
+            return None
+        definition = tree.parse(f"SELECT {one.text}")
+        if definition is None:
+            return None
+        parameters = tuple(map(str.lower, one.parameters))
+        (body,) = tree.body(definition)["select_list"]
+        return Macro(body, parameters, _defaults(self.signatures.get(name), parameters))
+
+
+_NOT_FUNCTIONS = frozenset(
+    "in values as over using exists filter and or not by on select from".split()
+)
+"""Words that may stand before a parenthesis."""
+
+
+def _query_of_view(sql: str) -> str:
+    """The query in the text of CREATE VIEW."""
+    for word in words(sql):
+        if word.text == "AS" and word.depth == 0:
+            return sql[word.end :].rstrip().rstrip(";")
+    return sql
+
+
+@lru_cache(maxsize=512)
+def _defaults(signature: str | None, parameters: tuple[str, ...]) -> dict[str, Node]:
+    """The defaults in *signature*, where it is the one of a macro with these *parameters*."""
+    parsed = tree.parse(f"SELECT {signature}") if signature else None
+    if parsed is None:
+        return {}
+    given = tree.named_arguments(tree.body(parsed)["select_list"][0])
+    names = tuple(name or value["column_names"][0].lower() for name, value in given)
+    return {name: value for name, value in given if name} if names == parameters else {}
+
+
+@lru_cache(maxsize=512)
+def _definition(text: str) -> Node | None:
+    """Parse a view's query or a macro's body, which may be an expression."""
+    return tree.parse(text) or tree.parse(f"SELECT {text}")
