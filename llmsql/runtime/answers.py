@@ -14,6 +14,9 @@ from llmsql.store import Group
 
 MISSING = object()
 
+Limit = Literal["max_tokens", "context"]
+"""What cuts an answer short."""
+
 
 class Answers:
     """
@@ -33,7 +36,7 @@ class Answers:
         self.family: Group | None = None
         self.has_unkept = False
         self.known: dict[Hashable, Any] = {None: None}
-        self.cut: dict[int, Literal["max_tokens", "context"]] = {}
+        self.cut: dict[int, Limit] = {}
 
     def __len__(self) -> int:
         return len(self.known) - 1

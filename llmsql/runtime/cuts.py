@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable
-from typing import Literal
 
-from llmsql.runtime.answers import Answers
+from llmsql.runtime.answers import Answers, Limit
 from llmsql.runtime.reuse import Reuse
-
-Limit = Literal["max_tokens", "context"]
 
 
 class Cuts:

@@ -85,11 +85,9 @@ class Catalog:
         one = found[0] if found and all(each == found[0] for each in found) else None
         if one is None or one.kind != "macro" or any(one.types):
             return None
-        definition = tree.parse(f"SELECT {one.text}")
-        if definition is None:
+        body, parameters = _expression(one.text), tuple(map(str.lower, one.parameters))
+        if body is None:
             return None
-        parameters = tuple(map(str.lower, one.parameters))
-        (body,) = tree.body(definition)["select_list"]
         return Macro(body, parameters, _defaults(self.signatures.get(name), parameters))
 
 
@@ -122,3 +120,11 @@ def _defaults(signature: str | None, parameters: tuple[str, ...]) -> dict[str, N
 def _definition(text: str) -> Node | None:
     """Parse a view's query or a macro's body, which may be an expression."""
     return tree.parse(text) or tree.parse(f"SELECT {text}")
+
+
+@lru_cache(maxsize=512)
+def _expression(text: str) -> Node | None:
+    """Parse a scalar macro's body, of which a query is one value, in parentheses."""
+    parsed = tree.parse(f"SELECT {text}")
+    items: list[Node] = tree.body(parsed)["select_list"] if parsed else []
+    return items[0] if len(items) == 1 else None
