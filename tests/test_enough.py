@@ -25,6 +25,9 @@ ENDING = [
     "SELECT i FROM t WHERE m(s) = 'true'"
     " AND (SELECT count(*) FROM u WHERE m(w) = 'true' AND id < 9) > 100",
     "SELECT i FROM t SEMI JOIN u ON t.k = u.n AND m(u.w) = 'x' WHERE m(t.s) = 'true'",
+    "SELECT count(*) FROM t SEMI JOIN (SELECT id FROM u WHERE w = 'none') z ON t.i <> z.id"
+    " WHERE m(s) = 'true'",
+    "SELECT count(*) FROM t, (SELECT id FROM u WHERE w = 'none') z WHERE m(s) = 'true'",
     "SELECT count(*) FROM (SELECT i FROM t WHERE m(s) = 'true' LIMIT 3)",
     "SELECT (SELECT s FROM t WHERE m(s) = 'true' LIMIT 1)",
     "SELECT i FROM t WHERE i IN (SELECT id FROM u WHERE m(w) = 'true' LIMIT 3) AND m(s) = 'true'",

@@ -54,9 +54,14 @@ def _stoppable(operator: Node) -> list[Node]:
     if not is_join or kind in _KEEPING:
         return []
     first, other = operator["children"][0], _deciding(operator["children"][-1])
-    if _name(operator) == "CROSS_PRODUCT":  # looks at the other side at its first row
-        return [first] if _name(other) != "UNGROUPED_AGGREGATE" else []
-    return [first] if any(map(_calls, _operators(other))) else []
+    return [] if _has_rows(other) else [first]  # it looks at the other side at its first row
+
+
+def _has_rows(operator: Node) -> bool:
+    """True for one row of aggregates, and for a whole table that is not empty."""
+    details = operator.get("extra_info") or {}
+    is_table = "Table" in details and "Filters" not in details
+    return _name(operator) == "UNGROUPED_AGGREGATE" or (is_table and _most_rows(operator) > 0)
 
 
 def _most_rows(operator: Node) -> int:
