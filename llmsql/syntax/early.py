@@ -54,14 +54,15 @@ def _stoppable(operator: Node) -> list[Node]:
     if not is_join or kind in _KEEPING:
         return []
     first, other = operator["children"][0], _deciding(operator["children"][-1])
-    return [] if _has_rows(other) else [first]  # it looks at the other side at its first row
+    is_one_row = _name(other) == "UNGROUPED_AGGREGATE"  # which a join by equality drops, if NULL
+    has_rows = _is_whole_table(other) or (is_one_row and _name(operator) == "CROSS_PRODUCT")
+    return [] if has_rows else [first]  # it looks at the other side at its first row
 
 
-def _has_rows(operator: Node) -> bool:
-    """True for one row of aggregates, and for a whole table that is not empty."""
+def _is_whole_table(operator: Node) -> bool:
+    """True for a table of which all rows are read, and which has some."""
     details = operator.get("extra_info") or {}
-    is_table = "Table" in details and "Filters" not in details
-    return _name(operator) == "UNGROUPED_AGGREGATE" or (is_table and _most_rows(operator) > 0)
+    return "Table" in details and "Filters" not in details and _most_rows(operator) > 0
 
 
 def _most_rows(operator: Node) -> int:
