@@ -20,7 +20,8 @@ from llmsql import relations
 from llmsql.config import Settings
 from llmsql.dialect import Dialect, is_unreadable
 from llmsql.errors import CatalogError, ClosedError, StatementError
-from llmsql.functions import library, primitives
+from llmsql.functions import library
+from llmsql.functions.primitives import primitives
 from llmsql.functions.tables import tables
 from llmsql.runtime import outcome
 from llmsql.runtime.engine import Engine, reaper

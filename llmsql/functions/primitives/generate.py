@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from llmsql.errors import OptionError
-from llmsql.functions import base, request
+from llmsql.functions import base
 from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
+from llmsql.functions.primitives import request
 
 
 class Function(base.ModelFunction):
