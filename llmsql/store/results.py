@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Bodies = tuple[bytes, "NDArray[np.int64]", str | None]
 """Entries one after the other, their sizes, and the numbers of those to mark."""
 
+SPAN = 131_072  # keys whose places are known at once: meanwhile nothing is decoded
 CHUNK = 16_384  # keys looked up at once
 CHUNK_BYTES = 8 * 2**20  # about as many are read at once
 FIRST = 1_024  # and so many before it is known how long answers are
@@ -76,7 +77,8 @@ def read(
             found.update(codec.decode(whole, sizes, group.seed))
             if unmarked:
                 marks.append(unmarked)
-    if _ids(list(found)) != ids:  # damage may have moved an entry to another's place
+    if len(found) != len(keys) or not all(map(found.__contains__, keys)):
+        # Damage may have moved an entry to another's place.
         found = {key: found[key] for key in keys if key in found}
     return found, marks
 
@@ -225,6 +227,18 @@ def exported(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 
 def _chunks(connection: sqlite3.Connection, ids: list[int], since: int | None) -> Iterator[Bodies]:
     """The bodies at *ids*, and the numbers of those to mark, some at a time."""
+    for start in range(0, len(ids), SPAN):
+        places = _places(connection, ids[start : start + SPAN])
+        at, size = 0, FIRST
+        while at < len(places):
+            asked, at = places[at : at + size], at + size
+            for whole, sizes, unmarked in _chunk(connection, asked, since):
+                size = min(CHUNK, CHUNK_BYTES * len(sizes) // max(1, len(whole)) + 1)
+                yield whole, sizes, unmarked
+
+
+def _places(connection: sqlite3.Connection, ids: list[int]) -> list[int]:
+    """The numbers of the answers at *ids*, in the order in which each page is read once."""
     import numpy as np
 
     numbers = []
@@ -232,15 +246,8 @@ def _chunks(connection: sqlite3.Connection, ids: list[int], since: int | None) -
         (found,) = connection.execute(_NUMBERS, (str(ids[start : start + CHUNK]),)).fetchone()
         if found:
             numbers.append(_numbers(found))
-    if not numbers:
-        return
-    places = np.sort(np.concatenate(numbers)).tolist()  # each page is read once in this order
-    start, size = 0, FIRST
-    while start < len(places):
-        asked, start = places[start : start + size], start + size
-        for whole, sizes, unmarked in _chunk(connection, asked, since):
-            size = min(CHUNK, CHUNK_BYTES * len(sizes) // max(1, len(whole)) + 1)
-            yield whole, sizes, unmarked
+    places: list[int] = np.sort(np.concatenate(numbers)).tolist() if numbers else []
+    return places
 
 
 def _ahead(chunks: Iterator[Bodies]) -> Iterator[Bodies]:

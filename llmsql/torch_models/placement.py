@@ -54,19 +54,19 @@ def dtype(wanted: str, place: torch.device) -> torch.dtype:
     """
     Return the number type called *wanted*; "auto" is the fastest that *place* has hardware for.
 
-    A CPU without bfloat16 instructions computes it several times slower than float32.
+    Without instructions for bfloat16, which old GPUs emulate, it is several times slower.
     """
     if wanted != "auto":
         return getattr(torch, wanted)
     if place.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.bfloat16 if _cpu_has_bfloat16() else torch.float32
+        has_it = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if has_it else torch.float16
+    return torch.bfloat16 if place.type == "cpu" and _cpu_has_bfloat16() else torch.float32
 
 
 def _cpu_has_bfloat16() -> bool:
-    # torch has no public question for this; a version without these names gets float32.
-    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in questions)
+    known = getattr(torch.cpu, "get_capabilities", dict)()  # older torches do not tell
+    return any(has for name, has in known.items() if "bf16" in name)
 
 
 def quantization(bits: int, threshold: float, place: torch.device, compute: torch.dtype) -> Any:

@@ -46,15 +46,16 @@ class Backend(base.Backend):
         name = "CrossEncoder" if is_cross else "SentenceTransformer"
         model = Scorer if is_cross else Similarity if spec.kind == "rerank" else Embedder
         placement.check_gpus(spec.gpus)
-        device = str(placement.device(options.device))
+        device = placement.device(options.device)
+        dtype = placement.dtype(options.dtype, device)
         try:
             with placement.quiet():
                 engine = getattr(sentence_transformers, name)(
                     spec.path,
-                    device=device,
+                    device=str(device),
                     local_files_only=True,
                     trust_remote_code=options.trust_remote_code,
-                    model_kwargs={"dtype": _dtype(options, device)},
+                    model_kwargs={"dtype": dtype},
                 )
                 return model(engine.eval(), options)
         except (BackendError, OptionError):
@@ -81,16 +82,3 @@ def is_cross_encoder(path: str) -> bool:
         return False
     names = read_json(place / "config.json").get("architectures") or ()
     return any(name.endswith("ForSequenceClassification") for name in names)
-
-
-def _dtype(options: Options, device: str) -> str:
-    """Half the bytes where the hardware computes with them; elsewhere they are slower."""
-    import torch
-
-    if options.dtype != "auto":
-        return options.dtype
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported(False) else "float16"
-    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    has_bfloat16 = any(has for name, has in known.items() if "bf16" in name)
-    return "bfloat16" if has_bfloat16 and device == "cpu" else "float32"
