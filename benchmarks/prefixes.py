@@ -138,7 +138,8 @@ def _compared(con: Any, as_it_comes: Callable[[], None], usages: list[Usage], na
         con.engine.deployments.get("ask")._answers.clear()
         _quietly(con, f"SELECT count({ASK}) FROM asked")
 
-    _quietly(con, f"SELECT count({ASK}) FROM (FROM asked LIMIT 36)")  # from which the order of fields is chosen
+    # As many rows as an order of fields is chosen from.
+    _quietly(con, f"SELECT count({ASK}) FROM (FROM asked LIMIT 36)")
     mine, theirs = best(ROUNDS, ours, as_it_comes)
     (read, found), *_ = con.execute(
         "SELECT input_tokens, cached_tokens FROM llm_statements() ORDER BY statement DESC"
