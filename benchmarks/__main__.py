@@ -16,6 +16,7 @@ from benchmarks import (
     engines,
     faults,
     llamacpp,
+    memory,
     ordering,
     overhead,
     prefixes,
@@ -25,7 +26,8 @@ from benchmarks import (
 from benchmarks.table import Line, markdown
 
 MODULES = (
-    calls, overhead, store, faults, records, ordering, engines, embeddings, llamacpp, prefixes,
+    calls, overhead, store, faults, records, ordering, engines, embeddings, memory, llamacpp,
+    prefixes,
 )  # fmt: skip
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
