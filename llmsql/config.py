@@ -61,6 +61,9 @@ ABOUT = {
 RESOURCE = "resource."
 """What begins the name of a resource of Ray's, as in `resource.master`: kept as well."""
 
+OF_DEPLOYMENTS = frozenset({"num_gpus", "maxConcurrency", "workerMaxConcurrency", "infer_backend"})
+"""Settings that a model has from when it is deployed."""
+
 ENVIRONMENT = ("infer_backend", "on_error", "udf_folder", "prices")
 """Settings that begin as LLMSQL_INFER_BACKEND and its like say; LLMSQL_CACHE is the models' own."""
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -23,7 +24,7 @@ from llmsql.errors import CatalogError, ClosedError, StatementError
 from llmsql.functions import library
 from llmsql.functions.primitives import primitives
 from llmsql.functions.tables import tables
-from llmsql.runtime import outcome
+from llmsql.runtime import advice, outcome
 from llmsql.runtime.engine import Engine, reaper
 from llmsql.runtime.progress import Observer
 from llmsql.runtime.scope import Scope
@@ -370,15 +371,21 @@ class Connection:
 
         return guarded
 
-    def _entered(self) -> threading.RLock:
-        """The lock of an open connection: two threads' statements must not mix."""
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        """Hold the lock of an open connection: two threads' statements must not mix."""
         self._open()
         if self._session.conditions.is_telling:
             raise StatementError(
                 "this connection runs the statement that it tells of\n"
                 "  con.cursor() makes another one, to be used meanwhile"
             )
-        return self._lock
+        with self._lock:
+            try:
+                yield
+            except duckdb.CatalogException as error:
+                advice.advise(error, self.engine.deployments)
+                raise
 
     def _open(self) -> Connection:
         if self._is_closed:

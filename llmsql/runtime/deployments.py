@@ -26,6 +26,9 @@ from llmsql.runtime.worker import Worker
 from llmsql.store import Group
 from llmsql.types import Kind, ModelSpec, Sampling
 
+SMALL = {"chat": "'smollm2'", "emb": "'minilm'", "rerank": "'minilm' AND kind='rerank'"}
+"""A model of each kind that runs anywhere, as a statement that deploys it says it."""
+
 MAX_ANSWERS = 4_000_000
 PROMPTS = frozenset({"system", "system_prompt", "system_msg", "prompt"})
 
@@ -214,7 +217,7 @@ class Deployments:
                 return deployment
         raise CatalogError(
             f"no {kind} model is deployed\n"
-            "  RUN command AS LLM WHERE action='infer' AND localModelDir='…' AND udfName='…';"
+            f"  RUN command AS LLM WHERE localModelDir={SMALL[kind]} AND udfName='{kind}';"
         )
 
     @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from llmsql.errors import StatementError
+from llmsql.errors import StatementError, suggestion
 from llmsql.statements.base import Rows, Statement
 from llmsql.syntax import grammar
 
@@ -39,20 +39,18 @@ def parse(text: str, expand: Callable[[str], str] = str) -> Statement:
     *expand* is given every value of it, as `${name}` may stand there.
     """
     given = grammar.tokens(text)
-    best: grammar.Mismatch | None = None
-    expected: list[str] = []
+    mismatches: list[grammar.Mismatch] = []
     for cls in classes():
         try:
             values = grammar.match(cls.pattern(), given)
         except grammar.Mismatch as mismatch:
-            if best is None or mismatch.index > best.index:
-                best, expected = mismatch, []
-            if mismatch.index == best.index and mismatch.expected not in expected:
-                expected.append(mismatch.expected)
+            mismatches.append(mismatch)
             continue
         return cls.make(_expanded(values, expand) if cls.expands else values)
-    assert best is not None, "some statement exists"
-    raise StatementError(_message(text, given, best.index, expected))
+    # A word that is nearly right says more than how far a pattern fits.
+    near = [mismatch for mismatch in mismatches if _suggested(given, mismatch.index, [mismatch])]
+    index = max(mismatch.index for mismatch in near or mismatches)
+    raise StatementError(_message(text, given, index, [m for m in mismatches if m.index == index]))
 
 
 def _expanded(values: Any, expand: Callable[[str], str]) -> Any:
@@ -64,13 +62,33 @@ def _expanded(values: Any, expand: Callable[[str], str]) -> Any:
     return expand(values)
 
 
-def _message(text: str, given: list[grammar.Token], index: int, expected: list[str]) -> str:
-    found = _found(given, index)
+def _suggested(given: list[grammar.Token], index: int, mismatches: list[grammar.Mismatch]) -> str:
+    """`; did you mean "x"?` where what stands at *index* is nearly one of the words expected."""
+    if index >= len(given) or given[index].kind not in ("word", "command"):
+        return ""
+    return suggestion(given[index].text, [m.expected for m in mismatches if m.is_word])
+
+
+def _usages(given: list[grammar.Token], index: int, suggested: str) -> list[str]:
+    """The syntax of each statement that may be meant: all, where nothing says which."""
+    near = [cls.syntax for cls in classes() if _is_near(cls, given, index)]
+    usages = near or [cls.syntax for cls in classes()]
+    meant = [usage for usage in usages if suggested and suggested.split('"')[1] in usage.split()]
+    return meant or usages
+
+
+def _message(
+    text: str, given: list[grammar.Token], index: int, mismatches: list[grammar.Mismatch]
+) -> str:
+    expected = list(dict.fromkeys(mismatch.expected for mismatch in mismatches))
+    suggested = _suggested(given, index, mismatches)
+    found = _found(given, index) + suggested
     offset = given[index].start if index < len(given) else len(text)
     wanted = " or ".join([", ".join(expected[:-1]), expected[-1]]) if expected[1:] else expected[0]
     lines = [f"{grammar.position(text, offset)}: expected {wanted}, found {found}"]
-    starts = [cls.syntax for cls in classes() if _is_near(cls, given, index)]
-    lines += [f"  {syntax}" for syntax in (starts or [cls.syntax for cls in classes()])]
+    if index < len(given) and given[index].text == "=":
+        lines.append('  a setting is written in quotes, as in !llm setup "num_gpus=1"')
+    lines += [f"  {usage}" for usage in _usages(given, index, suggested)]
     return "\n".join(lines)
 
 

@@ -65,7 +65,8 @@ class Request:
         _check_action(own, given.options)
         if "udfName" not in own:
             raise StatementError(
-                "a model needs a name\n  RUN command AS LLM WHERE action='infer' AND udfName='…' …"
+                f"a model needs a name{keys.misspelt('udfName', given.options)}\n"
+                "  RUN command AS LLM WHERE action='infer' AND udfName='…' …"
             )
         kind = own.get("kind", "").lower()
         if kind and kind not in KINDS:
@@ -234,6 +235,7 @@ def _check_action(own: Mapping[str, str], options: Mapping[str, Any]) -> None:
     if "action" not in own and "udfName" not in own:
         raise StatementError(
             "what is to be done? give udfName='…' to deploy a model, or action='…'"
+            + keys.misspelt("udfName", options)
         )
 
 

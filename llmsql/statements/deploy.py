@@ -39,11 +39,14 @@ class Deploy(Statement):
         connection.refuse_in_transaction("deploy a model")
         _check_name(request.name, connection)
         deployments = connection.engine.deployments
+        before = deployments.get(request.name).spec.kind if request.name in deployments else None
         with deployments.loading(request.name):
             spec, backend = request.resolved()
             deployment = deployments.load(spec, backend)
             connection.engine.serve(deployment)
             remembered.remember(connection.engine, deployment)
+        if before not in (None, spec.kind):
+            warn(f'model "{spec.name}" was of kind {before}, and is of kind {spec.kind} now')
         if note := deployment.model.note:
             warn(f'model "{spec.name}": {note}')
         if request.wants_gpu and deployment.model.device == "cpu" and not backend.is_remote:

@@ -6,12 +6,12 @@ Owns names. What the values mean is `choice`'s business, and the backend's.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from llmsql import generation
-from llmsql.errors import StatementError
+from llmsql.errors import StatementError, suggestion
 
 OWN = {
     "action": "what to do: infer",
@@ -101,6 +101,12 @@ class Keys:
             {**lower.options, **self.options},
             {**lower.defaults, **self.defaults},
         )
+
+
+def misspelt(key: str, options: Iterable[str]) -> str:
+    """`; did you mean …?` where one of *options* is nearly the statement's own *key*."""
+    near = next((name for name in options if suggestion(name, [key])), None)
+    return f'; did you mean "{key}" by "{near}"?' if near else ""
 
 
 def _prefix(key: str) -> str:

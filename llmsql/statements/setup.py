@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from llmsql.config import ELSEWHERE, OF_STATEMENTS, RESOURCE, WITHOUT_EFFECT, Settings
+from llmsql.config import (
+    ELSEWHERE,
+    OF_DEPLOYMENTS,
+    OF_STATEMENTS,
+    RESOURCE,
+    WITHOUT_EFFECT,
+    Settings,
+)
 from llmsql.errors import OptionError, warn
 from llmsql.statements import terms
 from llmsql.statements.base import Rows, Statement
@@ -14,6 +21,17 @@ if TYPE_CHECKING:
     from llmsql.connection import Connection
 
 COLUMNS = ("k text", "v text")
+
+
+@dataclass(frozen=True)
+class SetupShow(Statement):
+    """Show every setting, and change none."""
+
+    syntax: ClassVar[str] = "!llm setup"
+
+    def run(self, connection: Connection) -> Rows:
+        """One row each."""
+        return Rows(COLUMNS, connection.settings.rows())
 
 
 @dataclass(frozen=True)
@@ -93,6 +111,11 @@ class Setup(Statement):
         """Check key and value, change the setting and show it."""
         field, changed = _changed(self.setting, connection.settings)
         connection.change_settings(changed)
+        if field in OF_DEPLOYMENTS and any(connection.engine.deployments):
+            warn(
+                f'setting "{field}" is for models that are deployed from now on\n'
+                "  RUN a model again for it to count there"
+            )
         return Rows(COLUMNS, [(k, v) for k, v in changed.rows() if k == field])
 
 

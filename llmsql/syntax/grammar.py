@@ -66,12 +66,16 @@ _WHERE = Part("literal", "WHERE")
 
 
 class Mismatch(Exception):
-    """A pattern does not fit: *index* says how far it did, *expected* what should follow."""
+    """A pattern does not fit: *index* says how far it did, *expected* what should follow.
 
-    def __init__(self, index: int, expected: str) -> None:
+    *is_word* where that is one certain word.
+    """
+
+    def __init__(self, index: int, expected: str, *, is_word: bool = False) -> None:
         super().__init__(expected)
         self.index = index
         self.expected = expected
+        self.is_word = is_word
 
 
 def tokens(text: str) -> list[Token]:
@@ -144,7 +148,7 @@ def _match(
         if part == _WHERE and _is_pair(given, index):
             continue
         if index >= len(given) or not _fits(part, given[index]):
-            raise Mismatch(index, _expected(part))
+            raise Mismatch(index, _expected(part), is_word=part.kind == "literal")
         if part.text == PAIRS and part.kind == "placeholder":
             values[PAIRS], index = _pairs(given, index)
             continue

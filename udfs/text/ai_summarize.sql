@@ -1,6 +1,7 @@
 -- Shorten a text to at most max_words words.
 CREATE OR REPLACE MACRO ai_summarize(text, max_words := 50, model := NULL) AS
-    llm_generate('Summarise in at most ' || max_words || ' words: ' || text, model);
+    llm_generate('Summarise in at most ' || max_words || ' words: ' || text,
+                 {'max_tokens': greatest(32, 6 * max_words)}, model);
 
 COMMENT ON MACRO ai_summarize IS 'Shorten a text to at most max_words words.';
 
