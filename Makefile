@@ -69,6 +69,7 @@ bench: $(VENV)/models
 	$(BIN)/python -m benchmarks
 
 $(VENV)/models: pyproject.toml constraints.txt
+	@echo 'making an environment in $(VENV), with torch and two small models: some minutes' >&2
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python $(PIP) --upgrade pip  # dependency groups need 25.1
 	$(BIN)/python $(PIP) -e '.[all]'

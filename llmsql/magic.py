@@ -5,6 +5,7 @@ Owns which connection a cell runs on, and how its errors look. Needs no import o
 
 from __future__ import annotations
 
+import atexit
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -14,13 +15,14 @@ import duckdb
 import llmsql
 from llmsql import render
 from llmsql.console import interruptible, message, warned
-from llmsql.errors import CatalogError, suggestion
+from llmsql.errors import CatalogError, StatementError, suggestion
 from llmsql.progress_bar import ProgressBar
 
 
 def load_ipython_extension(ipython: Any) -> None:
     """Add the magics `%llmsql` and `%%llmsql`; IPython calls this for `%load_ext llmsql`."""
     magic = Magic(ipython)
+    atexit.register(magic.close)  # IPython itself lives on until nobody can
 
     def run(line: str, cell: str | None = None) -> Any:
         """
@@ -61,8 +63,18 @@ class Magic:
             error._render_traceback_ = lambda: [text]  # type: ignore[union-attr]
             raise
 
+    def close(self) -> None:
+        """Close the connections that cells have opened."""
+        while self.connections:
+            self.connections.popitem()[1].close()
+
     def _connection(self, argument: str, namespace: Mapping[str, Any]) -> Any:
         name = argument.strip().strip("'\"") or ":memory:"
+        if " " in name and name == argument.strip():
+            raise StatementError(
+                f'a cell runs on one connection or database file, not "{name}"\n'
+                "  a path with spaces is written in quotes"
+            )
         if hasattr(namespace.get(name), "statements"):
             return namespace[name]
         if name.isidentifier() and argument.strip() == name:

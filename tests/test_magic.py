@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -54,6 +57,36 @@ def test_cells_share_a_connection(run: Callable[[str], Any]) -> None:
     """
     assert run("%%llmsql\nCREATE TABLE t AS SELECT 7 AS i").result is None
     assert run("%llmsql FROM t").result["i"].tolist() == [7]
+
+
+def test_a_cell_has_one_name(run: Callable[[str], Any], tmp_path: Path) -> None:
+    """
+    What looks like an option is refused, and no file is made of it.
+    """
+    file = tmp_path / "x.duckdb"
+    result = run(f"%%llmsql {file} --help\nSELECT 1")
+    assert isinstance(result.error_in_exec, StatementError)
+    assert str(result.error_in_exec) == (
+        f'a cell runs on one connection or database file, not "{file} --help"\n'
+        "  a path with spaces is written in quotes"
+    )
+    assert not list(tmp_path.glob("x.duckdb*"))
+
+
+def test_nothing_leaks_when_ipython_ends(tmp_path: Path) -> None:
+    """
+    DuckDB has nothing to complain of when a session ends in which cells ran.
+    """
+    script = tmp_path / "cells.ipy"
+    script.write_text(f"%load_ext llmsql\n%llmsql {DEPLOY}\n%llmsql SELECT chat('a')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "IPython", str(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "IPYTHONDIR": str(tmp_path)},
+        check=True,
+    )
+    assert "leaked" not in done.stdout + done.stderr
 
 
 def test_frames_are_tables(run: Callable[[str], Any]) -> None:

@@ -33,7 +33,7 @@ class Backends(Statement):
                     backend.is_installed,
                     install,
                     ", ".join(described(backend.options)),
-                    ", ".join(described(backend.sampling)),
+                    ", ".join(described(backend.sampling)) if "chat" in backend.kinds else "",
                 )
             )
         columns = ("name", "kinds", "is_installed", "install", "options", "call_options")

@@ -65,7 +65,8 @@ def dtype(wanted: str, place: torch.device) -> torch.dtype:
 
 
 def _cpu_has_bfloat16() -> bool:
-    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torches do not tell
+    # Older versions of torch do not tell.
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(has for name, has in known.items() if "bf16" in name)
 
 
