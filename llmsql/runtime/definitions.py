@@ -15,7 +15,8 @@ from llmsql.syntax.inlining import Macro
 from llmsql.syntax.tree import Node
 from llmsql.syntax.words import words
 
-_CALLED = re.compile(r"\b(\w+)\s*\(")
+_CALLED = re.compile(r"(\)\s*)?\b(\w+)\s*\(")
+_DISTINCT_ON = re.compile(r"\bdistinct\s+on\b")
 _READS = re.compile(
     r"\b(from|join|table|using|copy|summarize|desc|describe|show|pivot\w*|unpivot)\b", re.IGNORECASE
 )
@@ -67,7 +68,10 @@ class Catalog:
         called: set[str] = set()
         while texts:
             text = texts.pop().lower()
-            called.update(_CALLED.findall(text))
+            # Behind a bracket is the alias of a table with its columns: range(3) r(i).
+            has_distinct_on = bool(_DISTINCT_ON.search(text))
+            found = _CALLED.findall(text)
+            called.update(name for bracket, name in found if has_distinct_on or not bracket)
             read = (self.views.keys() & set(re.findall(r"\w+", text))) - seen
             seen |= read
             texts += [self.views[name] for name in read]
