@@ -22,7 +22,7 @@ from llmsql.dialect import Dialect, is_unreadable
 from llmsql.errors import CatalogError, ClosedError, StatementError
 from llmsql.functions import library, primitives
 from llmsql.functions.tables import tables
-from llmsql.runtime import outcome
+from llmsql.runtime import lookup, outcome
 from llmsql.runtime.engine import Engine, reaper
 from llmsql.runtime.progress import Observer
 from llmsql.runtime.scope import Scope
@@ -227,11 +227,8 @@ class Connection:
             raise CatalogError(f"cannot {what}: the setting enable_external_access is off")
 
     def has_macro(self, name: str) -> bool:
-        """True when the database has a macro of that name which is not ours.
-
-        DuckDB lists its functions in 25 ms, and knows in one that there is none of a name.
-        """
-        if self._has_one_schema() and not self._has_function(name):
+        """True when the database has a macro of that name which is not ours."""
+        if not lookup.may_have(self._con, [name]):
             return False
         rows = self._con.execute(
             "SELECT count(*) FROM duckdb_functions() WHERE lower(function_name) = lower(?)"
@@ -239,27 +236,6 @@ class Connection:
             [name],
         )
         return bool(rows.fetchone()[0])
-
-    def _has_one_schema(self) -> bool:
-        """True where no macro can be in a place that its bare name does not lead to."""
-        rows = self._con.execute(
-            "SELECT count(*) FROM (SELECT 1 FROM duckdb_schemas() WHERE NOT internal"
-            " UNION ALL SELECT 1 FROM duckdb_databases() WHERE NOT internal)"
-        )
-        return bool(rows.fetchone()[0] == 1)
-
-    def _has_function(self, name: str) -> bool:
-        """False where DuckDB knows neither a function nor a table function of that name."""
-        called = f"{quote.identifier(name)}()"
-        for query in (f"SELECT {called}", f"FROM {called}"):
-            try:
-                self._con.execute(f"EXPLAIN {query}")
-            except duckdb.CatalogException:
-                continue
-            except duckdb.Error:  # there is one, which takes arguments
-                return True
-            return True
-        return False
 
     def keep(self, rows: Rows, name: str) -> None:
         """Keep *rows* as the temporary table *name*."""

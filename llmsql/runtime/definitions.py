@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from llmsql.runtime import lookup
 from llmsql.syntax import tree
 from llmsql.syntax.inlining import Macro
 from llmsql.syntax.tree import Node
 from llmsql.syntax.words import words
 
-_CALLED = re.compile(r"(\)\s*)?\b(\w+)\s*\(")
-_DISTINCT_ON = re.compile(r"\bdistinct\s+on\b")
+_CALLED = re.compile(r"\b(\w+)\s*\(")
 _READS = re.compile(
     r"\b(from|join|table|using|copy|summarize|desc|describe|show|pivot\w*|unpivot)\b", re.IGNORECASE
 )
@@ -51,7 +51,7 @@ class Catalog:
             )
             self.views = dict(rows.fetchall())
         called = self._called(sql) - models - tree.builtins() - _NOT_FUNCTIONS
-        if called:  # listing functions takes DuckDB milliseconds
+        if called and lookup.may_have(con, called):
             rows = con.execute(
                 "SELECT lower(function_name), macro_definition, function_type, parameters,"
                 " parameter_types FROM duckdb_functions()"
@@ -68,10 +68,7 @@ class Catalog:
         called: set[str] = set()
         while texts:
             text = texts.pop().lower()
-            # Behind a bracket is the alias of a table with its columns: range(3) r(i).
-            has_distinct_on = bool(_DISTINCT_ON.search(text))
-            found = _CALLED.findall(text)
-            called.update(name for bracket, name in found if has_distinct_on or not bracket)
+            called.update(_CALLED.findall(text))
             read = (self.views.keys() & set(re.findall(r"\w+", text))) - seen
             seen |= read
             texts += [self.views[name] for name in read]
