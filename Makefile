@@ -3,8 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
-PIP_VLLM := -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt
+# Of some 50,000 Python files most are never imported; those that are get compiled then.
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
+PIP := $(INSTALL) -c constraints.txt
+PIP_VLLM := $(INSTALL) -c constraints-vllm.txt
 # A file's models are loaded once; files come as they are named, as those with models are longest.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # What reads SQL as text: sqlglot does that, so these run with each build of it on each DuckDB.
@@ -37,7 +39,7 @@ test-core: .venv-core-$(DUCKDB)-$(if $(findstring [c],$(SQLGLOT)),c,py)/ready
 .venv-core-%/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(dir $@)
 	grep -v '^duckdb==' constraints.txt > $(dir $@)constraints.txt
-	$(dir $@)bin/python -m pip install --quiet --disable-pip-version-check -c $(dir $@)constraints.txt \
+	$(dir $@)bin/python $(INSTALL) -c $(dir $@)constraints.txt \
 		-e . 'duckdb==$(DUCKDB)' '$(SQLGLOT)' pytest pytest-xdist pandas polars
 	touch $@
 
