@@ -9,15 +9,16 @@ PIP := $(INSTALL) -c constraints.txt
 PIP_VLLM := $(INSTALL) -c constraints-vllm.txt
 # A file's models are loaded once; files come as they are named, as those with models are longest.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
-# What reads SQL as text: sqlglot does that, so these run with each build of it on each DuckDB.
-TEXT_TESTS := tests/test_syntax.py tests/test_write.py tests/test_differential.py tests/test_sql.py \
-	tests/test_on_error.py tests/test_explain.py tests/test_explain_statements.py tests/test_hints.py \
-	tests/test_inlining.py tests/byzer/test_language.py tests/byzer/test_functions.py
+# What reads SQL as text: sqlglot does that, so these run with each build of it on each DuckDB, and
+# test_words.py says that the statements of all others are the same words to each.
+TEXT_TESTS := tests/test_words.py tests/test_syntax.py tests/test_write.py tests/test_sql.py \
+	tests/test_on_error.py tests/test_explain_statements.py tests/test_hints.py tests/test_inlining.py \
+	tests/byzer/test_language.py tests/byzer/test_functions.py
 # What DuckDB's version can change besides.
-CORE_TESTS := $(TEXT_TESTS) tests/test_calls.py tests/test_connection.py tests/test_errors.py \
-	tests/test_concurrency.py tests/test_caps.py tests/test_records.py tests/test_resume.py \
-	tests/byzer/test_settings.py tests/byzer/test_catalog.py tests/test_order.py tests/test_fields.py \
-	tests/test_enough.py tests/test_lookup.py
+CORE_TESTS := $(TEXT_TESTS) tests/test_differential.py tests/test_explain.py tests/test_calls.py \
+	tests/test_connection.py tests/test_errors.py tests/test_concurrency.py tests/test_caps.py \
+	tests/test_records.py tests/test_resume.py tests/byzer/test_settings.py tests/byzer/test_catalog.py \
+	tests/test_order.py tests/test_fields.py tests/test_enough.py tests/test_lookup.py
 
 .PHONY: demo test test-core test-engines check format docs bench clean
 
