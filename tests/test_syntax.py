@@ -110,9 +110,9 @@ def test_a_long_script_is_split_in_linear_time() -> None:
 
     def seconds(count: int) -> float:
         text = "INSERT INTO t VALUES (1, 'some text; here', 2.5);\n" * count
-        started = time.perf_counter()
+        started = time.process_time()
         assert sum(1 for _ in script.split(text)) == count
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     seconds(100)
     assert seconds(10_000) < 40 * max(seconds(1_000), 0.001)

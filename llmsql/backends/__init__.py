@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import pkgutil
+import sys
 from functools import cache
 
 from llmsql.backends.base import Backend
@@ -18,10 +20,23 @@ ENTRY_POINTS = "llmsql.backends"
 
 def names() -> list[str]:
     """Every backend's name, sorted; nothing is imported to find them."""
+    return list(_names(tuple(map(_state, sys.path))))
+
+
+@cache
+def _names(_: tuple[object, ...]) -> tuple[str, ...]:
+    """The names where packages come from folders of this state: reading all of them takes 20 ms."""
     own = {module.name for module in pkgutil.iter_modules(__path__)} - {"base"}
-    return sorted(
-        own | {point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
-    )
+    points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return tuple(sorted(own | {point.name for point in points}))
+
+
+def _state(folder: str) -> tuple[str, int]:
+    """*folder* and its time, which changes when a package is installed there or goes."""
+    try:
+        return folder, os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return folder, 0
 
 
 @cache

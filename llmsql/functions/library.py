@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,9 @@ class Macro:
     path: Path
     text: str
 
-    @property
+    @cached_property
     def statements(self) -> list[str]:
-        """Its SQL statements, without the examples."""
+        """Its SQL statements, without the examples; kept, as every connection runs them."""
         return [piece.text for piece in script.split(self.text)]
 
     @property
@@ -42,7 +42,7 @@ class Macro:
         """Its first line: what it is for."""
         return self.text.split("\n", 1)[0].removeprefix("--").strip()
 
-    @property
+    @cached_property
     def signature(self) -> str:
         """Its name and parameters."""
         match = re.search(r"MACRO\s+(\w+\([^)]*\))", self.text)

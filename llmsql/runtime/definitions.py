@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from llmsql.runtime import lookup
 from llmsql.syntax import tree
 from llmsql.syntax.inlining import Macro
 from llmsql.syntax.tree import Node
@@ -50,7 +51,7 @@ class Catalog:
             )
             self.views = dict(rows.fetchall())
         called = self._called(sql) - models - tree.builtins() - _NOT_FUNCTIONS
-        if called:  # listing functions takes DuckDB milliseconds
+        if called and lookup.may_have(con, called):
             rows = con.execute(
                 "SELECT lower(function_name), macro_definition, function_type, parameters,"
                 " parameter_types FROM duckdb_functions()"

@@ -17,7 +17,7 @@ import duckdb
 
 from llmsql.config import Settings
 from llmsql.errors import BackendError, CatalogError, LimitError
-from llmsql.runtime import outcome
+from llmsql.runtime import lookup, outcome
 from llmsql.runtime.account import Account
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.conditions import Conditions
@@ -145,8 +145,7 @@ class Session:
 
     def in_transaction(self) -> bool:
         """True inside a transaction that the user began."""
-        ids = [self.con.execute("SELECT txid_current()").fetchone()[0] for _ in range(2)]
-        return bool(ids[0] == ids[1])
+        return lookup.in_transaction(self.con)
 
     def finish(self, error: BaseException | None = None) -> None:
         """End the running statement: write it down, and say what it has to say unless it failed."""

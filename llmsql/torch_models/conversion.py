@@ -80,8 +80,10 @@ def _convert(file: Path, target: str) -> None:
     values = packed.config.to_dict()
     values.pop("quantization_config", None)
     config = type(packed.config).from_dict(values)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.load_state_dict(packed.state_dict())
+    with torch.device("meta"):  # to draw random weights first takes seconds, and twice the memory
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model.load_state_dict(packed.state_dict(), assign=True)
+    model.tie_weights()
     model.generation_config = packed.generation_config
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)

