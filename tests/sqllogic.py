@@ -2,6 +2,7 @@
 
     statement ok            the statement must succeed
     statement error         it must fail; below ---- stands a part of the message, line by line
+    statement warning       it must succeed and warn; below ---- stands the warning, line by line
     query [rowsort]         below ---- stand the rows, columns separated by tabs
 
 Blank lines end a record. `{folder}` stands for a temporary folder.
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
+
+from llmsql.errors import LlmsqlWarning
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,12 @@ def read(text: str) -> Iterator[Record]:
 
 def run(con: Any, record: Record) -> None:
     """Run one record; raises AssertionError where it is not as written."""
+    if record.kind == "statement warning":
+        with pytest.warns(LlmsqlWarning) as told:
+            con.execute(record.sql)
+        found = [line for each in told for line in str(each.message).split("\n")]
+        assert found == record.expected, f"line {record.line}"
+        return
     try:
         con.execute(record.sql)
         rows = con.fetchall() if record.kind == "query" else []

@@ -66,7 +66,15 @@ def _suggested(given: list[grammar.Token], index: int, mismatches: list[grammar.
     """`; did you mean "x"?` where what stands at *index* is nearly one of the words expected."""
     if index >= len(given) or given[index].kind not in ("word", "command"):
         return ""
+    if given[index].text.lower() in _words():
+        return ""
     return suggestion(given[index].text, [m.expected for m in mismatches if m.is_word])
+
+
+@cache
+def _words() -> frozenset[str]:
+    """The words of all statements, in lower case: none of them is misspelt."""
+    return frozenset(word.lower() for cls in classes() for word in grammar.words(cls.pattern()))
 
 
 def _usages(given: list[grammar.Token], index: int, suggested: str) -> list[str]:

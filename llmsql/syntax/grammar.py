@@ -8,7 +8,7 @@ placeholder takes one word or one quoted value; `<pairs>` takes `key = 'value' [
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +114,14 @@ def pattern(text: str) -> tuple[Part, ...]:
             words = re.findall(r"!?\w+(?:/\w+)*|[^\w\s]", match[0])
             stack[-1] += [Part("literal", word) for word in words]
     return tuple(stack[0])
+
+
+def words(parts: Sequence[Part]) -> Iterator[str]:
+    """The words of a pattern that must stand as they are."""
+    for part in parts:
+        if part.kind == "literal":
+            yield part.text
+        yield from words(part.parts)
 
 
 def match(parts: Sequence[Part], given: Sequence[Token]) -> dict[str, Any]:

@@ -14,7 +14,10 @@
 -- error: line 1, column 20: expected the end of the statement, found "="
 
 !llm setup;
--- error: line 1, column 11: expected data, next, retrieval, retrieval/data, sfft, sft, single or <setting>, found the end of the statement
+!llm setup;
+
+!llm setup next;
+-- error: line 1, column 16: expected <setting>, found the end of the statement
 
 !llm model list;
 !llm model list;
@@ -53,7 +56,7 @@
 !llm help model;
 
 !llm modle list;
--- error: line 1, column 6: expected backends, cache, help, library, model or setup, found "modle"
+-- error: line 1, column 6: expected backends, cache, help, library, model or setup, found "modle"; did you mean "model"?
 
 !nothing;
 -- error: line 1, column 1: expected !llm, !python, LOAD, RUN, SAVE or SET, found "!nothing"
@@ -71,7 +74,7 @@ RUN command AS LLM WHERE a='';
 RUN command AS LLM WHERE a = '';
 
 RUN command ass llm WHERE udfName='m';
--- error: line 1, column 13: expected AS, found "ass"
+-- error: line 1, column 13: expected AS, found "ass"; did you mean "AS"?
 
 RUN command AS LLM WHERE udfName=m;
 -- error: line 1, column 34: expected a quoted value, as in udfName = '…', found a value without quotes
