@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 
 from llmsql.errors import LimitError
+
+GATED = ("input_tokens", "output_tokens", "cost")
+"""What nobody knows exactly before it is spent."""
+
+ROUNDING = 1 + 1e-9
+"""Sums of prices may come out a little above what they are."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +46,53 @@ class Need:
 
 
 class Reserved:
-    """What a set of calls that is being asked will still take, as it was expected."""
+    """What a set of calls that is being asked will still take, as expected and at the worst."""
 
     def __init__(self, need: Need) -> None:
         self._left = {f.name: getattr(need, f.name) or 0 for f in fields(need)} | {"seconds": 0}
+        self._flying: dict[Hashable, Need] = {}
+        self._most = dict.fromkeys(GATED, 0.0)
+
+    @property
+    def is_flying(self) -> bool:
+        """True while more may be taken than is expected."""
+        return bool(self._flying)
 
     def left(self, name: str) -> float:
-        """How much of *name* is still to come."""
+        """How much of *name* is expected to come."""
         return self._left[name]
 
-    def take(self, inputs: int, outputs: int, cost: float | None) -> None:
-        """Count off one call, which is spent from now on."""
+    def most(self, name: str) -> float:
+        """The same, or what those in flight may take at the worst if that is more."""
+        return max(self._left[name], self._most[name])
+
+    def send(self, most: Mapping[Hashable, Need]) -> None:
+        """Reserve the *most* that each of some inputs may need, which are sent now."""
+        self._flying = dict(most)
+        self._sum()
+
+    def take(self, key: Hashable, inputs: int, outputs: int, cost: float | None) -> None:
+        """Count off the call of *key*, which is spent from now on."""
         taken = {"calls": 1, "input_tokens": inputs, "output_tokens": outputs, "cost": cost or 0}
         for name, number in taken.items():
             self._left[name] = max(0, self._left[name] - number)
+        most = self._flying.pop(key, None)
+        for name in GATED if most is not None else ():
+            self._most[name] -= getattr(most, name) or 0
+
+    def land(self) -> None:
+        """Nothing is in flight any more."""
+        self._flying.clear()
+        self._sum()
+
+    def give_up(self) -> None:
+        """Nothing more is going to be asked."""
+        self._left = dict.fromkeys(self._left, 0)
+        self.land()
+
+    def _sum(self) -> None:
+        for name in GATED:
+            self._most[name] = sum(getattr(need, name) or 0 for need in self._flying.values())
 
 
 @dataclass
@@ -95,6 +134,10 @@ class Spent:
         """What is going to be spent of *name* by what is being asked now."""
         return sum(reserved.left(name) for reserved in list(self.reserved))
 
+    def promised_at_worst(self, name: str) -> float:
+        """The most that may be spent of *name* by what is being asked now."""
+        return sum(reserved.most(name) for reserved in list(self.reserved))
+
     def begin(self, run: object) -> None:
         """Count the seconds of *run* from now on, beside those of others."""
         self.running[run] = time.monotonic()
@@ -114,8 +157,21 @@ class Cap:
     most: float
     spent: Spent
 
-    def check(self, need: Need) -> None:
-        """Raise LimitError where *need* does not fit any more, or where nobody can tell."""
+    @property
+    def unspent(self) -> float:
+        """How much would be left if nothing were being asked."""
+        return self.most * ROUNDING - self.spent.so_far(self.name)
+
+    @property
+    def room(self) -> float:
+        """How much is left beside the most that is being asked."""
+        return self.unspent - self.spent.promised_at_worst(self.name)
+
+    def check(self, need: Need, about: str = "") -> None:
+        """Raise LimitError where *need* does not fit any more, or where nobody can tell.
+
+        *about* stands before what is needed.
+        """
         spent = self.spent.so_far(self.name) + self.spent.promised(self.name)
         more = getattr(need, self.name)
         if more is None and self.name == "cost":
@@ -125,12 +181,12 @@ class Cap:
             )
         if more is None:
             self.enforce()
-        elif spent + more > self.most:
+        elif spent + more > self.most * ROUNDING:
             raise LimitError(
-                f"{_amount(self.name, more)} would be needed, and {self.setting} is "
+                f"{about}{_amount(self.name, more)} would be needed, and {self.setting} is "
                 f"{_number(self.most)}, of which {_number(spent)} are spent\n"
                 f'  nothing more was asked; !llm setup "{self.setting}={_number(spent + more)}" '
-                "allows it"
+                f"allows it{_otherwise(self.name) if about else ''}"
             )
 
     def enforce(self) -> None:
@@ -149,6 +205,11 @@ def of(caps: Caps, spent: Spent, prefix: str) -> Iterator[Cap]:
         most = getattr(caps, f.name)
         if most is not None:
             yield Cap(prefix + f.name, f.name, most, spent)
+
+
+def _otherwise(name: str) -> str:
+    """What else helps where an answer might be as long as it may."""
+    return "" if name == "input_tokens" else ", and a lower max_tokens needs less"
 
 
 def _amount(name: str, number: float) -> str:

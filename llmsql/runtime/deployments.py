@@ -21,6 +21,7 @@ from llmsql.backends.base import Backend, Model
 from llmsql.catalog import secrets
 from llmsql.errors import BackendError, CatalogError, suggestion
 from llmsql.runtime.answers import Answers
+from llmsql.runtime.bound import Bound
 from llmsql.runtime.lazy import LazyModel
 from llmsql.runtime.worker import Worker
 from llmsql.store import Group
@@ -60,6 +61,7 @@ class Deployment:
         self.is_retired = False
         self.answered = 0
         self.failed = 0
+        self.bound = Bound()
         self._answers: dict[Any, Answers] = {}
         self._samplings: dict[str, Any] = {}
 
@@ -151,8 +153,7 @@ class Deployment:
         """Forget every answer that is known in memory."""
         with self.turn:
             for answers in self._answers.values():
-                answers.known.clear()
-                answers.known[None] = None
+                answers.clear()
 
     def shrink(self) -> None:
         """Forget the oldest answers beyond what memory is meant for; between statements only."""
