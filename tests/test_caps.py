@@ -222,7 +222,7 @@ def test_prices_are_remembered(tmp_path: Path) -> None:
 
 def test_seconds_of_two_cursors_add_up(con: Any) -> None:
     """Each counts its own, also while both run."""
-    from llmsql.runtime.caps import Spent
+    from llmsql.runtime.spent import Spent
 
     spent, first, second = Spent(), object(), object()
     spent.begin(first)

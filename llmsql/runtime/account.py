@@ -19,7 +19,6 @@ from typing import Any
 from llmsql.runtime import history
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.budget import Budget
-from llmsql.runtime.caps import Spent
 from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.cuts import Cuts
 from llmsql.runtime.deployments import Deployment
@@ -28,6 +27,7 @@ from llmsql.runtime.progress import Reporter
 from llmsql.runtime.records import Records
 from llmsql.runtime.reuse import RECORDED
 from llmsql.runtime.run import UNKNOWN, Run, Sites
+from llmsql.runtime.spent import Spent
 from llmsql.runtime.watched import Watched
 from llmsql.store import Entry, Store
 from llmsql.types import Usage

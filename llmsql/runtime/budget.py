@@ -12,10 +12,10 @@ from typing import Any
 from llmsql.errors import LimitError, warn
 from llmsql.runtime import caps, expected
 from llmsql.runtime.answers import Answers
-from llmsql.runtime.caps import Need, Reserved, Spent
 from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.expected import Expected
+from llmsql.runtime.spent import GATED, Need, Reserved, Spent
 
 Needs = Sequence[tuple[Deployment, Answers, Sequence[Any]]]
 
@@ -84,7 +84,7 @@ class Budget:
     def check_most(self, most: Need) -> None:
         """Raise LimitError where *most*, which may be needed at the worst, does not fit."""
         for cap in self.caps:
-            if cap.name in caps.GATED:
+            if cap.name in GATED:
                 cap.check(most, "up to ")
 
     def enforce(self, *names: str) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 from llmsql.runtime import asked
 from llmsql.runtime.answers import Answers
-from llmsql.runtime.caps import Need
 from llmsql.runtime.deployments import Deployment
+from llmsql.runtime.spent import Need
 from llmsql.store import Store
 from llmsql.token_estimate import estimate
 

@@ -11,8 +11,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from llmsql.runtime import asked, expected
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.budget import Budget
-from llmsql.runtime.caps import GATED, Need, Reserved
 from llmsql.runtime.deployments import Deployment
+from llmsql.runtime.spent import GATED, Need, Reserved
 from llmsql.types import Usage
 
 COUNTED = 1_024

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from llmsql.errors import GenerationError
 from llmsql.runtime import asked, expected
 from llmsql.runtime.answers import Answers, Tokens
-from llmsql.runtime.caps import Spent
 from llmsql.runtime.deployments import Deployment
+from llmsql.runtime.spent import Spent
 from llmsql.store import Entry
 from llmsql.syntax.ranks import plain_number
 from llmsql.token_estimate import estimate
