@@ -42,13 +42,15 @@ def inputs(deployment: Deployment, answers: Answers, keys: Sequence[Any]) -> Seq
     return keys if answers.sampling is None else None
 
 
-def most_written(deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> int:
-    """The most tokens that the answers to *keys* may have together."""
+def most_written(
+    deployment: Deployment, answers: Answers, keys: Sequence[Hashable]
+) -> Sequence[int]:
+    """The most tokens that the answer to each of *keys* may have."""
     if isinstance(answers.sampling, Sampling):
-        return answers.sampling.max_tokens * len(keys)
+        return [answers.sampling.max_tokens] * len(keys)
     if answers.sampling is None:
-        return 0
-    return sum(of(deployment, answers, key).most for key in keys)
+        return [0] * len(keys)
+    return [of(deployment, answers, key).most for key in keys]
 
 
 def length(key: Any) -> int:

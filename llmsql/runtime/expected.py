@@ -52,7 +52,8 @@ def of(
     past = _Past.of(deployment, answers, store)
     inputs, is_counted = _input_tokens(deployment, answers, keys, past, is_exact=is_exact)
     sample, _ = _sampled(keys)
-    most = asked.most_written(deployment, answers, sample) * len(keys) / max(1, len(sample))
+    written = asked.most_written(deployment, answers, sample)
+    most = sum(written) * len(keys) / max(1, len(sample))
     outputs = past.output_tokens(len(keys), most)
     return Expected(
         calls=len(keys),

@@ -6,7 +6,7 @@ Owns how many go at a time. What is expected of the whole set has been checked b
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from llmsql.runtime import asked, expected
 from llmsql.runtime.answers import Answers
@@ -42,6 +42,7 @@ class Gate:
         self.reserved = reserved
         names = set(GATED) - ({"input_tokens"} if is_counted else set())
         self.caps = [cap for cap in budget.caps if cap.name in names]
+        self.bounds_inputs = any(cap.name != "output_tokens" for cap in self.caps)
 
     def portions(self, keys: Sequence[Hashable], stopped: threading.Event) -> Iterator[range]:
         """Yield places in *keys*: the next ones when all before have been answered.
@@ -59,7 +60,7 @@ class Gate:
 
     def learn(self, key: Hashable, usage: Usage) -> None:
         """Note what the model says that it has read for *key*."""
-        if self.caps and usage.input_tokens is not None:
+        if self.bounds_inputs and usage.input_tokens is not None:
             texts = asked.of(self.deployment, self.answers, key).texts
             self.deployment.bound.learn(texts, usage.input_tokens)
 
@@ -98,15 +99,18 @@ class Gate:
         """Yield each of *keys* from *start* on with the most that it may need."""
         terms = self.deployment.spec.terms
         for at in range(start, len(keys), COUNTED):
-            for key, (inputs, outputs) in self._most(keys[at : at + COUNTED]).items():
+            some = keys[at : at + COUNTED]
+            read = self._most_read(some) if self.bounds_inputs else [0] * len(some)
+            written = asked.most_written(self.deployment, self.answers, some)
+            for key, inputs, outputs in zip(some, read, written, strict=True):
                 yield key, Need(1, inputs, outputs, terms.cost(inputs, outputs))
 
-    def _most(self, keys: Sequence[Hashable]) -> Mapping[Hashable, tuple[int, int]]:
-        """The most tokens that each of *keys* may read and write."""
+    def _most_read(self, keys: Sequence[Hashable]) -> Sequence[int]:
+        """The most tokens that the model may count for each of *keys*."""
         deployment = self.deployment
-        deployment.model.wake()
-        all_said = [asked.of(deployment, self.answers, key) for key in keys]
+        deployment.model.wake()  # one that is loaded may count them itself
         counts = expected.tokens_asked(deployment, self.answers, keys)
-        counts = counts or [deployment.bound.of(said.texts) for said in all_said]
-        written = [said.most for said in all_said]
-        return dict(zip(keys, zip(counts, written, strict=True), strict=True))
+        if counts is not None:
+            return counts
+        all_said = [asked.of(deployment, self.answers, key).texts for key in keys]
+        return [deployment.bound.of(texts) for texts in all_said]
