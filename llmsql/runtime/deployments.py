@@ -134,6 +134,11 @@ class Deployment:
             about |= {"defaults": self.spec.defaults, "name": self.name}
         return _sealed(about)  # type: ignore[no-any-return]
 
+    def wake(self) -> None:
+        """Load the model, if the database remembered it and nobody has called it yet."""
+        if isinstance(self.model, LazyModel):
+            self.model.wake()
+
     def look_again(self) -> None:
         """See that a model which is about to be loaded is still the one that answered before."""
         if self.is_loaded or self.backend.identity(self.spec) == self.identity:

@@ -108,7 +108,7 @@ class Gate:
     def _most_read(self, keys: Sequence[Hashable]) -> Sequence[int]:
         """The most tokens that the model may count for each of *keys*."""
         deployment = self.deployment
-        deployment.model.wake()  # one that is loaded may count them itself
+        deployment.wake()  # one that is loaded may count them itself
         counts = expected.tokens_asked(deployment, self.answers, keys)
         if counts is not None:
             return counts

@@ -74,9 +74,6 @@ class Model:
         """Yield the relevance of the passage to the query of each pair, higher is better."""
         raise BackendError("this model does not score passages")
 
-    def wake(self) -> None:
-        """Load what is only loaded when it is first asked."""
-
     def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
         """Return how many tokens the model would read for each input, as its usage will say.
 
