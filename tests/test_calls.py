@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,3 +164,18 @@ def test_an_outer_join_keeps_its_key() -> None:
     found = plan("SELECT i FROM t LEFT JOIN u ON t.i = u.id AND m(u.w) = 'true'", models, models)
     assert found is not None
     assert "ON (((t.i = u.id) AND CASE" in found.text
+
+
+def test_no_data_asks_nothing(con: Any) -> None:
+    """DuckDB computes constants while it plans, also where it wants only the types."""
+    con.execute("RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat'")
+    con.execute(
+        "CREATE TABLE t AS SELECT chat('q') AS a, chat('b ' || i) FROM range(9) r(i) WITH NO DATA"
+    )
+    assert con.engine.deployments.get("chat").answered == 0
+    assert con.execute("SELECT column_name, data_type FROM duckdb_columns()").fetchall()[0] == (
+        "a",
+        "VARCHAR",
+    )
+    con.execute("INSERT INTO t SELECT chat('q'), 'b'")
+    assert con.execute("SELECT a FROM t").fetchall() == [("q",)]

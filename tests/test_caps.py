@@ -91,12 +91,12 @@ def test_max_seconds_stops_a_slow_statement(con: Any) -> None:
 
 
 def test_answers_longer_than_expected_stop_at_the_cap(priced: Any) -> None:
-    """An expectation from short answers does not let long ones exceed the cap."""
+    """An expectation from short answers does not let long ones pass the cap."""
     priced.execute(TEN)  # answers of three words
-    priced.execute('!llm setup "max_output_tokens=40"')
+    priced.execute('!llm setup "max_output_tokens=60"')
     long = " ".join(["word"] * 20)
-    with pytest.raises(LimitError, match="^max_output_tokens is 40, and 42 are spent"):
-        priced.execute(f"SELECT chat('{long} ' || i) FROM range(10) t(i)")
+    with pytest.raises(LimitError, match="^up to 200 more .* is 60, of which 42 are spent\n"):
+        priced.execute(f"SELECT chat('{long} ' || i, {{max_tokens: 25}}) FROM range(10) t(i)")
     assert asked(priced) == 12
 
 
@@ -222,7 +222,7 @@ def test_prices_are_remembered(tmp_path: Path) -> None:
 
 def test_seconds_of_two_cursors_add_up(con: Any) -> None:
     """Each counts its own, also while both run."""
-    from llmsql.runtime.caps import Spent
+    from llmsql.runtime.spent import Spent
 
     spent, first, second = Spent(), object(), object()
     spent.begin(first)

@@ -109,6 +109,17 @@ def test_an_answer_is_kept_by_the_statement_that_reuses_it(
     assert len(asked(journal)) == 14
 
 
+def test_such_an_answer_is_kept_with_its_tokens(database: str, journal: Path) -> None:
+    """As they were counted when it was computed, for the records of those who reuse it."""
+    deploy, ask = deployed(journal), "SELECT chat('row ' || i) FROM range(3) t(i)"
+    with opened(database, deploy, '!llm setup next "cache=off"', ask) as con:
+        con.execute(ask).fetchall()
+    with opened(database, deploy, ask) as con:
+        sql = "SELECT input_tokens, output_tokens FROM llm_calls() ORDER BY answered_at DESC"
+        assert con.execute(f"{sql} LIMIT 3").fetchall() == [(2, 2)] * 3
+    assert len(asked(journal)) == 3
+
+
 def test_a_deployment_keeps_nothing(database: str, journal: Path) -> None:
     """With cache='false'."""
     for _ in range(2):

@@ -18,7 +18,7 @@ from llmsql.functions import wishes
 from llmsql.functions.wishes import Task, Wish
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.scheduler import Asking
-from llmsql.types import Completion, Message, bare
+from llmsql.types import Completion, Message, Prompt, bare
 
 Replies = Iterator[tuple[int, Completion | GenerationError]]
 
@@ -28,6 +28,11 @@ class Requests(Asking):
     """How requests are asked; those that are drawn are kept apart from those that are not."""
 
     is_deterministic: bool
+
+    def prompt(self, deployment: Deployment, key: str) -> Prompt | None:
+        """The prompt in a request that has one."""
+        wish = wishes.read(key, deployment)
+        return wish.prompt if wish is not None and wish.task == "generate" else None
 
     def ask(self, deployment: Deployment, keys: Sequence[str]) -> Replies:
         """Yield the answer of each request, those that want the same of the model together."""

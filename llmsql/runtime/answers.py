@@ -14,6 +14,9 @@ from llmsql.store import Group
 
 MISSING = object()
 
+Tokens = tuple[int | None, int | None]
+"""Read and written."""
+
 Limit = Literal["max_tokens", "context"]
 """What cuts an answer short."""
 
@@ -23,18 +26,18 @@ class Answers:
     The known answers of one deployment under one sampling.
 
     *statement* names the one statement they belong to, where they are drawn at random. *cut* says
-    by what an answer was cut, for the hash of its input; *has_unkept* that some were computed by a
-    statement which kept none on disk.
+    by what an answer was cut, for the hash of its input; *unkept* how many tokens those were that
+    were computed by a statement which kept none on disk.
     """
 
-    __slots__ = ("cut", "family", "group", "has_unkept", "known", "sampling", "statement")
+    __slots__ = ("cut", "family", "group", "known", "sampling", "statement", "unkept")
 
     def __init__(self, sampling: Any, statement: bytes | None = None) -> None:
         self.sampling = sampling
         self.statement = statement
         self.group: Group | None = None
         self.family: Group | None = None
-        self.has_unkept = False
+        self.unkept: dict[Hashable, Tokens] = {}
         self.known: dict[Hashable, Any] = {None: None}
         self.cut: dict[int, Limit] = {}
 
@@ -47,3 +50,10 @@ class Answers:
         if excess > 0:
             for key in list(islice(self.known, 1, excess + 1)):
                 del self.known[key]
+                self.unkept.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget every answer."""
+        self.known.clear()
+        self.known[None] = None
+        self.unkept.clear()

@@ -124,7 +124,7 @@ class Collector:
         with self._lock:
             reuse = self._reuses.setdefault((deployment, answers), Reuse())
             reuse.add(keys, site.number)
-            if answers.has_unkept and self.account.is_kept:
+            if answers.unkept and self.account.is_kept:
                 self._unkept.setdefault((deployment, answers), {}).update(dict.fromkeys(keys))
 
     def computed(self, answers: Answers, keys: Iterable[Hashable]) -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from llmsql.config import Settings
-from llmsql.runtime.caps import Caps, Spent
+from llmsql.runtime.caps import Caps
 from llmsql.runtime.progress import Observer
+from llmsql.runtime.spent import Spent
 from llmsql.runtime.stores import Stores
 from llmsql.store import Store
 

@@ -21,6 +21,7 @@ from llmsql.backends.base import Backend, Model
 from llmsql.catalog import secrets
 from llmsql.errors import BackendError, CatalogError, suggestion
 from llmsql.runtime.answers import Answers
+from llmsql.runtime.bound import Bound
 from llmsql.runtime.lazy import LazyModel
 from llmsql.runtime.worker import Worker
 from llmsql.store import Group
@@ -63,6 +64,7 @@ class Deployment:
         self.is_retired = False
         self.answered = 0
         self.failed = 0
+        self.bound = Bound()
         self._answers: dict[Any, Answers] = {}
         self._samplings: dict[str, Any] = {}
 
@@ -135,6 +137,11 @@ class Deployment:
             about |= {"defaults": self.spec.defaults, "name": self.name}
         return _sealed(about)  # type: ignore[no-any-return]
 
+    def wake(self) -> None:
+        """Load the model, if the database remembered it and nobody has called it yet."""
+        if isinstance(self.model, LazyModel):
+            self.model.wake()
+
     def look_again(self) -> None:
         """See that a model which is about to be loaded is still the one that answered before."""
         if self.is_loaded or self.backend.identity(self.spec) == self.identity:
@@ -154,8 +161,7 @@ class Deployment:
         """Forget every answer that is known in memory."""
         with self.turn:
             for answers in self._answers.values():
-                answers.known.clear()
-                answers.known[None] = None
+                answers.clear()
 
     def shrink(self) -> None:
         """Forget the oldest answers beyond what memory is meant for; between statements only."""

@@ -10,12 +10,12 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmsql.runtime import asked
 from llmsql.runtime.answers import Answers
-from llmsql.runtime.caps import Need
 from llmsql.runtime.deployments import Deployment
+from llmsql.runtime.spent import Need
 from llmsql.store import Store
 from llmsql.token_estimate import estimate
-from llmsql.types import DEFAULT_MAX_TOKENS, Prompt, Sampling
 
 SAMPLE = 2_000
 TURN_SECONDS = 1.0
@@ -51,7 +51,10 @@ def of(
     """What asking *keys*, which are distinct, will need; *is_exact* counts all of many."""
     past = _Past.of(deployment, answers, store)
     inputs, is_counted = _input_tokens(deployment, answers, keys, past, is_exact=is_exact)
-    outputs = past.output_tokens(_most(deployment, answers)) * len(keys)
+    sample, _ = _sampled(keys)
+    written = asked.most_written(deployment, answers, sample)
+    most = sum(written) * len(keys) / max(1, len(sample))
+    outputs = past.output_tokens(len(keys), most)
     return Expected(
         calls=len(keys),
         input_tokens=inputs,
@@ -69,9 +72,8 @@ def tokens_asked(
 
     For the thread in which the model works, as that waits for nothing.
     """
-    if deployment.spec.kind == "chat" and not isinstance(answers.sampling, Sampling):
-        return None  # requests, which say in JSON what is asked
-    return deployment.model.count_tokens(_inputs(deployment, answers, keys))
+    given = asked.inputs(deployment, answers, keys)
+    return None if given is None else deployment.model.count_tokens(given)
 
 
 def together(needs: Sequence[Need]) -> Need:
@@ -114,9 +116,9 @@ class _Past:
             seconds=sums.get("seconds", 0.0),
         )
 
-    def output_tokens(self, most: int) -> float:
-        """How many tokens an answer has: *most* where none has been seen."""
-        return min(self.tokens_out / self.calls, most) if self.calls else most
+    def output_tokens(self, calls: int, most: float) -> float:
+        """How many tokens so many answers have: *most* where none has been seen."""
+        return min(self.tokens_out / self.calls * calls, most) if self.calls else most
 
     @property
     def seconds_per_call(self) -> float | None:
@@ -137,24 +139,26 @@ def _input_tokens(
 ) -> tuple[float, bool]:
     """How many tokens *keys* are, and whether the model's own tokenizer says so."""
     sample, factor = (keys, 1.0) if is_exact else _sampled(keys)
-    counts = _counted(deployment, _inputs(deployment, answers, sample))
+    counts = _counted(deployment, answers, sample)
     if counts is not None:
         return sum(counts) * factor, True
     if past.tokens_per_character:
-        return sum(map(length, keys)) * past.tokens_per_character, False
+        return sum(map(asked.length, keys)) * past.tokens_per_character, False
     frame = FRAME_TOKENS if deployment.spec.kind == "chat" else 0
     system = getattr(answers.sampling, "system", None) or ""
     around = frame + (estimate(system) + FRAME_TOKENS / 2 if system else 0)
-    tokens = sum(estimate(text) for key in sample for text in _texts(key))
+    tokens = sum(estimate(text) for key in sample for text in asked.texts(key))
     return tokens * factor + around * len(keys), False
 
 
-def _counted(deployment: Deployment, inputs: Sequence[Any]) -> list[int] | None:
-    """The tokens of each of *inputs*; None where only a server knows, or the model is at work."""
+def _counted(
+    deployment: Deployment, answers: Answers, keys: Sequence[Hashable]
+) -> list[int] | None:
+    """The tokens of each of *keys*; None where only a server knows, or the model is at work."""
     if not deployment.turn.acquire(timeout=TURN_SECONDS):
         return None
     try:
-        return deployment.model.count_tokens(inputs)
+        return tokens_asked(deployment, answers, keys)
     finally:
         deployment.turn.release()
 
@@ -163,30 +167,7 @@ def _sampled(keys: Sequence[Hashable]) -> tuple[Sequence[Hashable], float]:
     """Some of *keys*, of every length alike, and how much more text all of them are."""
     if len(keys) <= SAMPLE:
         return keys, 1.0
-    ordered = sorted(keys, key=length)
+    ordered = sorted(keys, key=asked.length)
     sample = ordered[:: len(keys) // SAMPLE]
-    total, part = sum(map(length, keys)), sum(map(length, sample))
+    total, part = sum(map(asked.length, keys)), sum(map(asked.length, sample))
     return sample, total / part if part else len(keys) / len(sample)
-
-
-def _inputs(deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> Sequence[Any]:
-    """What the model is given for *keys*."""
-    if deployment.spec.kind == "chat" and isinstance(answers.sampling, Sampling):
-        return [Prompt(str(key), answers.sampling) for key in keys]
-    return keys
-
-
-def _most(deployment: Deployment, answers: Answers) -> int:
-    """The most tokens an answer may have."""
-    if deployment.spec.kind != "chat":
-        return 0
-    return getattr(answers.sampling, "max_tokens", DEFAULT_MAX_TOKENS)
-
-
-def length(key: Any) -> int:
-    """How many characters the input *key* has."""
-    return sum(map(len, _texts(key)))
-
-
-def _texts(key: Any) -> tuple[str, ...]:
-    return (key,) if isinstance(key, str) else key

@@ -15,10 +15,10 @@ import duckdb
 
 from llmsql.runtime import expected
 from llmsql.runtime.answers import Answers
-from llmsql.runtime.caps import Spent
 from llmsql.runtime.census import Census, Where
 from llmsql.runtime.collector import UNTAGGED, Collector, Mode
 from llmsql.runtime.deployments import Deployment
+from llmsql.runtime.spent import Spent
 from llmsql.store import Store
 from llmsql.syntax.on_error import SIBLINGS
 from llmsql.syntax.ranks import plain_number

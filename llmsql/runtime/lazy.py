@@ -41,6 +41,10 @@ class LazyModel(Proxy):
         """Yield what the model yields; it is loaded when the first result is asked for."""
         yield from getattr(self._loaded(), method)(items)
 
+    def wake(self) -> None:
+        """Load the model, if it is not."""
+        self._loaded()
+
     def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
         """Return what the model returns, None until it is loaded: counting is not worth loading."""
         return None if self._model is None else self._model.count_tokens(inputs)

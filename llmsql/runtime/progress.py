@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -42,6 +42,15 @@ class Progress:
         if not self.done or not self.seconds:
             return None
         return (self.total - self.done) * self.seconds / self.done
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """All of it as one row of a table."""
+        rates = {
+            "tokens_per_second": self.tokens_per_second,
+            "seconds_left": self.seconds_left,
+        }
+        return asdict(self) | rates
 
 
 Observer = Callable[[Progress], None]

@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from llmsql.errors import GenerationError
-from llmsql.runtime import expected
-from llmsql.runtime.answers import Answers
-from llmsql.runtime.caps import Reserved, Spent
+from llmsql.runtime import asked, expected
+from llmsql.runtime.answers import Answers, Tokens
 from llmsql.runtime.deployments import Deployment
+from llmsql.runtime.spent import Spent
 from llmsql.store import Entry
 from llmsql.syntax.ranks import plain_number
 from llmsql.token_estimate import estimate
@@ -22,6 +23,7 @@ from llmsql.types import Completion, Usage, bare
 
 if TYPE_CHECKING:
     from llmsql.runtime.account import Account
+    from llmsql.runtime.gate import Gate
 
 UNKNOWN = Usage()
 """Not 0: nobody has said."""
@@ -39,10 +41,10 @@ class Run:
         deployment: Deployment,
         answers: Answers,
         sites: Sites,
-        reserved: Reserved,
+        gate: Gate,
     ) -> None:
         self.account = account
-        self.reserved = reserved
+        self.gate = gate
         self.sites = sites
         self.deployment = deployment
         self.group = deployment.group(answers)
@@ -73,14 +75,14 @@ class Run:
             )
             account.store.put(self.group, call, entry)
             account.has_put = True
-            self.answers.has_unkept |= not account.is_kept
+            if not account.is_kept:
+                self.answers.unkept[key] = _tokens(usage.input_tokens, usage.output_tokens)
         self._add(key, site, usage, None if error is not None else value_of(result), error)
         if error is not None:
             self._failed[key] = error  # written down when the model can count its tokens
         else:
             self._record(key, usage, result, reason or "stop")
-        for cap in account.caps:
-            cap.enforce()
+        account.budget.enforce()
 
     def finish(self) -> None:
         """Count the time it took."""
@@ -90,7 +92,7 @@ class Run:
         for spent in (account.spent, account.conditions.spent):
             spent.end(self)
         account.count(self.deployment, self.answers, **self._sums, seconds=seconds, cost=self._cost)
-        account.write_calls()
+        account.records.write()
 
     def _record_failed(self) -> None:
         """Write down what failed, with the tokens that it would have read."""
@@ -104,8 +106,8 @@ class Run:
     def _record(
         self, key: Any, usage: Usage, result: Any, reason: str, error: str | None = None
     ) -> None:
-        self.account.record(
-            self.deployment,
+        self.account.records.add(
+            self.deployment.name,
             key,
             self.sites[key],
             self.group.key(key),
@@ -126,9 +128,10 @@ class Run:
         cost = terms.cost(usage.input_tokens, usage.output_tokens)
         assumed = _assumed(key, usage, value)
         counted = cost if cost is not None else terms.cost(*assumed)
-        self.reserved.take(*assumed, counted)
         for spent in (self.account.spent, self.account.conditions.spent):
             spent.add(*assumed, cached, counted)
+        self.gate.reserved.take(key, *assumed, counted)  # after that, lest it seem free meanwhile
+        self.gate.learn(key, usage)
         if self.account.tallies is not None:
             tally = self.account.tallies.setdefault(
                 (self.deployment.name, plain_number(site)), Spent()
@@ -137,12 +140,18 @@ class Run:
         sums = self._sums
         sums["calls"] += 1
         sums["failed"] += error is not None
-        sums["input_chars"] += expected.length(key)
+        sums["input_chars"] += asked.length(key)
         sums["input_tokens"] += inputs
         sums["output_tokens"] += outputs
         sums["cached_tokens"] += cached
         if cost is not None:
             self._cost = (self._cost or 0.0) + cost
+
+
+@lru_cache(1 << 12)
+def _tokens(read: int | None, written: int | None) -> Tokens:
+    """The same pair for all answers of so many tokens: there may be millions."""
+    return read, written
 
 
 def value_of(result: Any) -> Any:

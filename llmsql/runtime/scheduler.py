@@ -37,6 +37,10 @@ class Asking(ABC):
     is_deterministic: bool
 
     @abstractmethod
+    def prompt(self, deployment: Deployment, key: Any) -> Prompt | None:
+        """What a chat model reads for *key*; None where it is asked for something else."""
+
+    @abstractmethod
     def ask(self, deployment: Deployment, keys: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """Yield every index with its answer, or with its GenerationError, as a model does."""
 
@@ -59,26 +63,23 @@ def resolve(deployment: Deployment, answers: Answers, keys: Sites, collector: Co
         collector.computed(answers, unknown)
         unknown = account.recall(deployment, answers, unknown, keys)
         if unknown:
-            reserved = account.allow(deployment, answers, unknown)
-            try:
+            with account.allowed(deployment, answers, unknown) as gate:
                 unknown = in_order(unknown, deployment.spec.kind)
-                run = account.begin(deployment, answers, len(unknown), keys, reserved)
+                run = account.begin(deployment, answers, len(unknown), keys, gate)
                 _wait(deployment, _Run(deployment, answers, unknown, collector, run), collector)
-            finally:
-                account.release(reserved)
 
 
 def check_together(noted: Mapping[tuple[Deployment, Answers], Sites], collector: Collector) -> None:
     """Raise LimitError where asking all that was *noted* would cost too much: nothing is asked."""
     account = collector.account
-    if not account.caps or len(noted) < 2:
+    if not account.budget.caps or len(noted) < 2:
         return
     needs = []
     for (deployment, answers), keys in noted.items():
         with deployment.turn:
             unknown = [k for k in keys if k not in answers.known]
             needs.append((deployment, answers, account.recall(deployment, answers, unknown, keys)))
-    account.check(needs)
+    account.budget.check(needs)
 
 
 def _wait(deployment: Deployment, run: _Run, collector: Collector) -> None:
@@ -124,13 +125,14 @@ class _Run:
     def __call__(self) -> None:
         """Run every input, and count what it cost, also where that ends early."""
         try:
-            self._split()
+            for places in self.run.gate.portions(self.keys, self.stopped):
+                self._split(places)
         finally:
             self.run.finish()
 
-    def _split(self) -> None:
-        """Run every input, splitting a batch that breaks until the broken row stands alone."""
-        waiting = [list(range(len(self.keys)))]
+    def _split(self, places: range) -> None:
+        """Run the inputs at *places*; a batch that breaks is split until a row stands alone."""
+        waiting = [list(places)]
         while waiting and not self.stopped.is_set():
             batch = waiting.pop()
             left, error = self._try(batch)

@@ -262,7 +262,8 @@ class Session:
             if kind in WRITES:
                 return self._write(sql, scope, resolver)
         collector.error = None
-        collector.begin(Mode.SPOT)
+        # DuckDB computes constants while it plans, also where it wants no rows.
+        collector.begin(Mode.MUTE if write.takes_no_rows(sql) else Mode.SPOT)
         self._is_streaming = True  # its functions may run while its rows are fetched
         execute(sql)
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, field
 
-from llmsql.store import records, results, usage
+from llmsql.store import records, results, running, usage
 from llmsql.store.entry import Group
 from llmsql.store.records import Batch
 
@@ -32,7 +32,10 @@ class Answer:
 
 @dataclass
 class Jobs:
-    """Answers by key, statements that ended, marks of use, batches and sums; *size* in bytes."""
+    """Answers by key, statements that ended, marks of use, batches, sums, and what runs now.
+
+    *size* is in bytes.
+    """
 
     answers: dict[bytes, Answer] = field(default_factory=dict)
     ended: set[bytes] = field(default_factory=set)
@@ -40,12 +43,12 @@ class Jobs:
     groups: dict[bytes, Group] = field(default_factory=dict)
     batches: list[Batch] = field(default_factory=list)
     counted: dict[usage.Place, usage.Sums] = field(default_factory=dict)
+    shown: dict[int, bytes | None] = field(default_factory=dict)
     size: int = 0
 
     def __bool__(self) -> bool:
-        return bool(
-            self.answers or self.ended or self.marks or self.groups or self.batches or self.counted
-        )
+        answers = self.answers or self.ended or self.marks or self.groups
+        return bool(answers or self.batches or self.counted or self.shown)
 
     def put(self, key: bytes, answer: Answer) -> None:
         """Add an answer; the first of a key stays."""
@@ -73,6 +76,10 @@ class Jobs:
         """Add *sums* to those of *place*."""
         self.counted[place] = usage.added(self.counted.get(place, {}), sums)
 
+    def show(self, statement: int, row: bytes | None) -> None:
+        """Have *row* stand for the running *statement*, or nothing where it has ended."""
+        self.shown[statement] = row
+
     def followed_by(self, later: Jobs) -> Jobs:
         """These, which could not be written, and those that came *later*."""
         for statement in later.ended:
@@ -84,6 +91,7 @@ class Jobs:
         for place, sums in later.counted.items():
             self.count(place, sums)
         self.groups.update(later.groups)
+        self.shown.update(later.shown)
         return self
 
     def commit(self, connection: sqlite3.Connection, limits: Limits, *, has_answers: bool) -> None:
@@ -94,6 +102,8 @@ class Jobs:
             records.write(connection, self.batches, limits.max_records)
         if self.counted:
             usage.write(connection, self.counted)
+        if self.shown and has_answers:
+            running.write(connection, self.shown)
 
     def _commit_answers(self, connection: sqlite3.Connection, limits: Limits) -> None:
         connection.execute("UPDATE state SET tick = tick + 1")

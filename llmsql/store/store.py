@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmsql.store import codec, records, results, usage
+from llmsql.store import codec, records, results, running, usage
 from llmsql.store.entry import Entry, Group
 from llmsql.store.file import File, Unavailable
 from llmsql.store.handle import Handle
@@ -199,6 +199,20 @@ class Store:
             sums = self._try(handle, partial(usage.read_group, group=group))
             total = usage.added(total, sums or {}) if total else sums
         return total
+
+    def show(self, statement: int, row: bytes | None) -> bool:
+        """Let whoever shares the file see *row* while *statement* runs; None when it has ended.
+
+        False where there is no file to show it in.
+        """
+        if self._own().is_writable:
+            self._writer.add(lambda jobs: jobs.show(statement, row))
+        return self._file.is_writable
+
+    def shown(self) -> dict[int, bytes]:
+        """The rows of statements that run now, of every process that shares the file."""
+        self.flush()
+        return dict(self._read(running.read) or {}) if self._file.is_usable else {}
 
     def close(self) -> None:
         """Write what is queued, end the thread and close the file; again is nothing."""

@@ -53,6 +53,17 @@ def read(sql: str) -> Write | None:
     return reader(sql, found) if reader else None
 
 
+def takes_no_rows(sql: str) -> bool:
+    """True for CREATE TABLE … AS … WITH NO DATA, which only wants the types of its query."""
+    found = words(sql)
+    is_create = bool(found) and found[0].text == "CREATE"
+    return is_create and _ends_without_data([word for word in found if word.depth == 0])
+
+
+def _ends_without_data(found: Sequence[Word]) -> bool:
+    return [word.text for word in found[-3:]] == ["WITH", "NO", "DATA"]
+
+
 def _find(found: Sequence[Word], *texts: str, after: int = 0, depth: int = 0) -> int | None:
     """The index of the first of *texts* from *after* on."""
     for index in range(after, len(found)):
@@ -66,7 +77,7 @@ def _create(sql: str, found: list[Word]) -> Write | None:
     if table is None or as_ is None or as_ < table:
         return None
     texts = [word.text for word in found]
-    if texts[-3:] == ["WITH", "NO", "DATA"]:
+    if _ends_without_data(found):
         return None
     end = found[-2].start if texts[-2:] == ["WITH", "DATA"] else len(sql)
     name = table + 1

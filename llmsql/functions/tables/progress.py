@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 
 from llmsql.functions.tables import base
-from llmsql.runtime.account import Account
+from llmsql.runtime import watched
 from llmsql.runtime.conditions import Conditions
 
 
 class Table(base.TableFunction):
-    """One row a statement that waits for models, of any connection to the database."""
+    """One row a statement that waits for models, of any connection or process that tells of it."""
 
     name = "llmsql_progress"
     schema = pa.schema(
@@ -34,20 +35,12 @@ class Table(base.TableFunction):
     )
 
     def rows(self, conditions: Conditions) -> Any:
-        """The running statements of this process."""
+        """The running statements of this process, and of others that share the store."""
         accounts = [collector.account for collector in list(self.engine.collectors.values())]
-        rows = [_row(account) for account in accounts if account.is_running]
-        return pa.Table.from_pylist(rows, self.schema)
-
-
-def _row(account: Account) -> dict[str, Any]:
-    account.measure()
-    state = account.reporter.state
-    names = "statement model total done reused failed input_tokens output_tokens seconds".split()
-    return {
-        **{name: getattr(state, name) for name in names},
-        "kind": account.kind,
-        "text": account.shown,
-        "tokens_per_second": state.tokens_per_second,
-        "seconds_left": state.seconds_left,
-    }
+        own = {account.number for account in accounts}
+        rows = [account.progress for account in accounts if account.is_running]
+        tables = [pa.Table.from_pylist(rows, self.schema)]
+        for row in watched.elsewhere(conditions.store, own):
+            with suppress(pa.ArrowException):  # another version may tell of other things
+                tables.append(pa.Table.from_pylist([row], self.schema))
+        return pa.concat_tables(tables)
