@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from llmsql.errors import GenerationError
+from llmsql.runtime.expected import _Past
 
 ECHO = "RUN command AS LLM WHERE pretrainedModelType='debug' AND "
 
@@ -221,6 +222,22 @@ def test_tokens_of_a_real_model(con: Any) -> None:
     ((read,),) = con.execute("SELECT sum(input_tokens) FROM llm_usage()").fetchall()
     assert is_counted
     assert expected == read
+
+
+def test_one_short_call_says_little_about_long_texts() -> None:
+    """
+    What a short prompt had beyond its text stood around it, and does not grow with the next one.
+    """
+    past = _Past(calls=1, tokens_in=32, characters=len("Say hi"))
+    assert past.input_tokens(57, characters=5_700, estimated=1_425) == pytest.approx(3_160, abs=30)
+
+
+def test_texts_that_are_fewer_tokens_than_estimated_stay_so() -> None:
+    """
+    Of texts alike, as many tokens as the ones before had, where those had less than is estimated.
+    """
+    past = _Past(calls=10, tokens_in=1_000, characters=10_000)
+    assert past.input_tokens(20, characters=20_000, estimated=5_000) == pytest.approx(2_000)
 
 
 def test_a_sample_is_within_two_percent(con: Any) -> None:

@@ -124,9 +124,18 @@ class _Past:
     def seconds_per_call(self) -> float | None:
         return self.seconds / self.calls if self.calls and self.seconds else None
 
-    @property
-    def tokens_per_character(self) -> float | None:
-        return self.tokens_in / self.characters if self.tokens_in and self.characters else None
+    def input_tokens(self, calls: int, characters: float, estimated: float) -> float | None:
+        """How many tokens so many calls read, whose texts alone are *estimated* to be so many.
+
+        None where nothing is known. What the calls before had beyond such an estimate stood around
+        their texts, as a chat format does: of one short prompt it is nearly all.
+        """
+        if not (self.calls and self.tokens_in and self.characters and characters):
+            return None
+        density = estimated / characters
+        around = max(0.0, self.tokens_in - density * self.characters) / self.calls
+        within = min(density, self.tokens_in / self.characters)
+        return around * calls + within * characters
 
 
 def _input_tokens(
@@ -142,13 +151,14 @@ def _input_tokens(
     counts = _counted(deployment, answers, sample)
     if counts is not None:
         return sum(counts) * factor, True
-    if past.tokens_per_character:
-        return sum(map(asked.length, keys)) * past.tokens_per_character, False
+    tokens = sum(estimate(text) for key in sample for text in asked.texts(key)) * factor
+    known = past.input_tokens(len(keys), sum(map(asked.length, keys)), tokens)
+    if known is not None:
+        return known, False
     frame = FRAME_TOKENS if deployment.spec.kind == "chat" else 0
     system = getattr(answers.sampling, "system", None) or ""
     around = frame + (estimate(system) + FRAME_TOKENS / 2 if system else 0)
-    tokens = sum(estimate(text) for key in sample for text in asked.texts(key))
-    return tokens * factor + around * len(keys), False
+    return tokens + around * len(keys), False
 
 
 def _counted(

@@ -91,6 +91,8 @@ class Run:
         self._record_failed()
         for spent in (account.spent, account.conditions.spent):
             spent.end(self)
+        if not self._sums["calls"]:
+            seconds = 0.0  # stopped before the first answer: no measure of what a call takes
         account.count(self.deployment, self.answers, **self._sums, seconds=seconds, cost=self._cost)
         account.records.write()
 

@@ -16,9 +16,6 @@
 !llm setup;
 !llm setup;
 
-!llm setup next;
--- error: line 1, column 16: expected <setting>, found the end of the statement
-
 !llm model list;
 !llm model list;
 
