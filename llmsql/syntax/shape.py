@@ -70,7 +70,7 @@ class Shape:
             return False
         parts = [p for p in conjuncts(query["where_clause"]) if is_inside(p, self.is_costly)]
         items = [item for item in query["select_list"] if is_inside(item, self.is_costly)]
-        return all(map(self._is_null, parts)) and all(map(self._is_harmless, items))
+        return all(map(self._is_null, parts)) and all(map(self.is_harmless, items))
 
     def is_ordered(self, query: Node) -> bool:
         """True unless a call that a view or a macro hides may wait for another, or another for it.
@@ -181,7 +181,7 @@ class Shape:
             )
         )
 
-    def _is_harmless(self, node: Node) -> bool:
+    def is_harmless(self, node: Node) -> bool:
         """True when nothing in *node* can raise, whatever its model calls answer."""
         if node.get("class") in ("COLUMN_REF", "CONSTANT", "PARAMETER"):
             return True
@@ -192,11 +192,11 @@ class Shape:
             "OPERATOR_NOT",
             "STRUCT_EXTRACT",
         ):
-            return all(map(self._is_harmless, tree.inner(node)))
+            return all(map(self.is_harmless, tree.inner(node)))
         if self.is_call(node) or (
             tree.is_function(node) and tree.function_name(node) in _NEVER_RAISE
         ):
-            return all(map(self._is_harmless, tree.arguments(node)))
+            return all(map(self.is_harmless, tree.arguments(node)))
         return False
 
 
