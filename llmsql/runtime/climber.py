@@ -64,7 +64,7 @@ class Climber:
     def settle(self, plan: Plan, sql: str) -> Plan:
         """Settle *sql*, planned as *plan*; returns the plan by which that was done."""
         found = None
-        if plan.ladder and self._can_fail_or_does_not(plan.ladder):
+        if plan.ladder and self._may_try(plan.ladder):
             found = self._climbed(plan, plan.ladder, sql)
         if found is None:
             self.resolver.settle(plan, sql)
@@ -79,10 +79,10 @@ class Climber:
                 self.con.execute(f"DROP TABLE IF EXISTS temp.main.{RUNGS}")
         self._variables = 0
 
-    def _can_fail_or_does_not(self, ladder: Ladder) -> bool:
+    def _may_try(self, ladder: Ladder) -> bool:
         """True unless an error of ours could end the user's transaction.
 
-        There only what is certain to bind may be tried: columns of one of DuckDB's own tables.
+        In it, only what is certain to bind is tried: columns of one of DuckDB's own tables.
         """
         if self.resolver.in_own_transaction:
             return True

@@ -65,28 +65,35 @@ class Ladder:
 
     @property
     def columns(self) -> set[str]:
-        """The columns that the keys name, in lower case."""
-        found = tree.column_references([key.expression for key in self.keys])
+        """All that the query for the rungs reads, in lower case."""
+        found = tree.column_references(self._sorted(self.keys))
         return {".".join(reference["column_names"]).lower() for reference in found}
 
     def rungs(self, keys: Sequence[Key]) -> str:
         """The query that gives the rungs of *keys*: places, what the LIMIT says, and the keys."""
+        names = ", ".join((PLACE, ROWS, OFFSET, *(f"{KEY}{n}" for n in range(len(keys)))))
+        places = ", ".join(str(FIRST << step) for step in range((MOST // FIRST).bit_length()))
+        return (
+            f"SELECT {names} FROM (SELECT row_number() OVER () AS {PLACE}, * FROM"
+            f" ({tree.show(self._sorted(keys))})) WHERE {PLACE} IN ({places})"
+        )
+
+    def _sorted(self, keys: Sequence[Key]) -> Node:
+        """The statement with only *keys* computed and without models, up to the highest rung."""
         statement = copy.deepcopy(self.statement)
         query = tree.body(statement)
-        order, limit = _order(query), _limit(query)
-        query["where_clause"] = self._cheap(statement)
+        order, limit, cheap = _order(query), _limit(query), self._cheap(query)
+        items = Outputs(query).named_in([*cheap, *(key.expression for key in keys)])
         query["select_list"] = [
             _as(_number(limit["limit"]), ROWS),
             _as(_number(limit["offset"]), OFFSET),
             *(_as(key.expression, f"{KEY}{number}") for number, key in enumerate(keys)),
+            *(item for item in items if not is_inside(item, self.is_costly)),
         ]
+        query["where_clause"] = conditions.conjunction(cheap) if cheap else None
         order["orders"] = [_sorted_by(key) for key in keys]
         limit.update(limit=tree.expression(str(MOST)), offset=None)
-        places = ", ".join(str(FIRST << step) for step in range((MOST // FIRST).bit_length()))
-        return (
-            f"SELECT * FROM (SELECT row_number() OVER () AS {PLACE}, * FROM"
-            f" ({tree.show(statement)})) WHERE {PLACE} IN ({places})"
-        )
+        return statement
 
     def below(self, keys: Sequence[Key]) -> str:
         """The query with only the rows whose *keys* sort up to a rung's, which are in variables."""
@@ -96,20 +103,17 @@ class Ladder:
         query["where_clause"] = conditions.conjunction(parts)
         return tree.show(statement)
 
-    def _cheap(self, statement: Node) -> Node | None:
-        """The conditions without models, and one for the parameters, which must all be there."""
-        parts = conditions.conjuncts(tree.body(statement)["where_clause"])
-        cheap = [part for part in parts if not is_inside(part, self.is_costly)]
+    def _cheap(self, query: Node) -> list[Node]:
+        """The conditions without models, and one on each parameter: all of them must be there."""
+        parts = conditions.conjuncts(query["where_clause"])
         parameters = {
             node["identifier"]: node
             for node in tree.nodes(self.statement)
             if node.get("class") == "PARAMETER"
         }
-        for parameter in parameters.values():
-            made = copy.deepcopy(tree.expression("hash(p) IS NOT NULL"))
-            substitute(made, {"p": parameter})
-            cheap.append(made)
-        return conditions.conjunction(cheap) if cheap else None
+        return [part for part in parts if not is_inside(part, self.is_costly)] + [
+            _using(parameter) for _, parameter in sorted(parameters.items())
+        ]
 
 
 def read(
@@ -126,7 +130,7 @@ def read(
     query = tree.body(statement)
     if not _fits(query, is_costly, definitions):
         return None
-    outputs, orders = Outputs(query), _order(query)["orders"]
+    outputs, orders = Outputs(query, definitions), _order(query)["orders"]
     keys: list[Key] = []
     for order in orders:
         expression = outputs.sorted_by(order["expression"], is_costly)
@@ -171,7 +175,8 @@ def _limit(query: Node) -> Node:
 
 def _key(expression: Node, order: Node, default: str, default_nulls: str) -> Key:
     direction, nulls = order["type"], order["null_order"]
-    is_descending = (default if direction == "ORDER_DEFAULT" else direction) == "DESCENDING"
+    direction = default if direction == "ORDER_DEFAULT" else direction
+    is_descending = direction.startswith("DESC")  # the setting may be DESC and DESCENDING
     if nulls == "ORDER_DEFAULT":
         nulls = default_nulls.upper().replace("_", " ")
         if " ON " in nulls:  # NULLS FIRST ON ASC LAST ON DESC, or the other way round
@@ -186,6 +191,13 @@ def _sorted_by(key: Key) -> Node:
         "null_order": "NULLS FIRST" if key.is_nulls_first else "NULLS LAST",
         "expression": copy.deepcopy(key.expression),
     }
+
+
+def _using(parameter: Node) -> Node:
+    """A condition that is always true, and reads *parameter*."""
+    made = copy.deepcopy(tree.expression("hash(p) IS NOT NULL"))
+    substitute(made, {"p": parameter})
+    return made
 
 
 def _as(expression: Node, alias: str) -> Node:

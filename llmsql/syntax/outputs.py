@@ -14,7 +14,8 @@ from llmsql.syntax.tree import Node
 class Outputs:
     """The SELECT list of one query, by the names its columns have."""
 
-    def __init__(self, query: Node) -> None:
+    def __init__(self, query: Node, definitions: sets.Definitions = lambda name: []) -> None:
+        self._is_of_set = sets.is_of_set(definitions)
         self.items: list[Node] = query["select_list"]
         self._renames = any(map(_renames, tree.nodes(self.items)))
         joins = [node for node in tree.nodes(query["from_table"]) if node.get("type") == "JOIN"]
@@ -26,11 +27,16 @@ class Outputs:
         None where a model decides it, it is the same for all rows, or it is not certain.
         """
         found = self._meant(key)
-        if found is None or is_inside(found, is_costly) or is_inside(found, _is_no_value):
+        if found is None or is_inside(found, is_costly) or is_inside(found, self._is_no_value):
             return None
         asked = {_alias(item) for item in self.items if is_inside(item, is_costly)}
         read = [each["column_names"][0].lower() for each in tree.column_references(found)]
         return {**found, "alias": ""} if read and asked.isdisjoint(read) else None
+
+    def named_in(self, parts: list[Node]) -> list[Node]:
+        """The outputs that *parts* of a WHERE may name; a column of that name they would mean."""
+        names = {_first_name(each) for each in tree.column_references(parts)}
+        return [item for item in self.items if item.get("alias") and _alias(item) in names]
 
     def _meant(self, key: Node) -> Node | None:
         if key.get("class") == "CONSTANT":
@@ -42,6 +48,10 @@ class Outputs:
             if named:
                 return named[0] if len(named) == 1 else None
         return None if any(map(self._may_be_output, tree.column_references(key))) else key
+
+    def _is_no_value(self, node: Node) -> bool:
+        """Things whose meaning depends on the scope they stand in, or on more than their row."""
+        return node.get("class") in ("STAR", "SUBQUERY", "LAMBDA") or self._is_of_set(node)
 
     def _at(self, position: object) -> Node | None:
         if not isinstance(position, int) or not 0 < position <= len(self.items):
@@ -86,8 +96,3 @@ def _renames(node: Node) -> bool:
     """True for a `*` that gives another thing under the name of a column."""
     changes = ("columns", "expr", "replace_list", "rename_list")
     return _is_star(node) and any(node.get(part) for part in changes)
-
-
-def _is_no_value(node: Node) -> bool:
-    """Things whose meaning depends on the scope they stand in, or on more than their row."""
-    return node.get("class") in ("STAR", "SUBQUERY", "LAMBDA") or sets.is_of_set()(node)
