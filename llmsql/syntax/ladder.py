@@ -142,6 +142,21 @@ def read(
     return Ladder(copy.deepcopy(statement), tuple(keys), len(keys) == len(orders), is_costly)
 
 
+def without_rungs(statement: Node) -> Node:
+    """*statement* as it would be with the rows above a rung, too."""
+    whole = copy.deepcopy(statement)
+    for select in (node for node in tree.nodes(whole) if node.get("type") == "SELECT_NODE"):
+        parts = conditions.conjuncts(select["where_clause"])
+        kept = [part for part in parts if not is_inside(part, _is_rung)]
+        if len(kept) < len(parts):
+            select["where_clause"] = conditions.conjunction(kept)
+    return whole
+
+
+def _is_rung(node: Node) -> bool:
+    return str(tree.constant(node)).startswith(VARIABLE)
+
+
 def _fits(query: Node, is_costly: Test, definitions: sets.Definitions) -> bool:
     if not late.is_sorted_and_limited(query) or not _is_counted(_limit(query)):
         return False
