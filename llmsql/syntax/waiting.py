@@ -2,7 +2,8 @@
 
 Where several conditions ask models, that of the plain query is kept, so that none is asked about
 more rows than a function alone would be. It is read off the plan of a copy whose calls are tagged,
-and which has the rows above a rung, too; so is what became of it by the guards. Where these turned it round, the conditions stay as they are.
+and which has the rows above a rung, too; so is what became of it by the guards. Where these turned
+it round, the conditions stay as they are.
 """
 
 from __future__ import annotations
