@@ -248,8 +248,10 @@ def test_a_few_rows_are_asked_about(large: Any, sql: str) -> None:
 def test_what_a_select_list_computes_is_asked_of_the_rows_that_remain(large: Any) -> None:
     """Ten more calls for ten rows, whatever was asked on the way to them."""
     ours, _ = large
-    sql = "SELECT i{} FROM many WHERE rare(s) ORDER BY i LIMIT 10"
-    assert ours.run(sql.format(", m('a' || s)")).calls == ours.run(sql.format("")).calls + 10
+    sql = "SELECT {} FROM many WHERE rare(s) ORDER BY day, i LIMIT 10"
+    alone = ours.run(sql.format("i")).calls
+    for items in ("i, m('a' || s)", "*, m('a' || s) AS y", "m('a' || s) AS s, i"):
+        assert ours.run(sql.format(items)).calls == alone + 10
 
 
 def test_rows_that_sort_alike_are_asked_in_the_order_they_are_read(large: Any) -> None:

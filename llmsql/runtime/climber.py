@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from llmsql.runtime.resolver import Resolver, Unsettled
+from llmsql.runtime.resolver import RESULT, Resolver, Unsettled
 from llmsql.syntax import tree
 from llmsql.syntax.ladder import KEY, OFFSET, PLACE, ROWS, VARIABLE, Key, Ladder, rowid
 from llmsql.syntax.rewrite import Plan
@@ -109,21 +109,38 @@ class Climber:
         if not keys:
             return None
         wanted, places = self._rungs(ladder, keys)
+        chooses = ladder.computes and ladder.is_whole and len(keys) >= len(ladder.keys)
+        text = ladder.chosen_below(keys) if chooses else ladder.below(keys)
         below: Plan | None = None
         for place in places:
-            self._stand_at(place, len(keys))
-            below = below or plan.below(ladder.below(keys))
-            if below is None or not below.is_ordered:
-                return None
-            below = replace(
-                below,
-                sites=max(below.sites, plan.sites),
-                statement=below.statement or tree.parse(below.text),
-            )
-            self.resolver.settle(below, sql, may_stop=False)
-            if self.resolver.rows() == wanted.rows:
-                return below
+            self._stand_at(f"{RUNGS} WHERE {PLACE} = {place}", _names(keys))
+            below = below or self._below(plan, text)
+            if below is None or not self._is_enough(below, text if chooses else sql, wanted):
+                continue
+            return self._exactly(plan, ladder.below(keys), sql, keys, wanted) if chooses else below
         return None
+
+    def _exactly(
+        self, plan: Plan, text: str, sql: str, keys: list[Key], wanted: _Wanted
+    ) -> Plan | None:
+        """Settle the query below the last of the rows that were chosen, which then are its rows."""
+        columns = [f"c{number}" for number in range(len(keys))]
+        self._stand_at(f"{RESULT} ORDER BY rowid DESC LIMIT 1", columns)
+        below = self._below(plan, text)
+        return below if below and self._is_enough(below, sql, wanted) else None
+
+    def _below(self, plan: Plan, text: str) -> Plan | None:
+        """The plan of the query *text* below a rung; None where a call may wait for another."""
+        below = plan.below(text)
+        if below is None or not below.is_ordered:
+            return None
+        statement, sites = below.statement or tree.parse(below.text), max(below.sites, plan.sites)
+        return replace(below, sites=sites, statement=statement)
+
+    def _is_enough(self, below: Plan, sql: str, wanted: _Wanted) -> bool:
+        """Settle *below*; True where it has all rows that are wanted."""
+        self.resolver.settle(below, sql, may_stop=False)
+        return self.resolver.rows() == wanted.rows
 
     def _keys(self, ladder: Ladder) -> list[Key]:
         """The first keys of *ladder*, as far as their types can be compared."""
@@ -145,7 +162,7 @@ class Climber:
     def _rungs(self, ladder: Ladder, keys: list[Key]) -> tuple[_Wanted, list[int]]:
         """What is wanted, and the places of the rungs that are high enough, each another key."""
         self.resolver.execute(f"CREATE OR REPLACE TEMP TABLE {RUNGS} AS {ladder.rungs(keys)}\n")
-        names = ", ".join(f"{KEY}{number}" for number in range(len(keys)))
+        names = ", ".join(_names(keys))
         found = self.con.execute(
             f"SELECT any_value({ROWS}), any_value(COALESCE({OFFSET}, 0)), max({PLACE})"
             f" FROM temp.main.{RUNGS} GROUP BY {names} ORDER BY 3"
@@ -154,11 +171,14 @@ class Climber:
         wanted = _Wanted(rows or 0, (rows or 0) + offset)
         return wanted, [place for *_, place in found if wanted.rows and place >= wanted.sorted]
 
-    def _stand_at(self, place: int, keys: int) -> None:
-        """Put the keys of the rung at *place* into the variables that the query below reads."""
-        self._variables = max(self._variables, keys)
-        for number in range(keys):
+    def _stand_at(self, row: str, names: list[str]) -> None:
+        """Put columns of a *row* of a table into the variables that the query below reads."""
+        self._variables = max(self._variables, len(names))
+        for number, name in enumerate(names):
             self.con.execute(
-                f"SET VARIABLE {VARIABLE}{number} = (SELECT {KEY}{number}"
-                f" FROM temp.main.{RUNGS} WHERE {PLACE} = {place})"
+                f"SET VARIABLE {VARIABLE}{number} = (SELECT {name} FROM temp.main.{row})"
             )
+
+
+def _names(keys: list[Key]) -> list[str]:
+    return [f"{KEY}{number}" for number in range(len(keys))]

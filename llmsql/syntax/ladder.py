@@ -65,8 +65,9 @@ class Ladder:
 
     @property
     def columns(self) -> set[str]:
-        """All that the query for the rungs reads, in lower case."""
-        found = tree.column_references(self._sorted(self.keys))
+        """All that conditions and keys read, in lower case."""
+        where = tree.body(self.statement)["where_clause"]
+        found = tree.column_references([self._sorted(self.keys), where])
         return {".".join(reference["column_names"]).lower() for reference in found}
 
     def rungs(self, keys: Sequence[Key]) -> str:
@@ -78,6 +79,25 @@ class Ladder:
             f" ({tree.show(self._sorted(keys))})) WHERE {PLACE} IN ({places})"
         )
 
+    @property
+    def computes(self) -> bool:
+        """True where the SELECT list asks models, too, which only the rows wanted should be."""
+        items = tree.body(self.statement)["select_list"]
+        return any(is_inside(item, self.is_costly) for item in items)
+
+    def chosen_below(self, keys: Sequence[Key]) -> str:
+        """As `below`, for only the keys of its rows, which must be all that they are sorted by."""
+        statement = tree.parse(self.below(keys))
+        assert statement
+        query = tree.body(statement)
+        items = Outputs(query).named_in([query["where_clause"]])
+        query["select_list"] = [
+            *_named(keys),
+            *(item for item in items if not is_inside(item, self.is_costly)),
+        ]
+        _order(query)["orders"] = [_sorted_by(key) for key in keys]
+        return tree.show(statement)
+
     def _sorted(self, keys: Sequence[Key]) -> Node:
         """The statement with only *keys* computed and without models, up to the highest rung."""
         statement = copy.deepcopy(self.statement)
@@ -87,7 +107,7 @@ class Ladder:
         query["select_list"] = [
             _as(_number(limit["limit"]), ROWS),
             _as(_number(limit["offset"]), OFFSET),
-            *(_as(key.expression, f"{KEY}{number}") for number, key in enumerate(keys)),
+            *_named(keys),
             *(item for item in items if not is_inside(item, self.is_costly)),
         ]
         query["where_clause"] = conditions.conjunction(cheap) if cheap else None
@@ -213,6 +233,10 @@ def _using(parameter: Node) -> Node:
     made = copy.deepcopy(tree.expression("hash(p) IS NOT NULL"))
     substitute(made, {"p": parameter})
     return made
+
+
+def _named(keys: Sequence[Key]) -> list[Node]:
+    return [_as(key.expression, f"{KEY}{number}") for number, key in enumerate(keys)]
 
 
 def _as(expression: Node, alias: str) -> Node:
