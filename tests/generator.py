@@ -234,3 +234,72 @@ class Several(Generator):
 
     def write(self) -> str:
         return f"DELETE FROM t WHERE {self.predicate()} AND {self.asking()}"
+
+
+class Sorted(Generator):
+    """Statements that sort by what no model decides, all rows apart, and want some of them."""
+
+    KEYS = ("i DESC", "k, i", "k DESC, i DESC", "flag DESC, i", "s DESC NULLS FIRST, i", "i % 7, i",
+            "s, i DESC", "l, i", "length(s) DESC NULLS LAST, k, i", "NOT flag, 1", "k % 3, g(s), i",
+            "y, i", "-i")  # fmt: skip
+
+    def statement(self) -> str:
+        make = self.random.choice(
+            [self.one, self.one, self.one, self.join, self.inside, self.write]
+        )
+        return make()
+
+    def condition(self) -> str:
+        """A model's predicate and others, in any order."""
+        asking = self.random.choice(
+            [
+                f"m({self.text()}) = 'true'",
+                f"m({self.text()} || i)",
+                f"g({self.text()} || i) < '2'",
+                f"m({self.text()}) IS NULL",
+                "g('x' || i) = '3'",
+                "is_yes(s || i)",
+                "(flag OR m('o' || i))",
+            ]
+        )
+        others = [self.predicate(1) for _ in range(self.random.randint(0, 2))]
+        return " AND ".join(self.random.sample([asking, *others], len(others) + 1))
+
+    def ending(self, key: str) -> str:
+        offset = self.random.choice(["", "", " OFFSET 3", " OFFSET 300"])
+        return f"ORDER BY {key} LIMIT {self.random.choice([1, 3, 9, 30, 70, 500])}{offset}"
+
+    def one(self) -> str:
+        items = self.random.choice(["i, k % 4 AS y", "i, i % 4 AS y, g('a' || i)", "i, *, k AS y"])
+        key = self.random.choice(self.KEYS)
+        return f"SELECT {items} FROM t WHERE {self.condition()} {self.ending(key)}"
+
+    def inside(self) -> str:
+        source = self.random.choice(
+            ["(SELECT * FROM t WHERE k < 7) t", "(SELECT * FROM t ORDER BY s LIMIT 150) t", "c"]
+        )
+        before = "WITH c AS (SELECT * FROM t WHERE i > 20) " if source == "c" else ""
+        key = self.random.choice(self.KEYS[:9])
+        return (
+            f"{before}SELECT i, g('a' || i) AS y FROM {source} WHERE {self.condition()}"
+            f" {self.ending(key)}"
+        )
+
+    def join(self) -> str:
+        kind = self.random.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN"])
+        on = self.random.choice(["t.i = u.id", "t.k = u.n", "t.i = u.id + 100"])
+        asking = self.random.choice(
+            ["m(t.s) = 'true'", "m(u.w || t.i)", "g(t.s || u.id) < '3'", "m(u.w) IS NULL"]
+        )
+        key = self.random.choice(["n DESC, i, id", "u.w, t.i, u.id", "t.k DESC, u.id, i", "i, id"])
+        return f"SELECT t.i, u.id, n FROM t {kind} u ON {on} WHERE {asking} {self.ending(key)}"
+
+    def write(self) -> str:
+        query = f"SELECT i, g('w' || i) AS y FROM t WHERE {self.condition()} {self.ending('k, i')}"
+        return self.random.choice(
+            [
+                f"INSERT INTO e {query}",
+                f"INSERT INTO e {query} RETURNING *",
+                f"CREATE OR REPLACE TABLE made AS {query}",
+            ]
+        )

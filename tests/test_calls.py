@@ -130,6 +130,21 @@ def test_limit_does_not_end_early_without_the_proof(sql: str) -> None:
     assert found.limit is None
 
 
+@pytest.mark.parametrize("item", ["counted(i)", "more(i)", "twice(i)", "geomean(i + 1)"])
+def test_limit_does_not_end_early_where_a_macro_counts(item: str) -> None:
+    """An aggregate or an unnest that a macro hides, the user's or DuckDB's, sees every row."""
+    tables = (
+        "CREATE TABLE many AS SELECT i, 'row ' || i AS s FROM range(300) r(i);"
+        "CREATE MACRO counted(x) AS count(x); CREATE MACRO more(x) AS counted(x) + 1;"
+        "CREATE MACRO twice(x) AS unnest([x, x])"
+    )
+    sql = f"SELECT {item} FROM many WHERE m(s) = 'true' LIMIT 1"
+    ours, plain = Ours(tables), Plain(tables)
+    one, other = ours.run(sql), plain.run(sql)
+    plain.close()
+    assert one.rows == other.rows
+
+
 def test_limit_with_options_that_differ_by_row() -> None:
     """Options that differ from row to row fall back to ordinary passes, with plain rows."""
     ours = Ours("CREATE TABLE many AS SELECT i, 'row ' || i AS s FROM range(300) r(i)")

@@ -57,6 +57,8 @@ FOUND = [
     " (SELECT i, flag, m(s || i) AS y FROM t WHERE k < 6 AND g(s || i) <> '5')"
     " SELECT i FROM c WHERE flag AND g('c' || i) < '4'"
     " AND EXISTS (SELECT 1 FROM c d WHERE d.i = c.i + 1)",
+    "SELECT i, g('w' || i) AS s FROM t WHERE m(COALESCE(s, 'none')) IS NULL"
+    " AND (flag OR m('o' || i)) AND COALESCE(m(s || k), 'x') = 'x'",
 ]
 """What a generator found, each of another kind."""
 

@@ -221,7 +221,7 @@ def _precision(plan: Plan, where: Where, unknown: dict[Where, list[Any]]) -> str
     is_free = all(other != UNTAGGED and other.rank >= site.rank for other in others)
     if others and (site == UNTAGGED or not is_free):
         return ESTIMATED
-    is_limited = plan.limit is not None and site.rank <= plan.where_rank
+    is_limited = plan.limit is not None and site.rank <= plan.where_rank or plan.ladder is not None
     return AT_MOST if is_limited and unknown[where] else EXACT
 
 

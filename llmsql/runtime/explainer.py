@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from llmsql.runtime.climber import Climber
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.explain import EXACT, Estimate, Query, explain
 from llmsql.runtime.resolver import Resolver, Unsettled
@@ -132,14 +133,15 @@ class Explainer:
             collector.begin(Mode.SPOT)
             return list(self.execute(sql).fetchall())
         resolver = self._resolver(collector)
-        is_limited = False
+        is_limited, settled = False, query.plan
+        climber = self.session.climber = Climber(resolver)
         with resolver.transaction(is_own=is_own):
             with suppress(Unsettled):
-                resolver.settle(query.plan, query.plan.text)
+                settled = climber.settle(query.plan, query.plan.text)
                 is_limited = query.write is None and query.plan.limit is not None
             # Behind a LIMIT not all is known, nor need be: DuckDB looks further than it must.
             collector.begin(Mode.MUTE if is_limited else Mode.SPOT)
-            return list(self.execute(explained.head + query.text).fetchall())
+            return list(self.execute(explained.head + replace(query, plan=settled).text).fetchall())
 
 
 def _with_spent(estimates: list[Estimate] | None, collector: Collector) -> list[Estimate] | None:

@@ -73,7 +73,7 @@ class Resolver:
         try:
             self.execute(f"EXPLAIN {statement}").fetchall()
         except duckdb.Error as error:
-            self._restart()
+            self.restart()
             raise Unsettled from error
 
     def explain(
@@ -97,12 +97,16 @@ class Resolver:
             self._resolve(self.collector.lowest())
         return None
 
-    def settle(self, plan: Plan, sql: str) -> None:
-        """Leave the rows of *sql*, planned as *plan*, in the temp table RESULT."""
-        self.columns = self._describe(sql)
+    def settle(self, plan: Plan, sql: str, *, may_stop: bool = True) -> None:
+        """Leave the rows of *sql*, planned as *plan*, in the temp table RESULT.
+
+        Unless it *may_stop* early, DuckDB is not asked whether it would.
+        """
+        self.columns = self.describe(sql)
         self._is_ordered = plan.is_ordered
+        self._can_stop = None if may_stop else False
         if plan.statement is not None:
-            self._describe(plan.text)
+            self.describe(plan.text)
         if plan.limit is not None:
             self._settle_limit(plan)
         else:
@@ -111,7 +115,7 @@ class Resolver:
     def discard(self, text: str) -> None:
         """Run the query *text* in the mode that was begun, and keep none of its rows."""
         mode = self.collector.mode
-        columns = self._describe(text)
+        columns = self.describe(text)
         error = self._pass(text, len(columns), mode)
         if error is not None:
             raise error
@@ -134,14 +138,14 @@ class Resolver:
             passes -= not self.collector.is_full
             if self.collector.decide(self.orders):  # what else was noted may be of a placeholder
                 if error is not None:
-                    self._restart()
+                    self.restart()
                 continue
             if self._may_ask_less(text):
                 return self._run_at_once(text)
             if not self._compute(self.collector.lowest()):
                 break
             if error is not None:
-                self._restart()
+                self.restart()
         raise Unsettled
 
     def _settle_limit(self, plan: Plan) -> None:
@@ -160,7 +164,7 @@ class Resolver:
             if self.collector.decide_where(self.orders):
                 continue
             behind = self.collector.behind_where()
-            if self._rows() == plan.limit:
+            if self.rows() == plan.limit:
                 if self.collector.decide(self.orders):
                     continue
                 if not behind:
@@ -227,12 +231,13 @@ class Resolver:
             raise refused
         return None
 
-    def _describe(self, sql: str) -> list[tuple[str, str]]:
+    def describe(self, sql: str) -> list[tuple[str, str]]:
+        """The names and types of what *sql* gives; raises Unsettled where it does not bind."""
         self.collector.begin(Mode.MUTE)
         try:
             rows = self.execute(f"DESCRIBE {sql}\n").fetchall()
         except duckdb.Error as error:
-            self._restart()
+            self.restart()
             raise Unsettled from error
         return [(row[0], row[1]) for row in rows]
 
@@ -248,7 +253,8 @@ class Resolver:
             with suppress(Retired):  # the next pass notes them for the model that serves now
                 scheduler.resolve(deployment, answers, keys, self.collector)
 
-    def _rows(self) -> int:
+    def rows(self) -> int:
+        """How many rows the last pass left."""
         row = self.con.execute(f"SELECT count(*) FROM temp.main.{RESULT}").fetchone()
         return int(row[0])
 
@@ -258,7 +264,8 @@ class Resolver:
             raise Unsettled from error
         raise error
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
+        """Begin anew after an error, where the transaction is ours."""
         if self.in_own_transaction:
             self._roll_back()
             self.con.execute("BEGIN TRANSACTION")

@@ -19,6 +19,7 @@ from llmsql.config import Settings
 from llmsql.errors import BackendError, CatalogError, LimitError
 from llmsql.runtime import lookup, outcome
 from llmsql.runtime.account import Account
+from llmsql.runtime.climber import Climber, sorting
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.definitions import Catalog
@@ -67,6 +68,7 @@ class Session:
         self._version = -1
         self._is_streaming = False
         self.drops_result = False
+        self.climber: Climber | None = None
         self._shadows: set[str] = set()
 
     def change_settings(self, settings: Settings) -> None:
@@ -164,6 +166,9 @@ class Session:
         """Forget the statement before, its rows too: another one begins."""
         self.finish()
         self.rows_are_ours, self.gives_rows, self.result_query = False, True, None
+        if self.climber:
+            self.climber.forget()
+            self.climber = None
         if self.drops_result:
             self.drops_result = False
             with suppress(duckdb.Error):  # an aborted transaction takes them along
@@ -269,13 +274,14 @@ class Session:
         return None
 
     def _query(self, sql: str, scope: Scope, resolver: Resolver) -> None:
+        climber = self.climber = Climber(resolver)
         in_transaction = self.in_transaction()
         found = self.plan(sql, scope, partial(resolver.explain, may_fail=not in_transaction))
         if in_transaction and not found.never_raises:
             raise Unsettled
         keeps_order = self._keeps_order()
         with resolver.transaction(is_own=not in_transaction):
-            resolver.settle(found if keeps_order else replace(found, limit=None), sql)
+            climber.settle(found if keeps_order else replace(found, limit=None, ladder=None), sql)
         self.drops_result = True
         if not keeps_order:  # rows came into the table in any order: with all known, ask once more
             raise Unsettled
@@ -303,14 +309,14 @@ class Session:
         planned = self.plan(found.query, scope, explain)
         if in_transaction and not planned.never_raises:
             raise Unsettled
-        statement = sql
-        if planned.statement is not None and found.part != "none":
-            statement = found.rebuilt(planned.statement)
+        statement = _rebuilt(found, planned, sql)
         returns_rows = re.search(r"\breturning\b", sql, re.IGNORECASE)
         self.drops_result, resolver.keeps_rows = True, False
+        climber = self.climber = Climber(resolver)
         with resolver.transaction(is_own=not in_transaction):
             resolver.bind(statement)
-            resolver.settle(planned, found.query)
+            settled = climber.settle(planned, found.query)
+            statement = _rebuilt(found, settled, sql)
             resolver.collector.begin(Mode.SPOT)
             if not returns_rows:
                 resolver.execute(statement)
@@ -356,7 +362,7 @@ class Session:
             if reach.is_repeatable:
                 found = plan(
                     sql, models, reach.costly, catalog.trees, explain,
-                    macros=catalog.macro, tags_all=tags_all,
+                    macros=catalog.macro, tags_all=tags_all, sorting=partial(sorting, self.con),
                 )  # fmt: skip
         except RecursionError:  # an expression of hundreds of levels
             raise Unsettled from None
@@ -380,6 +386,13 @@ class Session:
         """Let DuckDB run *sql* as it is, with the caller's variables."""
         arguments = (sql,) if parameters is None else (sql, parameters)
         return scope.call(partial(self.con.execute, *arguments))
+
+
+def _rebuilt(found: write.Write, planned: Plan, sql: str) -> str:
+    """The statement *sql*, that writes what *found* says, with its query as it is *planned*."""
+    if planned.statement is None or found.part == "none":
+        return sql
+    return found.rebuilt(planned.statement)
 
 
 def _identifiers(sql: str) -> set[str]:

@@ -32,7 +32,7 @@ class Macro:
         if given is None or is_inside(self.body, self._is_odd) or self._captures(given):
             return None
         found = {"item": copy.deepcopy(self.body)}
-        _substitute(found, given)
+        substitute(found, given)
         return found["item"]
 
     def _given(self, call: Node) -> dict[str, Node] | None:
@@ -73,11 +73,11 @@ def inline(query: Node, is_hidden: Test, find: Callable[[str], Macro | None]) ->
             node.update(body, alias=alias)
 
 
-def _substitute(part: object, given: Mapping[str, Node]) -> None:
+def substitute(part: object, given: Mapping[str, Node]) -> None:
     """Put, in place, *given* where a parameter is named inside *part*."""
     if isinstance(part, list):
         for item in part:
-            _substitute(item, given)
+            substitute(item, given)
     if not isinstance(part, dict):
         return
     if part.get("class") == "COLUMN_REF" and len(part["column_names"]) == 1:
@@ -88,7 +88,7 @@ def _substitute(part: object, given: Mapping[str, Node]) -> None:
             part.update(copy.deepcopy(value), alias=alias)
         return
     for item in part.values():
-        _substitute(item, given)
+        substitute(item, given)
 
 
 def _names(part: object) -> set[str]:

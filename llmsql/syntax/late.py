@@ -24,13 +24,20 @@ def postpone(root: Node, is_call: Test, is_costly: Test) -> None:
             _postpone(select, is_call)
 
 
+def is_sorted_and_limited(query: Node) -> bool:
+    """True for a SELECT that does not group, and ends in ORDER BY and LIMIT alone."""
+    if query["type"] != "SELECT_NODE":
+        return False
+    kinds = [modifier["type"] for modifier in query["modifiers"]]
+    return (
+        sorted(kinds) == ["LIMIT_MODIFIER", "ORDER_MODIFIER"]
+        and not any(query[part] for part in ("group_expressions", "having", "qualify", "sample"))
+        and query.get("aggregate_handling") == "STANDARD_HANDLING"  # no GROUP BY ALL
+    )
+
+
 def _fits(select: Node, is_call: Test, is_costly: Test) -> bool:
-    kinds = [modifier["type"] for modifier in select["modifiers"]]
-    if sorted(kinds) != ["LIMIT_MODIFIER", "ORDER_MODIFIER"]:
-        return False
-    if select["group_expressions"] or select["having"] or select["qualify"] or select["sample"]:
-        return False
-    if select.get("aggregate_handling") != "STANDARD_HANDLING":  # GROUP BY ALL
+    if not is_sorted_and_limited(select):
         return False
     items = select["select_list"]
     costly = [item for item in items if is_inside(item, is_costly)]

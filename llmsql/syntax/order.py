@@ -95,6 +95,8 @@ class _Reading:
         for text in (*filters, *joins):
             self._pass(text, is_filter=text in filters)
         step = self._one_by_one([*filters, *joins], step)
+        if not operator["children"]:  # a table's columns, which may be named like what is computed
+            details.pop("Projections", None)
         return self._side_by_side(details, step)
 
     def _children(self, operator: Node, details: Node, step: int) -> int:

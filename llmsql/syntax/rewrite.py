@@ -9,11 +9,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
-from llmsql.syntax import hints, inlining, late, tree, waiting
+from llmsql.syntax import hints, inlining, ladder, late, tree, waiting
 from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.inlining import Macro
+from llmsql.syntax.ladder import Ladder
 from llmsql.syntax.ranks import is_call
 from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
@@ -33,6 +35,7 @@ class Plan:
     run until then and *where_rank* the highest rank asked for by WHERE. *sites* counts the model
     calls that stand in the text; *calls* are their texts by number, where they were asked for.
     *is_ordered* tells that no call waits for one that a view or a macro hides, which has no rank.
+    With a *ladder* rows may be asked about from its foot on, by the plans that *below* makes.
     """
 
     text: str
@@ -45,6 +48,8 @@ class Plan:
     where_rank: int = -1
     calls: tuple[str, ...] = ()
     is_ordered: bool = True
+    ladder: Ladder | None = None
+    below: Callable[[str], Plan | None] = lambda sql: None
 
 
 def plan(
@@ -56,6 +61,7 @@ def plan(
     *,
     macros: Callable[[str], Macro | None] = lambda name: None,
     tags_all: bool = False,
+    sorting: Callable[[], tuple[str, str]] | None = None,
 ) -> Plan | None:
     """Plan the query *sql*; None where it does not parse as one, or would be printed as another.
 
@@ -64,14 +70,20 @@ def plan(
     *models* are the functions that call models, *costly* those, the macros and the views that reach
     them: names in lower case. *definitions* gives the parsed bodies of a macro, *explain* the plan
     that DuckDB makes of a query that asks models in several conditions, *macros* what may be
-    inlined.
+    inlined, *sorting* what an ORDER BY means that does not say it; without it there is no ladder.
     """
     statement = tree.parse(sql)
     if statement is None or not hints.restore(statement, sql):
         return None
     rewriting = _Rewriting(sql, statement, models, costly)
     rewriting.inline(macros, definitions)
-    return rewriting.plan(definitions, explain, tags_all=tags_all)
+    steps = rewriting.ladder(definitions, sorting) if sorting else None
+    found = rewriting.plan(definitions, explain, tags_all=tags_all)
+    below = partial(
+        plan, models=models, costly=costly, definitions=definitions, explain=explain,
+        macros=macros, tags_all=tags_all,
+    )  # fmt: skip
+    return replace(found, ladder=steps, below=below) if steps else found
 
 
 class _Rewriting:
@@ -118,6 +130,18 @@ class _Rewriting:
         if Shape(self.calls, self.costs, definitions).sites(self.query) > 1:
             Headings(self.query, self.hides).write_out()
             inlining.inline(self.query, self.hides, macros)
+
+    def ladder(
+        self,
+        definitions: Callable[[str], list[Node]],
+        sorting: Callable[[], tuple[str, str]],
+    ) -> Ladder | None:
+        """What leads from the rows that the statement sorts first to the others, if it does."""
+        found = ladder.read(self.statement, self.costs, definitions, sorting)
+        is_harmless = Shape(self.calls, self.costs, definitions).is_harmless
+        return found and replace(
+            found, is_harmless=all(is_harmless(key.expression) for key in found.keys)
+        )
 
     def plan(
         self,

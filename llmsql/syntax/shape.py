@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llmsql.syntax import tree
+from llmsql.syntax import sets, tree
 from llmsql.syntax.conditions import Test, conjuncts, is_inside
 from llmsql.syntax.tree import Node
 
@@ -57,8 +57,8 @@ class Shape:
         parts = [p for p in conjuncts(query["where_clause"]) if is_inside(p, self.is_costly)]
         if not parts or not all(self._is_null(part) for part in parts):
             return None
-        items = query["select_list"]
-        if any(is_inside(item, _is_set) for item in items) or self._has_hidden(items):
+        items, is_of_set = query["select_list"], sets.is_of_set(self.definitions)
+        if any(is_inside(item, is_of_set) for item in items) or self._has_hidden(items):
             return None
         return None if is_inside(query["from_table"], self.is_costly) else rows
 
@@ -70,7 +70,7 @@ class Shape:
             return False
         parts = [p for p in conjuncts(query["where_clause"]) if is_inside(p, self.is_costly)]
         items = [item for item in query["select_list"] if is_inside(item, self.is_costly)]
-        return all(map(self._is_null, parts)) and all(map(self._is_harmless, items))
+        return all(map(self._is_null, parts)) and all(map(self.is_harmless, items))
 
     def is_ordered(self, query: Node) -> bool:
         """True unless a call that a view or a macro hides may wait for another, or another for it.
@@ -181,7 +181,7 @@ class Shape:
             )
         )
 
-    def _is_harmless(self, node: Node) -> bool:
+    def is_harmless(self, node: Node) -> bool:
         """True when nothing in *node* can raise, whatever its model calls answer."""
         if node.get("class") in ("COLUMN_REF", "CONSTANT", "PARAMETER"):
             return True
@@ -192,11 +192,11 @@ class Shape:
             "OPERATOR_NOT",
             "STRUCT_EXTRACT",
         ):
-            return all(map(self._is_harmless, tree.inner(node)))
+            return all(map(self.is_harmless, tree.inner(node)))
         if self.is_call(node) or (
             tree.is_function(node) and tree.function_name(node) in _NEVER_RAISE
         ):
-            return all(map(self._is_harmless, tree.arguments(node)))
+            return all(map(self.is_harmless, tree.arguments(node)))
         return False
 
 
@@ -208,12 +208,4 @@ def _is_plain(query: Node) -> bool:
         or query["qualify"]
         or query["sample"]
         or query["cte_map"]["map"]
-    )
-
-
-def _is_set(node: Node) -> bool:
-    """Things that need more than their own row, or make more than one."""
-    return node.get("class") == "WINDOW" or (
-        tree.is_function(node)
-        and (tree.function_name(node) == "unnest" or tree.function_name(node) in tree.aggregates())
     )

@@ -7,6 +7,7 @@ private in-memory database, so no user's connection is touched.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from functools import cache
@@ -15,6 +16,8 @@ from typing import Any
 import duckdb
 
 Node = dict[str, Any]
+
+_CALLED = re.compile(r"\b(\w+)\s*\(")
 
 _lock = threading.Lock()
 
@@ -66,8 +69,15 @@ def expression(sql: str) -> Node:
 
 @cache
 def aggregates() -> frozenset[str]:
-    """The names of DuckDB's aggregate functions."""
-    return _names("function_type = 'aggregate'")
+    """The names of DuckDB's aggregate functions, and of its macros that are made of one."""
+    found = _names("function_type = 'aggregate'")
+    with _lock:
+        rows = _parser().execute(
+            "SELECT lower(function_name), lower(macro_definition) FROM duckdb_functions()"
+            " WHERE macro_definition IS NOT NULL"
+        )
+        macros = rows.fetchall()
+    return found | {name for name, text in macros if found & set(_CALLED.findall(text))}
 
 
 @cache

@@ -1,8 +1,9 @@
 """Which model call waits for which: conditions guarded, calls ranked, in DuckDB's own order.
 
 Where several conditions ask models, that of the plain query is kept, so that none is asked about
-more rows than a function alone would be. It is read off the plan of a copy whose calls are tagged;
-so is what became of it by the guards. Where these turned it round, the conditions stay as they are.
+more rows than a function alone would be. It is read off the plan of a copy whose calls are tagged,
+and which has the rows above a rung, too; so is what became of it by the guards. Where these turned
+it round, the conditions stay as they are.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from llmsql.syntax import conditions, guards, order, tree
+from llmsql.syntax import conditions, guards, ladder, order, tree
 from llmsql.syntax.conditions import Test
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.order import Order
@@ -40,7 +41,7 @@ def arrange(
         return Ranks(query, models)
     sketch = copy.deepcopy(statement)
     Headings(tree.body(sketch), is_costly, is_inner=True).write_out()
-    plain = _order(sketch, models, explain)
+    plain = _order(ladder.without_rungs(sketch), models, explain)
     if not Ranks(query, models, plain).are_evaluated():  # the conditions contradict one another
         return _unguarded(query, models, is_costly, plain)
     if conditions.is_only_where(query):  # one CASE will have all of them, in this order

@@ -1,0 +1,98 @@
+"""What the words of an ORDER BY mean: a column that the query gives, or one of those it reads.
+
+DuckDB looks there for an alias first, and in a WHERE for a column: who moves a sort key into one
+must know which is meant.
+"""
+
+from __future__ import annotations
+
+from llmsql.syntax import sets, tree
+from llmsql.syntax.conditions import Test, is_inside
+from llmsql.syntax.tree import Node
+
+
+class Outputs:
+    """The SELECT list of one query, by the names its columns have."""
+
+    def __init__(self, query: Node, definitions: sets.Definitions = lambda name: []) -> None:
+        self._is_of_set = sets.is_of_set(definitions)
+        self.items: list[Node] = query["select_list"]
+        self._renames = any(map(_renames, tree.nodes(self.items)))
+        joins = [node for node in tree.nodes(query["from_table"]) if node.get("type") == "JOIN"]
+        self._merges = any(j["using_columns"] or j["ref_type"] == "NATURAL" for j in joins)
+
+    def sorted_by(self, key: Node, is_costly: Test) -> Node | None:
+        """What *key* of the ORDER BY is, over the columns that the query reads.
+
+        None where a model decides it, it is the same for all rows, or it is not certain.
+        """
+        found = self._meant(key)
+        if found is None or is_inside(found, is_costly) or is_inside(found, self._is_no_value):
+            return None
+        asked = {_alias(item) for item in self.items if is_inside(item, is_costly)}
+        read = [each["column_names"][0].lower() for each in tree.column_references(found)]
+        return {**found, "alias": ""} if read and asked.isdisjoint(read) else None
+
+    def named_in(self, parts: list[Node]) -> list[Node]:
+        """The outputs that *parts* of a WHERE may name; a column of that name they would mean."""
+        names = {_first_name(each) for each in tree.column_references(parts)}
+        return [item for item in self.items if item.get("alias") and _alias(item) in names]
+
+    def _meant(self, key: Node) -> Node | None:
+        if key.get("class") == "CONSTANT":
+            return self._at(tree.constant(key))
+        if self._renames:
+            return None
+        if key.get("class") == "COLUMN_REF" and len(key["column_names"]) == 1:
+            named = [item for item in self.items if _alias(item) == _first_name(key)]
+            if named:
+                return named[0] if len(named) == 1 else None
+        return None if any(map(self._may_be_output, tree.column_references(key))) else key
+
+    def _is_no_value(self, node: Node) -> bool:
+        """Things whose meaning depends on the scope they stand in, or on more than their row."""
+        return node.get("class") in ("STAR", "SUBQUERY", "LAMBDA") or self._is_of_set(node)
+
+    def _at(self, position: object) -> Node | None:
+        if not isinstance(position, int) or not 0 < position <= len(self.items):
+            return None
+        before = self.items[:position]
+        return None if any(is_inside(item, _is_star) for item in before) else before[-1]
+
+    def _may_be_output(self, reference: Node) -> bool:
+        """True where *reference*, in a key, may be another thing than the column of that name.
+
+        Where a join merges columns, a side's own may be among the outputs under its plain name.
+        """
+        is_qualified = len(reference["column_names"]) > 1
+        name, is_merged = _first_name(reference), self._merges and not is_qualified
+        return any(
+            _alias(item) == name
+            or (is_merged and _is_star(item))
+            or (is_merged and _last_name(item) == name)
+            for item in self.items
+            if is_qualified or tree.text_key(item) != tree.text_key(reference)
+        )
+
+
+def _alias(item: Node) -> str:
+    return str(item.get("alias", "")).lower()
+
+
+def _first_name(reference: Node) -> str:
+    return str(reference["column_names"][0]).lower()
+
+
+def _last_name(item: Node) -> str:
+    """The name of an output that is just a column."""
+    return str(item["column_names"][-1]).lower() if item.get("class") == "COLUMN_REF" else ""
+
+
+def _is_star(node: Node) -> bool:
+    return node.get("class") == "STAR"
+
+
+def _renames(node: Node) -> bool:
+    """True for a `*` that gives another thing under the name of a column."""
+    changes = ("columns", "expr", "replace_list", "rename_list")
+    return _is_star(node) and any(node.get(part) for part in changes)
