@@ -55,6 +55,7 @@ class Account:
             self.number, lambda: self.store, keeps_prompts=conditions.keeps_prompts
         )
         self.reporter = Reporter(self.number, conditions.on_progress)
+        self._asked: set[Deployment] = set()
         self._at = datetime.now(UTC).replace(tzinfo=None)
         self._started = time.monotonic()
         self._watched = Watched(self.number, lambda: self.store)
@@ -185,6 +186,7 @@ class Account:
     ) -> Run:
         """Begin to ask *count* inputs, which are among those of *sites*, through *gate*."""
         run = Run(self, deployment, answers, sites, gate)
+        self._asked.add(deployment)
         for spent in (self.spent, self.conditions.spent):
             spent.begin(run)
         self.reporter.expect(deployment.name, count, self.reused)
@@ -218,12 +220,13 @@ class Account:
 
     def measure(self) -> None:
         """Bring the numbers of its progress up to date."""
+        being_written = sum(deployment.model.being_written for deployment in list(self._asked))
         self.reporter.measure(
             done=self.spent.calls,
             failed=self.failed,
             reused=self.reused,
             input_tokens=self.spent.input_tokens,
-            output_tokens=self.spent.output_tokens,
+            output_tokens=self.spent.output_tokens + being_written,
         )
 
     def finish(self, state: str, error: BaseException | None = None) -> None:

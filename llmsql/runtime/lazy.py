@@ -33,6 +33,11 @@ class LazyModel(Proxy):
         self._load = load
         self._model: Model | None = None
 
+    @property
+    def being_written(self) -> int:
+        """The model's own number, 0 until it is loaded."""
+        return 0 if self._model is None else self._model.being_written
+
     def ask(self, method: str, *arguments: Any) -> Any:
         """Return what the model returns."""
         return getattr(self._loaded(), method)(*arguments)

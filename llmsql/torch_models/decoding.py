@@ -67,6 +67,7 @@ class Decoder:
         windows = [layer.sliding_window for layer in layers if hasattr(layer, "sliding_window")]
         self.window = min(windows, default=None)
         self.slots = slots if self.is_attention else 1
+        self.being_written = 0  # tokens of rows that have not ended
         self.prefix: list[int] = []  # of all rows
         self.prefix_cache: Any = None
         self.start: list[int] = []  # of the family in hand
@@ -74,7 +75,12 @@ class Decoder:
 
     def run(self, rows: Sequence[Row]) -> Iterator[Row]:
         """Yield each of *rows* as soon as it has its `finish` or its `error`."""
-        waiting = self._shared(rows)
+        try:
+            yield from self._run(self._shared(rows))
+        finally:
+            self.being_written = 0
+
+    def _run(self, waiting: Waiting) -> Iterator[Row]:
         batch: Batch | None = None
         while waiting or batch:
             start = waiting.first.start
@@ -95,6 +101,7 @@ class Decoder:
             if batch:
                 done = [row for row in batch.rows if row.finish]
                 batch = batch.unfinished()
+                self.being_written = sum(len(row.written) for row in batch.rows) if batch else 0
                 yield from done
 
     def score(self, rows: Sequence[Row]) -> Iterator[tuple[Row, torch.Tensor | None]]:

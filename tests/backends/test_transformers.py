@@ -223,6 +223,23 @@ def test_a_short_answer_comes_first(smollm2: Any) -> None:
     running.close()
 
 
+def test_what_is_being_written_is_counted(smollm2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    While rows are side by side somebody can see their tokens grow; after the last there are none.
+    """
+    seen: list[int] = []
+    write = smollm2.decoder._write
+
+    def watched(batch: Any) -> Any:
+        seen.append(smollm2.being_written)
+        return write(batch)
+
+    monkeypatch.setattr(smollm2.decoder, "_write", watched)
+    texts(smollm2, ["Hello!", "Who are you?"], max_tokens=4)
+    assert seen == [2, 4, 6]
+    assert smollm2.being_written == 0
+
+
 def test_a_shared_start_is_read_once(smollm2: Any) -> None:
     """What all prompts start with counts as cached for all but the row that paid for it."""
     asked = [f"Is this review positive or negative? {text}" for text in ("fine", "bad", "it broke")]

@@ -62,6 +62,11 @@ class Model:
     dimension: int | None = None
     note: str = ""
 
+    @property
+    def being_written(self) -> int:
+        """How many tokens there are of answers that have not ended yet, where that is known."""
+        return 0
+
     def generate(self, prompts: Sequence[Prompt]) -> Answered:
         """Yield the completion of each prompt."""
         raise BackendError("this model does not answer prompts")

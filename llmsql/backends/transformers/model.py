@@ -46,6 +46,11 @@ class Model(base.Model):
         self.cuts = cuts
         self.device = str(decoder.model.device)
 
+    @property
+    def being_written(self) -> int:
+        """How many tokens the rows have that are side by side now."""
+        return 0 if self.decoder is None else self.decoder.being_written
+
     def generate(self, prompts: Sequence[Prompt]) -> base.Answered:
         """Yield the completion of each prompt, the first to end first."""
         started = time.perf_counter()
