@@ -7,6 +7,7 @@ from is up to the command line and the prompt; how results look is up to `render
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,17 +15,19 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 import duckdb
 
 from llmsql import render
+from llmsql.clock import Clock
 from llmsql.errors import LlmsqlWarning
 from llmsql.progress_bar import ProgressBar
 
 SHOWN_ROWS = 40
+_LOADS = re.compile(r"\s*(run\s+command|!\w+\s+model\s+reload)\b", re.IGNORECASE)
 SHOWN_LINES = 5
 
 
@@ -72,11 +75,16 @@ class Console:
         self.err.flush()
 
     def _show(self, statement: str) -> None:
-        # The empty namespace keeps this program's own variables from being read as tables.
-        result = self.connection.execute(statement, namespace={})
+        with self._clock(statement):
+            # The empty namespace keeps this program's own variables from being read as tables.
+            result = self.connection.execute(statement, namespace={})
         if render.is_shown(result, statement):
             self.out.writelines(render.text(result, self.format, self._page()))
             self.out.flush()
+
+    def _clock(self, statement: str) -> AbstractContextManager[Any]:
+        """What is seen while a model loads, which may take minutes the first time."""
+        return Clock(self.err, "loading") if _LOADS.match(statement) else nullcontext()
 
     def _page(self) -> render.Page | None:
         if not self.out.isatty():
