@@ -474,7 +474,8 @@ def test_another_dimension(con: llmsql.Connection) -> None:
     assert rows(con, sql) == [(2,)]
     deploy(con, "emb", dimension=5)
     assert rows(con, sql) == [(5,)]
-    con.execute("RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='emb'")
+    with pytest.warns(llmsql.LlmsqlWarning, match='"emb" was of kind emb, and is of kind chat now'):
+        con.execute("RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='emb'")
     assert rows(con, "SELECT emb('z', {on_error: 'capture'}).value") == [("z",)]
 
 

@@ -109,9 +109,11 @@ class Setup(Statement):
 
     def run(self, connection: Connection) -> Rows:
         """Check key and value, change the setting and show it."""
-        field, changed = _changed(self.setting, connection.settings)
+        before = connection.settings
+        field, changed = _changed(self.setting, before)
         connection.change_settings(changed)
-        if field in OF_DEPLOYMENTS and any(connection.engine.deployments):
+        has_models = any(connection.engine.deployments)
+        if field in OF_DEPLOYMENTS and changed != before and has_models:
             warn(
                 f'setting "{field}" is for models that are deployed from now on\n'
                 "  RUN a model again for it to count there"

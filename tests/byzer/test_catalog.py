@@ -358,7 +358,8 @@ def test_C08_a_removed_model_is_forgotten(file: Path) -> None:
 
 def test_R01_the_last_deployment_of_a_name_is_remembered(file: Path) -> None:
     """There is one row a name, whatever its letter case."""
-    deployed(file, DEPLOY.format("m", "chat"), DEPLOY.format("M", "emb"))
+    with pytest.warns(errors.LlmsqlWarning, match='"M" was of kind chat, and is of kind emb now'):
+        deployed(file, DEPLOY.format("m", "chat"), DEPLOY.format("M", "emb"))
     with llmsql.connect(str(file)) as con:
         assert con.execute("SELECT name, kind FROM llmsql.deployments").fetchall() == [("M", "emb")]
 
