@@ -68,5 +68,14 @@ def _limits() -> list[Line]:
                 str(made),
             )
         )
+    made = ours.run("SELECT i FROM many WHERE m(s) = 'true' ORDER BY i DESC LIMIT 10").calls
+    last = next(at + 1 for at in range(rows) if sum(i >= rows - 1 - at for i in hits) == 10)
+    lines.append(
+        Line(
+            f"calls of WHERE model ORDER BY i DESC LIMIT 10, {rows:,} rows",
+            f"≤ {max(32, 2 * last)}",
+            str(made),
+        )
+    )
     ours.con.close()
     return lines

@@ -72,8 +72,7 @@ def _transformers() -> Line:
 def _vllm() -> Line:
     """vLLM with room for few passages, which requests share in blocks of 32 tokens."""
     settings = (
-        f"backend.context='512' AND backend.kv_cache_gb='0.04' AND backend.block_size='32'"
-        f" AND backend.max_num_seqs='{SLOTS}'"
+        f"backend.context='512' AND backend.kv_cache_gb='0.04' AND backend.max_num_seqs='{SLOTS}'"
     )
     with _deployed("vllm", settings) as con:
         model = con.engine.deployments.get("ask").model

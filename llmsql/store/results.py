@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Bodies = tuple[bytes, "NDArray[np.int64]", str | None]
 """Entries one after the other, their sizes, and the numbers of those to mark."""
 
-SPAN = 131_072  # keys whose places are known at once: meanwhile nothing is decoded
 CHUNK = 16_384  # keys looked up at once
 CHUNK_BYTES = 8 * 2**20  # about as many are read at once
 FIRST = 1_024  # and so many before it is known how long answers are
@@ -227,14 +226,13 @@ def exported(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 
 def _chunks(connection: sqlite3.Connection, ids: list[int], since: int | None) -> Iterator[Bodies]:
     """The bodies at *ids*, and the numbers of those to mark, some at a time."""
-    for start in range(0, len(ids), SPAN):
-        places = _places(connection, ids[start : start + SPAN])
-        at, size = 0, FIRST
-        while at < len(places):
-            asked, at = places[at : at + size], at + size
-            for whole, sizes, unmarked in _chunk(connection, asked, since):
-                size = min(CHUNK, CHUNK_BYTES * len(sizes) // max(1, len(whole)) + 1)
-                yield whole, sizes, unmarked
+    places = _places(connection, ids)
+    start, size = 0, FIRST
+    while start < len(places):
+        asked, start = places[start : start + size], start + size
+        for whole, sizes, unmarked in _chunk(connection, asked, since):
+            size = min(CHUNK, CHUNK_BYTES * len(sizes) // max(1, len(whole)) + 1)
+            yield whole, sizes, unmarked
 
 
 def _places(connection: sqlite3.Connection, ids: list[int]) -> list[int]:
