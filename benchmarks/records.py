@@ -10,32 +10,33 @@ from typing import Any
 
 import llmsql
 from benchmarks.table import Line, seconds
-from llmsql.runtime.account import Account, Run
+from llmsql.runtime.account import Account
+from llmsql.runtime.budget import Budget
+from llmsql.runtime.run import Run
 
 PROMPTS = 64
-WATCHED = (
-    (Account, "recall"),
-    (Account, "allow"),
-    (Account, "reuse"),
-    (Account, "begin"),
-    (Account, "tick"),
-    (Account, "finish"),
-    (Run, "answered"),
-    (Run, "finish"),
+WATCHED: tuple[tuple[type, Callable[..., Any]], ...] = (
+    (Account, Account.recall),
+    (Budget, Budget.allow),
+    (Account, Account.reuse),
+    (Account, Account.begin),
+    (Account, Account.tick),
+    (Account, Account.finish),
+    (Run, Run.answered),
+    (Run, Run.finish),
 )
 
 
 def run() -> list[Line]:
     """One line."""
     spent = [0.0]
-    own = [(cls, name, getattr(cls, name)) for cls, name in WATCHED]
-    for cls, name, method in own:
-        setattr(cls, name, _timed(method, spent))
+    for cls, method in WATCHED:
+        setattr(cls, method.__name__, _timed(method, spent))
     try:
         return [_added(spent)]
     finally:
-        for cls, name, method in own:
-            setattr(cls, name, method)
+        for cls, method in WATCHED:
+            setattr(cls, method.__name__, method)
 
 
 def _added(spent: list[float]) -> Line:
