@@ -34,7 +34,7 @@ def run() -> list[Line]:
     if importlib.util.find_spec("transformers"):
         lines.append(_transformers())
     if importlib.util.find_spec("vllm"):
-        lines.append(_vllm())
+        lines += [_vllm("0.04", longer=1), _vllm("0.1", longer=3)]
     return lines
 
 
@@ -69,12 +69,13 @@ def _transformers() -> Line:
         return _compared(con, as_it_comes, usages, "transformers")
 
 
-def _vllm() -> Line:
-    """vLLM with room for few passages, which requests share in blocks of 32 tokens."""
+def _vllm(room: str, longer: int) -> Line:
+    """vLLM with *room* for half of the passages, which requests share in blocks of 32 tokens."""
     settings = (
-        f"backend.context='512' AND backend.kv_cache_gb='0.04' AND backend.max_num_seqs='{SLOTS}'"
+        f"backend.context='1024' AND backend.kv_cache_gb='{room}'"
+        f" AND backend.max_num_seqs='{SLOTS}'"
     )
-    with _deployed("vllm", settings) as con:
+    with _deployed("vllm", settings, longer) as con:
         model = con.engine.deployments.get("ask").model
         usages: list[Usage] = []
 
@@ -82,29 +83,32 @@ def _vllm() -> Line:
             asked = [Prompt(text, Sampling(max_tokens=TOKENS)) for text in _prompts(con)]
             usages[:] = [answer.usage for _, answer in model.generate(asked)]
 
-        return _compared(con, as_it_comes, usages, f"vLLM with {SLOTS} sequences at once")
+        return _compared(con, as_it_comes, usages, f"vLLM with {SLOTS} at once", longer)
 
 
-def _deployed(backend: str, settings: str) -> Any:
+def _deployed(backend: str, settings: str, longer: int = 1) -> Any:
     con = llmsql.connect()
     con.execute(
         f"RUN command AS LLM WHERE localModelDir='smollm2' AND infer_backend='{backend}'"
         f" AND udfName='ask' AND {settings}"
     )
-    con.register("given", pa.table(dict(zip(("question", "passage"), _rows(), strict=True))))
+    con.register("given", pa.table(dict(zip(("question", "passage"), _rows(longer), strict=True))))
     con.execute("CREATE TABLE asked AS FROM given")
     return con
 
 
-def _rows() -> Sequence[list[str]]:
-    """Questions, each of its own, and passages, each for some of them, in any order."""
+def _rows(longer: int) -> Sequence[list[str]]:
+    """Questions, each of its own, and passages, each for some of them, in any order.
+
+    They are *longer* times as long as they must be.
+    """
     chance = random.Random(1)
 
     def text(words: int) -> str:
         return " ".join(chance.choices(_WORDS, k=words))
 
-    passages = [text(80) for _ in range(STARTS)]
-    rows = [(text(13), passage) for passage in passages for _ in range(EACH)]
+    passages = [text(80 * longer) for _ in range(STARTS)]
+    rows = [(text(13 * longer), passage) for passage in passages for _ in range(EACH)]
     chance.shuffle(rows)
     return [list(column) for column in zip(*rows, strict=True)]
 
@@ -132,7 +136,9 @@ def _asked_directly(model: Any, prompts: Sequence[str]) -> list[Usage]:
         return list(threads.map(ask, prompts))
 
 
-def _compared(con: Any, as_it_comes: Callable[[], None], usages: list[Usage], name: str) -> Line:
+def _compared(
+    con: Any, as_it_comes: Callable[[], None], usages: list[Usage], name: str, longer: int = 1
+) -> Line:
     def ours() -> None:
         con.engine.deployments.get("ask")._answers.clear()
         _quietly(con, f"SELECT count({ASK}) FROM asked")
@@ -140,12 +146,13 @@ def _compared(con: Any, as_it_comes: Callable[[], None], usages: list[Usage], na
     # As many rows as an order of fields is chosen from.
     _quietly(con, f"SELECT count({ASK}) FROM (FROM asked LIMIT 36)")
     mine, theirs = best(ROUNDS, ours, as_it_comes)
+    length = "" if longer == 1 else f", {longer} times as long"
     (read, found), *_ = con.execute(
         "SELECT input_tokens, cached_tokens FROM llm_statements() ORDER BY statement DESC"
     ).fetchall()
     return Line(
-        f"{name}, SmolLM2, {STARTS * EACH} prompts of {STARTS} passages, {TOKENS} tokens each:"
-        " time as the table comes / in our order",
+        f"{name}, SmolLM2, {STARTS * EACH} prompts of {STARTS} passages{length},"
+        f" {TOKENS} tokens each: time as the table comes / in our order",
         GOAL,
         f"{theirs / mine:.2f} × ({mine:.1f} s with {found / read:.0%} of the tokens found,"
         f" {theirs:.1f} s with {_share(usages):.0%})",

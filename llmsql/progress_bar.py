@@ -93,6 +93,8 @@ def told(progress: Progress) -> str:
         parts.append(f"{progress.reused} reused")
     if progress.failed:
         parts.append(f"{progress.failed} failed")
+    if progress.retrying:
+        parts.append(f"{progress.retrying} retrying")
     if (speed := progress.tokens_per_second) is not None:
         parts.append(f"{speed:.0f} tokens/s")
     return ", ".join(parts)

@@ -36,7 +36,7 @@ class Counting:
 
     def __call__(self, request: Request) -> Reply:
         if not request.body:
-            return Reply({"object": "list", "data": [{"id": "m"}]})
+            return Reply({"object": "list", "data": [{"id": "m"}, {"id": "embed"}]})
         if "input" in request.body:
             return self._vectors(request.body["input"])
         read = sum(self.tokens(message["content"]) for message in request.body["messages"])

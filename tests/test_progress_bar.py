@@ -54,6 +54,11 @@ def test_what_is_not_there_is_not_said() -> None:
     assert told(Progress(1, "emb", total=2, done=1, seconds=1.0)) == ""
 
 
+def test_a_bar_says_why_nothing_moves() -> None:
+    """A server that is busy has its requests wait, for a minute maybe."""
+    assert told(Progress(1, "chat", total=2, retrying=2, seconds=9.0)) == "2 retrying"
+
+
 def test_without_tqdm_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is no dependency of the core."""
     monkeypatch.setitem(sys.modules, "tqdm.std", None)

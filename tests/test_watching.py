@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import llmsql
+from llmsql.runtime import watched
 
 _RUN = """
 import sys, llmsql
@@ -80,6 +81,7 @@ def test_a_statement_that_was_killed_is_not_seen(watcher: Any, tmp_path: Path) -
 
 def test_a_short_statement_writes_no_row(watcher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is over at once would be seen by nobody."""
+    monkeypatch.setattr(watched, "WATCHED_SECONDS", 3_600)
     shown: list[int] = []
     store = watcher._session.conditions.store
     monkeypatch.setattr(store, "show", lambda number, row: shown.append(number))

@@ -220,11 +220,13 @@ class Account:
 
     def measure(self) -> None:
         """Bring the numbers of its progress up to date."""
-        being_written = sum(deployment.model.being_written for deployment in list(self._asked))
+        models = [deployment.model for deployment in list(self._asked)]
+        being_written = sum(model.being_written for model in models)
         self.reporter.measure(
             done=self.spent.calls,
             failed=self.failed,
             reused=self.reused,
+            retrying=sum(model.retrying for model in models),
             input_tokens=self.spent.input_tokens,
             output_tokens=self.spent.output_tokens + being_written,
         )

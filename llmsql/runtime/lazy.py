@@ -38,6 +38,11 @@ class LazyModel(Proxy):
         """The model's own number, 0 until it is loaded."""
         return 0 if self._model is None else self._model.being_written
 
+    @property
+    def retrying(self) -> int:
+        """The model's own number, 0 until it is loaded."""
+        return 0 if self._model is None else self._model.retrying
+
     def ask(self, method: str, *arguments: Any) -> Any:
         """Return what the model returns."""
         return getattr(self._loaded(), method)(*arguments)

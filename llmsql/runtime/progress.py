@@ -18,6 +18,7 @@ class Progress:
 
     *total* inputs are known to be needed so far, *reused* were answered before, *done* are answered
     or *failed*; a statement of several steps learns its later inputs from its earlier answers.
+    *retrying* requests wait to be sent to a server again.
     """
 
     statement: int
@@ -26,6 +27,7 @@ class Progress:
     done: int = 0
     reused: int = 0
     failed: int = 0
+    retrying: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0

@@ -561,6 +561,41 @@ def test_the_form_of_the_address_that_answers_is_used(served: str, written: str,
         assert model.note == note.format(url=server.url)
 
 
+@pytest.mark.parametrize(
+    ("name", "listed", "note"),
+    [
+        ("gpt-4o-mni", ["gpt-4o", "gpt-4o-mini"], '; did you mean "gpt-4o-mini"?'),
+        ("mistral", ["gpt-4o"], ""),
+        ("llama3", ["llama3:8b"], None),
+        ("llama3:8b", ["llama3:8b"], None),
+        ("any", [], None),
+    ],
+)
+def test_a_model_that_the_server_does_not_list_is_told_of(
+    name: str, listed: list[str], note: str | None
+) -> None:
+    """Only told: a list need not be whole, and an alias works all the same."""
+    models = Reply({"data": [{"id": model} for model in listed]})
+    with Server(lambda r: echo(r) if r.body else models) as server:  # noqa: SIM117
+        with deployed(server.url, model=name) as model:
+            said = "" if note is None else f'the server\'s list of models has no "{name}"{note}'
+            assert model.note == said
+
+
+def test_requests_that_wait_to_be_sent_again_are_counted() -> None:
+    """So that progress can say why nothing moves."""
+    seen: list[int] = []
+
+    def busy(request: Request) -> Reply:
+        seen.append(model.retrying)
+        slow = Reply({"error": {"message": "slow down"}}, 429, {"Retry-After": "0"})
+        return slow if len(seen) == 1 else echo(request)
+
+    with Server(chat(busy)) as server, deployed(server.url) as model:
+        answers(model, "a")
+        assert seen == [0, 1] and model.retrying == 0
+
+
 def test_the_only_model_need_not_be_named() -> None:
     """Without saas.model the server's only model is used; of several one must be named."""
     one = Reply({"data": [{"id": "the-one"}]})

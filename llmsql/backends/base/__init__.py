@@ -67,6 +67,11 @@ class Model:
         """How many tokens there are of answers that have not ended yet, where that is known."""
         return 0
 
+    @property
+    def retrying(self) -> int:
+        """How many requests wait to be sent again, where a server was asked."""
+        return 0
+
     def generate(self, prompts: Sequence[Prompt]) -> Answered:
         """Yield the completion of each prompt."""
         raise BackendError("this model does not answer prompts")

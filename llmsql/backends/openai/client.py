@@ -51,6 +51,7 @@ class Client:
         self.bases = bases
         self.base = bases[0]
         self.models: list[str] = []
+        self.retrying = 0
         self.timeout = timeout
         self.max_retries = max_retries
         self._key = key
@@ -175,8 +176,8 @@ class Client:
             text = self._clean(str(error) or type(error).__name__)
             raise GenerationError(f"the connection to the server broke: {text}") from error
 
-    @staticmethod
     async def _patiently(
+        self,
         once: Callable[[], Awaitable[Any]],
         retries: int,
         may_pass: Callable[[BaseException], bool],
@@ -198,12 +199,16 @@ class Client:
             return await once(), tries.again
 
         # Only now: at each call tenacity inspects what it is given, at a third of a request's cost.
-        return await tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(may_pass),
-            stop=tenacity.stop_after_attempt(retries + 1),
-            wait=refusals.wait,
-            reraise=True,
-        )(again)
+        self.retrying += 1
+        try:
+            return await tenacity.AsyncRetrying(
+                retry=tenacity.retry_if_exception(may_pass),
+                stop=tenacity.stop_after_attempt(retries + 1),
+                wait=refusals.wait,
+                reraise=True,
+            )(again)
+        finally:
+            self.retrying -= 1
 
     async def _once(self, method: str, path: str, body: Any) -> Any:
         import aiohttp

@@ -19,7 +19,7 @@ from llmsql.backends.openai import answers
 from llmsql.backends.openai.client import Client, Posted
 from llmsql.backends.openai.loop import Loop
 from llmsql.backends.openai.refusals import Refused
-from llmsql.errors import BackendError, GenerationError
+from llmsql.errors import BackendError, GenerationError, suggestion
 from llmsql.types import Completion, Measured, Message, Prompt
 
 CHARACTERS_PER_REQUEST = 200_000
@@ -61,12 +61,20 @@ class Model(base.Model):
         self.loop.run(self.client.find())
         if self.client.base != self.client.bases[0]:
             self.note = f'the server answers at "{self.client.base}": write that as saas.base_url'
+        elif self.name and not self._is_listed():
+            near = suggestion(self.name, self.client.models)
+            self.note = f'the server\'s list of models has no "{self.name}"{near}'
         if not self.name and len(self.client.models) != 1:
             raise BackendError(
                 "saas.model is missing: which of the server's models is meant?\n"
                 f"  its models: {', '.join(self.client.models) or 'it does not tell'}"
             )
         self.name = self.name or self.client.models[0]
+
+    @property
+    def retrying(self) -> int:
+        """How many requests wait to be sent again."""
+        return self.client.retrying
 
     def unload(self) -> None:
         """Cancel what is in flight and close the connections."""
@@ -116,6 +124,11 @@ class Model(base.Model):
             some.append(row)
         if some:
             yield some
+
+    def _is_listed(self) -> bool:
+        """True where the server lists the model, under its name or as `name:tag`, or lists none."""
+        listed = {name for model in self.client.models for name in (model, model.partition(":")[0])}
+        return not listed or self.name in listed
 
     async def _complete(self, job: tuple[int, Prompt]) -> list[tuple[int, Any]]:
         index, prompt = job

@@ -26,6 +26,7 @@ class Table(base.TableFunction):
             ("done", pa.int64()),
             ("reused", pa.int64()),
             ("failed", pa.int64()),
+            ("retrying", pa.int64()),
             ("input_tokens", pa.int64()),
             ("output_tokens", pa.int64()),
             ("seconds", pa.float64()),
