@@ -19,8 +19,7 @@ from llmsql.store.entry import Entry
 from llmsql.store.found import Columns
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 _HEAD = struct.Struct("<I16sBBBqq")
 _HEAD_COLUMNS = [
@@ -60,12 +59,12 @@ def decode(whole: bytes, sizes: ArrayLike, seed: int) -> Columns:
     """What the undamaged bodies in *whole* say, which lie there one after the other."""
     starts, ends, heads = _undamaged(whole, sizes, seed)
     named, owner, begin = heads["named"], heads["owner"], starts + _HEAD.size
-    reasons = _slices(whole, begin, begin + named) if named.any() else [b""] * len(heads)
+    reasons = _slices(whole, begin, begin + named) if named.any() else ()
     owners = _slices(whole, begin + named, begin + named + owner) if owner.any() else ()
     return Columns(
         bytearray(heads["key"].tobytes()),
         _values(whole, heads["kind"], begin + named + owner, ends),
-        [reason.decode() or "stop" for reason in reasons],
+        [reason.decode() or "stop" for reason in reasons] or ["stop"] * len(heads),
         _tokens(heads["read"]),
         _tokens(heads["written"]),
         [owner or None for owner in owners] or [None] * len(heads),
@@ -81,8 +80,8 @@ def _undamaged(whole: bytes, sizes: ArrayLike, seed: int) -> tuple[Any, Any, Any
     starts = ends - lengths
     is_whole = lengths >= _HEAD.size
     starts, ends = starts[is_whole], ends[is_whole]
-    windows = np.lib.stride_tricks.sliding_window_view(_bytes(whole), _HEAD.size)
-    heads = windows[starts].view(_HEAD_COLUMNS)[:, 0]
+    places = (starts[:, None] + np.arange(_HEAD.size)).ravel()
+    heads = np.frombuffer(whole, np.uint8)[places].view(_HEAD_COLUMNS)
     view = memoryview(whole)
     ranges = zip((starts + 4).tolist(), ends.tolist(), strict=True)
     sums = np.array([crc32(view[start:end], seed) for start, end in ranges], np.uint32)
@@ -90,13 +89,6 @@ def _undamaged(whole: bytes, sizes: ArrayLike, seed: int) -> tuple[Any, Any, Any
     if not is_right.all():
         starts, ends, heads = starts[is_right], ends[is_right], heads[is_right]
     return starts, ends, heads
-
-
-def _bytes(whole: bytes) -> NDArray[np.uint8]:
-    """Each byte of *whole*, and at least one head's."""
-    import numpy as np
-
-    return np.frombuffer(whole.ljust(_HEAD.size), np.uint8)
 
 
 def _slices(whole: bytes, starts: Any, ends: Any) -> list[bytes]:
@@ -110,20 +102,10 @@ def _values(whole: bytes, kinds: Any, starts: Any, ends: Any) -> list[Any]:
     # One decoding for all: a part of it that is ASCII is what UTF-8 would have said.
     text, ranges = whole.decode("latin-1"), list(zip(starts.tolist(), ends.tolist(), strict=True))
     values = [text[start:end] for start, end in ranges]
-    for number in _wide(whole, starts, ends):
-        start, end = ranges[number]
-        values[number] = _text(whole[start:end])
-    return values
-
-
-def _wide(whole: bytes, starts: Any, ends: Any) -> list[int]:
-    """Which of the ranges hold more than ASCII; an empty one may seem to."""
-    import numpy as np
-
-    edges = np.column_stack([starts, ends]).ravel()
-    most = np.bitwise_or.reduceat(np.frombuffer(whole + b"\0", np.uint8), edges)[::2]
-    numbers: list[int] = np.flatnonzero(most >= 128).tolist()
-    return numbers
+    return [
+        value if value.isascii() else _text(whole[start:end])
+        for value, (start, end) in zip(values, ranges, strict=True)
+    ]
 
 
 def _tokens(numbers: Any) -> list[int | None]:

@@ -114,6 +114,7 @@ def _places(asked: NDArray[np.int64], there: NDArray[np.int64]) -> NDArray[np.in
     order, lined = np.argsort(there[:, 0]), np.argsort(asked[:, 0])
     nearest = np.searchsorted(there[order, 0], asked[lined, 0])
     near = order[np.minimum(nearest, len(there) - 1)]
-    is_there = (there[near] == asked[lined]).all(axis=1)
+    is_first, is_second = (there[near, half] == asked[lined, half] for half in (0, 1))
+    is_there = is_first & is_second
     places[lined[is_there]] = near[is_there]
     return places
