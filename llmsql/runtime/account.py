@@ -93,7 +93,8 @@ class Account:
         if not self.keeps(deployment, answers):
             return
         group = deployment.group(answers)
-        calls = {group.key(key): key for key in keys if key in answers.known and key is not None}
+        given = [key for key in keys if key in answers.known and key is not None]
+        calls = dict(zip(group.keys(given), given, strict=True))
         known = self.store.known(group, list(calls))
         for call, key in calls.items():
             read, written = answers.unkept.pop(key, (None, None))
@@ -120,19 +121,15 @@ class Account:
         self, deployment: Deployment, answers: Answers, keys: list[Any], sites: Sites
     ) -> list[Any]:
         group = deployment.group(answers)
-        calls = [group.key(key) for key in keys]
-        found = self.store.get(group, calls)
-        if not found:
-            return keys
-        pairs = zip(keys, calls, strict=True)
-        entries = {key: found[call] for key, call in pairs if call in found}
-        for key, entry in entries.items():
-            answers.known[key] = entry.value
-            self.cuts.add(answers, key, entry.finish_reason, entry.output_tokens)
-        known = dict(itertools.islice(entries.items(), self._recordable))
-        first = {key: sites[key] for key in known}
-        self.reuse(deployment, answers, len(entries), first, known)
-        return [key for key in keys if key not in entries]
+        found = self.store.find(group, group.keys(keys))
+        known, unknown = found.split(keys)
+        answers.known.update(zip(known, found.values, strict=True))
+        for number in found.ended("length"):
+            self.cuts.add(answers, known[number], "length", found.written(number))
+        entries = dict(zip(known[: self._recordable], found.entries(), strict=False))
+        first = {key: sites[key] for key in entries}
+        self.reuse(deployment, answers, len(known), first, entries)
+        return unknown
 
     def reuse(
         self,

@@ -233,6 +233,6 @@ def _unknown(
     if not unknown or not deployment.is_kept:
         return unknown
     group = deployment.group(answers)
-    ids = {key: group.key(key) for key in unknown}
+    ids = dict(zip(unknown, group.keys(unknown), strict=True))
     kept = store.known(group, list(ids.values()))
     return [key for key, call in ids.items() if call not in kept]

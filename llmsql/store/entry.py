@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -39,6 +39,21 @@ class Group:
             digest.update(len(data).to_bytes(8, "little") + data)
         return digest.digest()
 
+    def keys(self, inputs: Iterable[Any]) -> list[bytes]:
+        """The key of each of *inputs*, in about half the time: texts as long begin alike."""
+        begun: dict[int, hashlib.blake2b] = {}
+        keys = []
+        for given in inputs:
+            if isinstance(given, str):
+                data = given.encode("utf-8", "surrogatepass")
+                size = len(data)
+                digest = (begun.get(size) or begun.setdefault(size, self._sized(size))).copy()
+                digest.update(data)
+                keys.append(digest.digest())
+            else:
+                keys.append(self.key(given))
+        return keys
+
     @cached_property
     def seed(self) -> int:
         """Where the checksums of this group's entries begin."""
@@ -47,6 +62,12 @@ class Group:
     @cached_property
     def _begun(self) -> hashlib.blake2b:
         return hashlib.blake2b(self.digest, digest_size=KEY_BYTES)
+
+    def _sized(self, size: int) -> hashlib.blake2b:
+        """What the key of a text of *size* bytes begins with."""
+        digest = self._begun.copy()
+        digest.update(size.to_bytes(8, "little"))
+        return digest
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Group, (self.model, self.about, self.digest)  # a hash that has begun has no pickle

@@ -8,19 +8,18 @@ every row, and with a busy thread beside it each of them would wait 5 ms to get 
 from __future__ import annotations
 
 import datetime
-import gc
 import sqlite3
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from llmsql.store import codec
-from llmsql.store.entry import Entry, Group
+from llmsql.store.entry import Group
+from llmsql.store.found import Columns, identifiers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,32 +59,28 @@ def tick(connection: sqlite3.Connection) -> int:
 
 
 def read(
-    connection: sqlite3.Connection, group: Group, keys: Sequence[bytes], since: int | None
-) -> tuple[dict[bytes, Entry], list[str]]:
+    connection: sqlite3.Connection, group: Group, asked: NDArray[np.int64], since: int | None
+) -> tuple[Columns, list[str]]:
     """
-    The intact entries among *keys*, and the numbers of those to mark as used, as texts `1,2,3`.
+    The intact answers of what is *asked*, and the numbers of those to mark, as texts `1,2,3`.
 
-    Those are the ones last marked at or before the tick *since*; none where it is None.
+    Those are the ones last marked as used at or before the tick *since*; none where it is None.
+    Damage may have moved an answer to another's place: it says its own key.
     """
-    found: dict[bytes, Entry] = {}
-    marks: list[str] = []
-    ids = _ids(keys)
-    with _uncollected():
-        chunks = _chunks(connection, ids, since)
-        for whole, sizes, unmarked in _ahead(chunks) if len(keys) > CHUNK else chunks:
-            found.update(codec.decode(whole, sizes, group.seed))
-            if unmarked:
-                marks.append(unmarked)
-    if len(found) != len(keys) or not all(map(found.__contains__, keys)):
-        # Damage may have moved an entry to another's place.
-        found = {key: found[key] for key in keys if key in found}
+    found, marks = Columns.empty(), []
+    chunks = _chunks(connection, _in_order(asked), since)
+    for whole, sizes, unmarked in _ahead(chunks) if len(asked) > CHUNK else chunks:
+        found.extend(codec.decode(whole, sizes, group.seed))
+        if unmarked:
+            marks.append(unmarked)
     return found, marks
 
 
 def known(connection: sqlite3.Connection, group: Group, keys: Sequence[bytes]) -> set[bytes]:
     """Those of *keys* that have an intact entry."""
     found: set[bytes] = set()
-    for whole, sizes, _ in _chunks(connection, _ids(keys), None):
+    asked = identifiers(b"".join(keys))
+    for whole, sizes, _ in _chunks(connection, _in_order(asked), None):
         found.update(codec.intact(whole, sizes, group.seed))
     return found.intersection(keys)
 
@@ -115,10 +110,11 @@ def write(
     places = "".join(
         [f"{start:012d}{size:012d}" for start, size in zip(starts, sizes, strict=True)]
     )
+    ids = identifiers(b"".join(missing))[:, 0].tolist()
     connection.execute(
         _INSERT,
         (_group_id(group), tick(connection), int(time.time()), statement,
-         b"".join(missing.values()), places.encode(), str(_ids(list(missing), is_sorted=False))),
+         b"".join(missing.values()), places.encode(), str(ids)),
     )  # fmt: skip
     if known(connection, group, list(missing)) != missing.keys():
         # A page can be damaged in ways that SQLite does not see, and swallow what is put on it.
@@ -216,7 +212,7 @@ def exported(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         bodies = [(body, at) for *_, at, body in members if isinstance(body, bytes)]
         created = {codec.key_of(body): at for body, at in bodies}
         whole, sizes = b"".join(body for body, _ in bodies), [len(body) for body, _ in bodies]
-        for key, entry in codec.decode(whole, sizes, Group(model, text, digest).seed):
+        for key, entry in codec.decode(whole, sizes, Group(model, text, digest).seed).pairs():
             value = entry.value if isinstance(entry.value, (str, float)) else entry.value.tolist()
             yield (
                 model, text, key.hex(), value, entry.finish_reason, entry.input_tokens,
@@ -276,30 +272,17 @@ def _chunk(
         yield whole, _numbers(sizes), unmarked
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector away: it would look at a million new tuples again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def _numbers(listed: str) -> NDArray[np.int64]:
     import numpy as np
 
     return np.fromstring(listed, np.int64, sep=",")
 
 
-def _ids(keys: Sequence[bytes], *, is_sorted: bool = True) -> list[int]:
+def _in_order(asked: NDArray[np.int64]) -> list[int]:
     """The first 8 bytes of each key as an integer; in order, neighbours share a page."""
     import numpy as np
 
-    ids = np.frombuffer(b"".join(keys), ">i8")[::2]
-    numbers: list[int] = (np.sort(ids) if is_sorted else ids).tolist()
+    numbers: list[int] = np.sort(asked[:, 0]).tolist()
     return numbers
 
 

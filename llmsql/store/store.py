@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from llmsql.store import codec, records, results, running, usage
 from llmsql.store.entry import Entry, Group
 from llmsql.store.file import File, Unavailable
+from llmsql.store.found import Columns, Found, identifiers
 from llmsql.store.handle import Handle
 from llmsql.store.jobs import Answer, Jobs, Limits
 from llmsql.store.writer import MAX_QUEUED_BYTES, Writer
@@ -82,25 +83,31 @@ class Store:
         self._limits.max_records = number
 
     def get(self, group: Group, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """What is known among *keys*, which from now on counts as used."""
+        """What is known among *keys*, which from now on counts as used; `find` is for many."""
+        keys = list(dict.fromkeys(keys))
+        found = self.find(group, keys)
+        return dict(zip(found.split(keys)[0], found.entries(), strict=True))
+
+    def find(self, group: Group, keys: Sequence[bytes]) -> Found:
+        """What is known among *keys*, no two of them alike, which from now on counts as used."""
+        asked = identifiers(b"".join(keys))
         if not keys or not self._own().is_usable:
-            return {}
-        pending = self._pending(group, keys)  # first, or a commit could hide an entry from both
+            return Found(asked, Columns.empty())
+        columns = self._pending(group, keys)  # first, or a commit could hide an entry from both
         since = self._marked_since() if self._limits.max_bytes is not None else None
-        read = self._read(lambda c: results.read(c, group, keys, since))
-        if read is None:
-            return pending
-        found, marks = read
-        if found:
-            self._note_use(group, marks)
-        found.update(pending)
-        return found
+        read = self._read(lambda c: results.read(c, group, asked, since))
+        if read is not None:
+            found, marks = read
+            if found.values:
+                self._note_use(group, marks)
+            columns.extend(found)
+        return Found(asked, columns)
 
     def known(self, group: Group, keys: Sequence[bytes]) -> set[bytes]:
         """Those of *keys* that `get` would find; they do not count as used."""
         if not keys or not self._own().is_usable:
             return set()
-        pending = self._pending(group, keys).keys()
+        pending = {key for key, _ in self._pending(group, keys).pairs()}
         return pending | (self._read(lambda c: results.known(c, group, keys)) or set())
 
     def put(self, group: Group, key: bytes, entry: Entry) -> None:
@@ -282,13 +289,13 @@ class Store:
             self._noted[group.digest] = now
             self._writer.add(lambda jobs: jobs.mark(group, marks))
 
-    def _pending(self, group: Group, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+    def _pending(self, group: Group, keys: Sequence[bytes]) -> Columns:
         """What is queued of *keys*."""
         if not self._writer.has_pending:
-            return {}
+            return Columns.empty()
         answers = [answer for key in keys if (answer := self._writer.pending(key))]
         bodies = [answer.body for answer in answers]
-        return dict(codec.decode(b"".join(bodies), list(map(len, bodies)), group.seed))
+        return codec.decode(b"".join(bodies), list(map(len, bodies)), group.seed)
 
 
 def _shut(pid: int, writer: Writer, *handles: Handle) -> None:
