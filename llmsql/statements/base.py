@@ -6,14 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from llmsql.syntax import grammar
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 _ARROW = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
 
@@ -62,5 +60,5 @@ class Statement(ABC):
         return grammar.show(self.pattern(), values)
 
     @abstractmethod
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Do what the statement says and return its rows."""
