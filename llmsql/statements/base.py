@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from llmsql import arrays
 from llmsql.syntax import grammar
 from llmsql.workspace import Workspace
 
@@ -26,11 +27,11 @@ class Rows:
     def table(self) -> Any:
         """The rows as an Arrow table."""
         names, types = zip(*(column.split(" ") for column in self.columns), strict=True)
-        arrays = [
-            pa.array([row[index] for row in self.values], _ARROW[kind])
+        columns = [
+            arrays.array([row[index] for row in self.values], _ARROW[kind])
             for index, kind in enumerate(types)
         ]
-        return pa.table(dict(zip(names, arrays, strict=True)))
+        return pa.table(dict(zip(names, columns, strict=True)))
 
 
 class Statement(ABC):
