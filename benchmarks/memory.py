@@ -25,13 +25,12 @@ texts = _texts(2_000)
 """
 SQL = """
 import warnings
-import pyarrow as pa
 import llmsql
 warnings.simplefilter("ignore")
 con = llmsql.connect()
 con.execute("RUN command AS LLM WHERE localModelDir='{model}' AND infer_backend='{backend}'"
             " AND udfName='ask'{options}")
-con.register("inputs", pa.table({{"x": {inputs}}}))
+con.execute("CREATE TABLE inputs AS SELECT unnest($1) AS x", [{inputs}])
 con.execute("SELECT count(ask(x{sampling})) FROM inputs").fetchall()
 """
 TRANSFORMERS = """

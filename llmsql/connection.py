@@ -6,7 +6,6 @@ that calls models is run is the session's; everything else is DuckDB's own API.
 
 from __future__ import annotations
 
-import secrets
 import sys
 import threading
 import weakref
@@ -17,44 +16,21 @@ from typing import Any
 
 import duckdb
 
-from llmsql import relations
 from llmsql.config import Settings
 from llmsql.dialect import Dialect, is_unreadable
-from llmsql.errors import CatalogError, ClosedError, StatementError
-from llmsql.functions import library
+from llmsql.errors import ClosedError, StatementError
 from llmsql.functions.primitives import primitives
 from llmsql.functions.tables import tables
-from llmsql.runtime import advice, lookup, outcome
+from llmsql.pending import FETCHES, Pending
+from llmsql.runtime import advice
 from llmsql.runtime.engine import Engine, reaper
 from llmsql.runtime.progress import Observer
 from llmsql.runtime.scope import Scope
 from llmsql.runtime.session import Session
-from llmsql.statements import Rows
-from llmsql.store import Store
-from llmsql.syntax import quote, script
+from llmsql.syntax import script
 from llmsql.syntax.variables import Variables
+from llmsql.workspace import Workspace
 
-FETCHES = frozenset(
-    [
-        "fetchone",
-        "fetchmany",
-        "fetchall",
-        "fetchdf",
-        "fetch_df",
-        "fetch_df_chunk",
-        "fetchnumpy",
-        "df",
-        "pl",
-        "arrow",
-        "fetch_arrow_table",
-        "fetch_record_batch",
-        "to_arrow_table",
-        "to_arrow_reader",
-        "torch",
-        "tf",
-    ]
-)
-OWN_ROWS = f"llmsql_rows_{secrets.token_hex(8)}"  # a name that no table has
 FORGETS_SHADOWS = frozenset({"rollback", "abort"})
 
 
@@ -83,19 +59,18 @@ class Connection:
 
     def __init__(self, engine: Engine, con: Any, settings: Settings | None = None) -> None:
         self.engine = engine
-        self.settings = settings or Settings.from_environment()
-        self.variables = Variables()
         self._con = con
-        self._session = Session(con, engine, self.settings)
-        self._dialect = Dialect(self, self._session, self.variables)
+        self._session = Session(con, engine, settings or Settings.from_environment())
+        self._lock = threading.RLock()
+        self._pending = Pending(self._session, self._lock)
         self._cursors: weakref.WeakSet[Connection] = weakref.WeakSet()
         reaper.start()
         self._forgotten = weakref.finalize(self, _reap, engine, con, self._session)
         self._forgotten.atexit = False  # the engine ends with the interpreter
-        self._lock = threading.RLock()
         self._is_closed = False
         engine.children.add(self)
-        self._session.macros = library.install(con, self.settings.udf_folder)
+        self._workspace = Workspace(self._session)
+        self._dialect = Dialect(self._workspace)
 
     def execute(
         self,
@@ -121,9 +96,9 @@ class Connection:
         """
         scope = _scope(namespace, sys._getframe(1))
         with self._entered():
-            if any(self._needs_us(piece) for piece in self._dialect.pieces(query)):
+            if any(map(self._dialect.concerns, self._dialect.pieces(query))):
                 self._execute(query, params, scope)
-                return self._relation(alias)
+                return self._pending.relation(alias)
             self._session.clear()
             options = {"alias": alias, "params": params} if params is not None else {"alias": alias}
             try:
@@ -132,7 +107,7 @@ class Connection:
                 if not is_unreadable(error) or not self._dialect.may_be_spark(query):
                     raise
                 self._execute(query, params, scope)
-                return self._relation(alias)
+                return self._pending.relation(alias)
 
     query = sql
 
@@ -167,7 +142,7 @@ class Connection:
     def register(self, view_name: str, python_object: Any) -> Connection:
         """Make *python_object* readable as the table *view_name*, as DuckDB does."""
         with self._entered():
-            self._drop_own_rows()
+            self._pending.drop()
             self._con.register(view_name, python_object)
             if hasattr(python_object, "read_next_batch"):
                 self._session.once.add(view_name.lower())
@@ -175,26 +150,15 @@ class Connection:
                 self._session.once.discard(view_name.lower())
         return self
 
-    def change_settings(self, settings: Settings) -> None:
-        """Deploy and run with *settings* from now on."""
-        if settings.udf_folder != self.settings.udf_folder:
-            self._session.macros = library.install(self._con, settings.udf_folder)
-        self.settings = settings
-        self._session.change_settings(settings)
+    @property
+    def settings(self) -> Settings:
+        """What models are deployed with, and statements run with."""
+        return self._workspace.settings
 
     @property
-    def next_settings(self) -> Settings:
-        """The settings of the next statement that calls models, if they differ from the others."""
-        return self._session.next_settings or self.settings
-
-    @next_settings.setter
-    def next_settings(self, settings: Settings) -> None:
-        self._session.next_settings = settings
-
-    @property
-    def store(self) -> Store:
-        """Where this connection's answers are kept."""
-        return self._session.conditions.store
+    def variables(self) -> Variables:
+        """What `${name}` stands for in the scripts of this connection."""
+        return self._workspace.variables
 
     @property
     def on_progress(self) -> Observer | None:
@@ -213,52 +177,6 @@ class Connection:
     @confirm.setter
     def confirm(self, ask: Callable[[str], bool] | None) -> None:
         self._session.conditions.confirm = ask
-
-    def install_library(self) -> list[library.Macro]:
-        """Create the library's macros in the database itself."""
-        return library.install_permanently(self._con, self.settings.udf_folder)
-
-    def refuse_in_transaction(self, what: str) -> None:
-        """Raise CatalogError inside a transaction: its rollback would lose a function."""
-        if self._session.in_transaction():
-            raise CatalogError(f"cannot {what} inside a transaction\n  COMMIT or ROLLBACK first")
-
-    def refuse_without_files(self, what: str) -> None:
-        """Raise CatalogError where DuckDB is told to leave the machine's files alone."""
-        if not self.run("SELECT current_setting('enable_external_access')")[0][0]:
-            raise CatalogError(f"cannot {what}: the setting enable_external_access is off")
-
-    def has_macro(self, name: str) -> bool:
-        """True when the database has a macro of that name which is not ours."""
-        if not lookup.may_have(self._con, [name]):
-            return False
-        rows = self._con.execute(
-            "SELECT count(*) FROM duckdb_functions() WHERE lower(function_name) = lower(?)"
-            " AND NOT internal",
-            [name],
-        )
-        return bool(rows.fetchone()[0])
-
-    def keep(self, rows: Rows, name: str) -> None:
-        """Keep *rows* as the temporary table *name*."""
-        scope = Scope(locals={OWN_ROWS: rows.table()})
-        text = f"CREATE OR REPLACE TEMP TABLE {quote.identifier(name)} AS FROM {OWN_ROWS}"
-        scope.call(partial(self._con.execute, text))
-
-    def keep_query(self, query: str, name: str) -> None:
-        """Keep the rows of *query*, which may call models, as the temporary table *name*."""
-        self.run(f"CREATE OR REPLACE TEMP TABLE {quote.identifier(name)} AS {query}")
-
-    def copy(self, rows: Any, path: str, form: str) -> int:
-        """Write the Arrow stream *rows* to the file *path* in DuckDB's format *form*."""
-        text = f"COPY (FROM {OWN_ROWS}) TO {quote.literal(path)} (FORMAT {form})"
-        Scope(locals={OWN_ROWS: rows}).call(partial(self._con.execute, text))
-        return int(self._con.fetchall()[0][0])
-
-    def run(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run DuckDB's statement *sql*, which may call models, and return its rows."""
-        self._session.execute(sql, None, Scope())
-        return self._con.fetchall() if self._con.description else []
 
     def interrupt(self) -> None:
         """Stop the running statement, from another thread; what it computed is kept.
@@ -311,15 +229,15 @@ class Connection:
             raise AttributeError(name)
         attribute = getattr(self._open()._con, name)
         if name in FETCHES:
-            return self._guarded(attribute)
-        self._drop_own_rows()
+            return self._pending.guarded(attribute)
+        self._pending.drop()
         if name in FORGETS_SHADOWS:
             self._session.forget_shadows()
         return attribute
 
     def _execute(self, query: str, parameters: Any, scope: Scope) -> None:
         pieces = list(self._dialect.pieces(query))
-        if len(pieces) != 1 and not any(self._is_readable_by_us(piece) for piece in pieces):
+        if len(pieces) != 1 and not any(map(self._dialect.may_concern, pieces)):
             self._session.clear()
             self._session.sync()
             arguments = (query,) if parameters is None else (query, parameters)
@@ -329,49 +247,7 @@ class Connection:
             given = parameters if index == len(pieces) - 1 else None
             rows = self._dialect.run(piece, given, scope)
             if rows is not None:
-                self._show(rows)
-
-    def _is_readable_by_us(self, piece: script.Piece) -> bool:
-        return self._needs_us(piece) or self._dialect.may_be_spark(piece.text)
-
-    def _needs_us(self, piece: script.Piece) -> bool:
-        return (
-            self._dialect.concerns(piece)
-            or self._session.calls_models(piece.text)
-            or _ends_shadows(piece.text)
-        )
-
-    def _show(self, rows: Rows) -> None:
-        """Make *rows* the pending result."""
-        scope = Scope(locals={OWN_ROWS: rows.table()})
-        scope.call(partial(self._con.execute, f"SELECT * FROM {OWN_ROWS}"))
-        self._session.rows_are_ours = True
-
-    def _drop_own_rows(self) -> None:
-        """Drop what a statement of ours returned: DuckDB 2.0 waits until it is fetched."""
-        if self._session.rows_are_ours and hasattr(self._con, "abort"):
-            self._con.abort()
-        self._session.rows_are_ours = False
-
-    def _relation(self, alias: str) -> Any:
-        """A relation over the pending result; None where there are no rows."""
-        relation = relations.of(self._con, self._session, self._guarded)
-        return relation.set_alias(alias) if relation is not None and alias else relation
-
-    def _guarded(self, fetch: Callable[..., Any]) -> Callable[..., Any]:
-        """*fetch*, raising what a model function raised while rows were streamed."""
-
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            with self._lock:
-                try:
-                    result = fetch(*args, **kwargs)
-                except duckdb.Error as error:
-                    original = self._session.raised(error)
-                    raise (error if original is error else original) from error.__cause__
-                outcome.warn_of(self._session.collector)
-                return self if result is self._con else result
-
-        return guarded
+                self._workspace.show(rows.table())
 
     @contextmanager
     def _entered(self) -> Iterator[None]:
@@ -411,8 +287,3 @@ def _scope(namespace: Mapping[str, Any] | None, frame: Any) -> Scope:
     if namespace is not None:
         return Scope(globals=dict(namespace))
     return Scope(globals=frame.f_globals, locals=frame.f_locals)
-
-
-def _ends_shadows(text: str) -> bool:
-    """True for statements after which the session has to make its macros again."""
-    return text.lstrip().lower().startswith(("rollback", "abort"))

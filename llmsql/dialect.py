@@ -9,20 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 
 from llmsql.errors import StatementError, suggestion
 from llmsql.runtime.scope import Scope
-from llmsql.runtime.session import Session
 from llmsql.statements import Rows, classes, parse
 from llmsql.syntax import cell, grammar, positional, quote, script, spark
 from llmsql.syntax.script import Piece
-from llmsql.syntax.variables import Variables
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 _UNREADABLE = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 BYZER = "!byzerllm"
@@ -35,10 +31,10 @@ class Dialect:
     alias at the end of a SELECT also names its result, as it does there.
     """
 
-    def __init__(self, connection: Connection, session: Session, variables: Variables) -> None:
-        self.connection = connection
-        self.session = session
-        self.variables = variables
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.session = workspace.session
+        self.variables = workspace.variables
         self.is_byzer = False
         self._running: list[str] = []  # macros, the innermost last
 
@@ -61,7 +57,13 @@ class Dialect:
             or self.variables.splice(piece.text) != piece.text
             or cell.read(piece.text) is not None
             or self._named(piece.text) is not None
+            or self.session.calls_models(piece.text)
+            or _ends_shadows(piece.text)
         )
+
+    def may_concern(self, piece: Piece) -> bool:
+        """True where DuckDB must not be given *piece*, or may not be able to read it."""
+        return self.concerns(piece) or self.may_be_spark(piece.text)
 
     def may_be_spark(self, sql: str) -> bool:
         """True when *sql* is worth a second reading if DuckDB cannot bind it."""
@@ -86,7 +88,7 @@ class Dialect:
             return self._macro(first.removeprefix("!"), text, scope)
         statement = parse(text, self.variables.expand)
         self.is_byzer |= statement.is_byzer
-        return statement.run(self.connection)
+        return statement.run(self.workspace)
 
     def _is_setting(self, text: str, scope: Scope) -> bool:
         """Run *text* where it is a SET that DuckDB takes: an extension not loaded yet has some."""
@@ -187,6 +189,11 @@ def is_unreadable(error: duckdb.Error) -> bool:
     if isinstance(error, duckdb.InvalidInputException):  # the schema of DuckDB's from_json
         return "Malformed JSON" in str(error)
     return isinstance(error, _UNREADABLE)
+
+
+def _ends_shadows(text: str) -> bool:
+    """True for statements after which the session has to make its macros again."""
+    return text.lstrip().lower().startswith(("rollback", "abort"))
 
 
 def _commands() -> set[str]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from llmsql import arrays
 from llmsql.errors import GenerationError
 from llmsql.store import Group
 
@@ -38,10 +39,10 @@ def array(given: Sequence[Captured | None], answers: Callable[[list[Any]], Any])
     made = [row or empty for row in given]
     fields = [
         answers([row.value for row in made]),
-        pa.array([row.error for row in made], pa.string()),
-        pa.array([row.call_id for row in made], pa.string()),
+        arrays.array([row.error for row in made], pa.string()),
+        arrays.array([row.call_id for row in made], pa.string()),
     ]
-    is_null = pa.array([row is None for row in given], pa.bool_())
+    is_null = arrays.booleans([row is None for row in given])
     return pa.StructArray.from_arrays(fields, names=list(Captured._fields), mask=is_null)
 
 

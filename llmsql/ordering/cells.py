@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 BYTES_PER_TOKEN = 4.0
 MOST_KEYS = 1 << 20
@@ -31,6 +30,8 @@ class Column:
     @classmethod
     def of(cls, name: str, texts: Any) -> Column:
         """Encode *texts*, an Arrow array of strings under *name*; NULL is an empty text."""
+        import pyarrow.compute as pc
+
         encoded = pc.dictionary_encode(texts, null_encoding="encode")
         if isinstance(encoded, pa.ChunkedArray):
             encoded = encoded.combine_chunks()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from llmsql import arrays
 from llmsql.store import Store
 
 STATEMENTS = pa.schema(
@@ -75,8 +76,8 @@ def write(store: Store, kind: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Append *rows*, whose columns are those of *kind*, to what *store* keeps."""
     schema = _KINDS[kind]
     columns = zip(*rows, strict=True)
-    arrays = [pa.array(column, f.type) for column, f in zip(columns, schema, strict=True)]
-    batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+    made = [arrays.array(column, f.type) for column, f in zip(columns, schema, strict=True)]
+    batch = pa.RecordBatch.from_arrays(made, schema=schema)
     store.append(_stored(kind), batch.serialize().to_pybytes(), len(rows))
 
 

@@ -5,6 +5,7 @@ What is converted, and to what, is for whoever asks.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmsql.errors import BackendError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def directory() -> Path:
@@ -43,6 +46,21 @@ def once(place: Path, source: str, make: Callable[[Path], object]) -> Path:
             "  set LLMSQL_CACHE to a directory with room"
         ) from error
     return place
+
+
+def full_disk(error: BaseException) -> OSError | None:
+    """What *error* comes of, where that is a file that could not grow.
+
+    Libraries wrap it, and safetensors has a type of its own.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.errno in _FULL:
+            return found
+        if any(f"os error {number}" in str(found) for number in _FULL):
+            return OSError(str(found))
+        found = found.__cause__ or found.__context__
+    return None
 
 
 def _fill(place: Path, make: Callable[[Path], object]) -> None:

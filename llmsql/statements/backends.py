@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import typing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from llmsql import backends
 from llmsql.statements.base import Rows, Statement
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class Backends(Statement):
 
     syntax: ClassVar[str] = "!llm backends"
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """One row a backend; an option is shown as `name type = default`."""
         rows = []
         for name in backends.names():

@@ -6,14 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from llmsql import arrays
 from llmsql.syntax import grammar
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 _ARROW = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
 
@@ -28,11 +27,11 @@ class Rows:
     def table(self) -> Any:
         """The rows as an Arrow table."""
         names, types = zip(*(column.split(" ") for column in self.columns), strict=True)
-        arrays = [
-            pa.array([row[index] for row in self.values], _ARROW[kind])
+        columns = [
+            arrays.array([row[index] for row in self.values], _ARROW[kind])
             for index, kind in enumerate(types)
         ]
-        return pa.table(dict(zip(names, arrays, strict=True)))
+        return pa.table(dict(zip(names, columns, strict=True)))
 
 
 class Statement(ABC):
@@ -62,5 +61,5 @@ class Statement(ABC):
         return grammar.show(self.pattern(), values)
 
     @abstractmethod
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Do what the statement says and return its rows."""

@@ -7,17 +7,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from llmsql.errors import CatalogError, OptionError
 from llmsql.runtime import orders
 from llmsql.statements.base import Rows, Statement
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
-    from llmsql.store import Store
+from llmsql.store import Store
+from llmsql.workspace import Workspace
 
 STATISTICS = ("model text", "answers integer", "bytes integer", "last_used text", "path text")
 EXPORTED = pa.schema(
@@ -42,9 +40,9 @@ class CacheStat(Statement):
 
     syntax: ClassVar[str] = "!llm cache stat"
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """One row a model; none where nothing is kept."""
-        store = connection.store
+        store = workspace.store
         rows = [
             (model, answers, size, used.isoformat(" ", "seconds") if used else None, _path(store))
             for model, answers, size, used in store.stat()
@@ -59,12 +57,12 @@ class CacheClear(Statement):
     syntax: ClassVar[str] = "!llm cache clear [<model>]"
     model: str | None = None
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Return how many answers went from the disk."""
-        store = connection.store
+        store = workspace.store
         kept = {row[0].lower(): row[0] for row in store.stat()}
         name = self.model and kept.get(self.model.lower())
-        deployments = connection.engine.deployments
+        deployments = workspace.engine.deployments
         if self.model and not name and self.model not in deployments:
             raise CatalogError(
                 f'no answers of a model "{self.model}" are kept\n  !llm cache stat shows them'
@@ -73,7 +71,7 @@ class CacheClear(Statement):
             if self.model is None or deployment.name.lower() == self.model.lower():
                 deployment.forget()
         if self.model is None or name == orders.NAME:
-            connection.engine.orders.forget()
+            workspace.engine.orders.forget()
         count = store.clear(name) if name or not self.model else 0
         return Rows(("cleared integer",), [(count,)])
 
@@ -85,9 +83,9 @@ class CacheExport(Statement):
     syntax: ClassVar[str] = "!llm cache export <path>"
     path: str
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Return the file and how many answers it holds."""
-        connection.refuse_without_files("export answers")
+        workspace.refuse_without_files("export answers")
         target = Path(self.path).expanduser().resolve()
         if target.suffix.lower() not in FORMATS:
             raise OptionError(
@@ -97,8 +95,8 @@ class CacheExport(Statement):
             raise CatalogError(f'"{target}" exists\n  export to another file')
         if not target.parent.is_dir():
             raise CatalogError(f'there is no folder "{target.parent}"')
-        reader = pa.RecordBatchReader.from_batches(EXPORTED, _batches(connection.store))
-        count = connection.copy(reader, str(target), FORMATS[target.suffix.lower()])
+        reader = pa.RecordBatchReader.from_batches(EXPORTED, _batches(workspace.store))
+        count = workspace.copy(reader, str(target), FORMATS[target.suffix.lower()])
         return Rows(("path text", "answers integer"), [(str(target), count)])
 
 

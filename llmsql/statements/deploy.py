@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from llmsql.catalog import secrets
 from llmsql.errors import StatementError, warn
 from llmsql.runtime import remembered
+from llmsql.runtime.deployments import Deployment
 from llmsql.statements import reconnect
 from llmsql.statements.base import Rows, Statement
 from llmsql.statements.choice import Request
 from llmsql.statements.model import COLUMNS, row
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
-    from llmsql.runtime.deployments import Deployment
+from llmsql.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -29,22 +27,22 @@ class Deploy(Statement):
     path: str | None = None
     out: str | None = None
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Load the model, then let it serve in place of one of that name; returns its row."""
-        expand = connection.variables.expand
+        expand = workspace.variables.expand
         pairs = {key: _expanded(key, value, expand) for key, value in self.pairs.items()}
         if reconnect.is_wanted(pairs):
-            return self._shown(connection, reconnect.run(pairs, connection))
-        request = Request.read(pairs, expand(self.path or ""), connection.settings)
-        connection.refuse_in_transaction("deploy a model")
-        _check_name(request.name, connection)
-        deployments = connection.engine.deployments
+            return self._shown(workspace, reconnect.run(pairs, workspace))
+        request = Request.read(pairs, expand(self.path or ""), workspace.settings)
+        workspace.refuse_in_transaction("deploy a model")
+        _check_name(request.name, workspace)
+        deployments = workspace.engine.deployments
         before = deployments.get(request.name).spec.kind if request.name in deployments else None
         with deployments.loading(request.name):
             spec, backend = request.resolved()
             deployment = deployments.load(spec, backend)
-            connection.engine.serve(deployment)
-            remembered.remember(connection.engine, deployment)
+            workspace.engine.serve(deployment)
+            remembered.remember(workspace.engine, deployment)
         if before not in (None, spec.kind):
             warn(f'model "{spec.name}" was of kind {before}, and is of kind {spec.kind} now')
         if note := deployment.model.note:
@@ -54,12 +52,12 @@ class Deploy(Statement):
                 f'model "{spec.name}" runs on the CPU, though num_gpus is {spec.gpus:g}\n'
                 "  set num_gpus='0' where that is meant"
             )
-        return self._shown(connection, deployment)
+        return self._shown(workspace, deployment)
 
-    def _shown(self, connection: Connection, deployment: Deployment) -> Rows:
+    def _shown(self, workspace: Workspace, deployment: Deployment) -> Rows:
         rows = Rows(COLUMNS, [row(deployment)])
         if self.out:
-            connection.keep(rows, connection.variables.expand(self.out))
+            workspace.keep(rows.table(), workspace.variables.expand(self.out))
         return rows
 
 
@@ -69,10 +67,10 @@ def _expanded(key: str, value: str, expand: Callable[[str], str]) -> str:
     return value if is_kept else expand(value)
 
 
-def _check_name(name: str, connection: Connection) -> None:
+def _check_name(name: str, workspace: Workspace) -> None:
     """Refuse a name that cannot be called, or that means something else already."""
-    connection.engine.check_name(name)
-    if name.lower() not in connection.engine.functions and connection.has_macro(name):
+    workspace.engine.check_name(name)
+    if name.lower() not in workspace.engine.functions and workspace.has_macro(name):
         raise StatementError(
             f'udfName "{name}" would shadow a macro of this database\n'
             f'  choose another name, or DROP MACRO "{name}"'

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from llmsql.errors import CatalogError, suggestion
 from llmsql.statements.base import Rows, Statement
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class Help(Statement):
     syntax: ClassVar[str] = "!llm help [<statement>]"
     statement: str | None = None
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """One row a statement: its syntax and what it does."""
         from llmsql.statements import classes
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from llmsql.errors import CatalogError, suggestion
 from llmsql.functions import library
 from llmsql.statements.base import Rows, Statement
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 COLUMNS = ("function text", "meaning text")
 
@@ -22,9 +20,9 @@ class LibraryList(Statement):
 
     syntax: ClassVar[str] = "!llm library list"
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """One row a function: its signature and what it is for."""
-        found = library.all_macros(connection.settings.udf_folder)
+        found = library.all_macros(workspace.settings.udf_folder)
         return Rows(COLUMNS, [(macro.signature, macro.comment) for macro in found])
 
 
@@ -34,9 +32,9 @@ class LibraryInstall(Statement):
 
     syntax: ClassVar[str] = "!llm library install"
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Create the macros; one row each."""
-        installed = connection.install_library()
+        installed = workspace.install_library()
         return Rows(COLUMNS, [(macro.signature, macro.comment) for macro in installed])
 
 
@@ -47,7 +45,7 @@ class LibraryCopy(Statement):
     syntax: ClassVar[str] = "!llm library copy <name>"
     name: str
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Write the file; raises CatalogError for an unknown name, or where no folder is set."""
         by_name = {macro.name: macro for macro in library.shipped()}
         if self.name not in by_name:
@@ -55,7 +53,7 @@ class LibraryCopy(Statement):
                 f'the library has no function "{self.name}"{suggestion(self.name, by_name)}'
                 "\n  !llm library list shows them"
             )
-        folder = connection.settings.udf_folder
+        folder = workspace.settings.udf_folder
         if not folder:
             raise CatalogError(
                 'there is no folder to copy to\n  !llm setup "udf_folder=PATH" names one'

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import duckdb
 
@@ -16,9 +16,7 @@ from llmsql.errors import CatalogError, LlmsqlError, OptionError, StatementError
 from llmsql.statements.base import Rows, Statement
 from llmsql.syntax import quote
 from llmsql.types import coerce
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 WITHOUT_EFFECT = frozenset({"multiline", "mode", "charset"})
 """What Spark's readers need and DuckDB's find out."""
@@ -49,7 +47,7 @@ class Load(Statement):
     table: str
     pairs: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Make the table, in place of an earlier one; returns its name and its rows."""
         readers = {name.lower(): name for name in READERS}
         if self.format.lower() not in readers:
@@ -60,16 +58,16 @@ class Load(Statement):
         with tempfile.TemporaryDirectory() as folder:
             path = self.path
             if self.format.lower() == "jsonstr":
-                path = _written(connection.variables.expand(f"${{{path}}}"), Path(folder))
+                path = _written(workspace.variables.expand(f"${{{path}}}"), Path(folder))
             read = READERS[readers[self.format.lower()]]
             try:
-                query = read(_files(path), _Options(self.pairs), connection)
-                connection.keep_query(query, self.table)
+                query = read(_files(path), _Options(self.pairs), workspace)
+                workspace.keep_query(query, self.table)
             except LlmsqlError:
                 raise
             except duckdb.Error as error:
                 raise CatalogError(f'load of "{self.path}" failed: {error}') from error
-        count = connection.run(f"SELECT count(*) FROM temp.{quote.identifier(self.table)}")[0][0]
+        count = workspace.run(f"SELECT count(*) FROM temp.{quote.identifier(self.table)}")[0][0]
         return Rows(("table text", "rows integer"), [(self.table, count)])
 
 
@@ -100,7 +98,7 @@ class _Options:
             )
 
 
-def _csv(files: list[str], options: _Options, connection: Connection) -> str:
+def _csv(files: list[str], options: _Options, workspace: Workspace) -> str:
     given = {"delim": ",", "quote": '"', "escape": '"', **options.named(CSV_OPTIONS)}
     header = str(given.pop("header", "false")).lower() == "true"
     is_typed = options.flag("inferschema", False)
@@ -110,25 +108,25 @@ def _csv(files: list[str], options: _Options, connection: Connection) -> str:
     source = f"read_csv({quote.literal(files)}{quote.arguments(given)})"
     if header:
         return f"SELECT * FROM {source}"
-    columns = connection.run(f"DESCRIBE SELECT * FROM {source}")
+    columns = workspace.run(f"DESCRIBE SELECT * FROM {source}")
     names = ", ".join(
         f"{quote.identifier(row[0])} AS _c{index}" for index, row in enumerate(columns)
     )
     return f"SELECT {names} FROM {source}"
 
 
-def _json(files: list[str], options: _Options, _: Connection) -> str:
+def _json(files: list[str], options: _Options, _: Workspace) -> str:
     options.flag("inferschema", True)
     options.done(("inferSchema",))
     return f"SELECT * FROM read_json({quote.literal(files)})"
 
 
-def _parquet(files: list[str], options: _Options, _: Connection) -> str:
+def _parquet(files: list[str], options: _Options, _: Workspace) -> str:
     options.done(())
     return f"SELECT * FROM read_parquet({quote.literal(files)}, hive_partitioning = {_hive(files)})"
 
 
-def _text(files: list[str], options: _Options, _: Connection) -> str:
+def _text(files: list[str], options: _Options, _: Workspace) -> str:
     is_whole = options.flag("wholetext", False)
     options.done(("wholetext",))
     read = f"read_text({quote.literal(files)})"
@@ -139,7 +137,7 @@ def _text(files: list[str], options: _Options, _: Connection) -> str:
     return f"SELECT filename AS file, {lines} AS value FROM {read} WHERE content <> ''"
 
 
-def _binary(files: list[str], options: _Options, _: Connection) -> str:
+def _binary(files: list[str], options: _Options, _: Workspace) -> str:
     options.done(())
     return (
         "SELECT filename AS path, last_modified AS modificationTime, size AS length, content"

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from llmsql.runtime import remembered, scheduler
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.deployments import Deployment
 from llmsql.statements.base import Rows, Statement
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 COLUMNS = (
     "name text",
@@ -54,12 +52,12 @@ class ModelList(Statement):
 
     syntax: ClassVar[str] = "!llm model list"
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """One row a model, with what it was deployed from, and why it has this backend.
 
         A remembered one may not be loaded.
         """
-        deployments = connection.engine.deployments
+        deployments = workspace.engine.deployments
         rows = [
             (*row(d), d.spec.source or None, d.spec.why or REMEMBERED, d.is_loaded)
             for d in deployments
@@ -74,9 +72,9 @@ class ModelExists(Statement):
     syntax: ClassVar[str] = "!llm model exists <name>"
     name: str
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """One row: true or false."""
-        return Rows(("value boolean",), [(self.name in connection.engine.deployments,)])
+        return Rows(("value boolean",), [(self.name in workspace.engine.deployments,)])
 
 
 @dataclass(frozen=True)
@@ -86,12 +84,12 @@ class ModelRemove(Statement):
     syntax: ClassVar[str] = "!llm model remove <name>"
     name: str
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Return the row of the model that went."""
-        connection.refuse_in_transaction("remove a model")
-        deployment = connection.engine.deployments.take(self.name)
-        connection.engine.drop(deployment.name)
-        remembered.forget(connection.engine, deployment.name)
+        workspace.refuse_in_transaction("remove a model")
+        deployment = workspace.engine.deployments.take(self.name)
+        workspace.engine.drop(deployment.name)
+        remembered.forget(workspace.engine, deployment.name)
         deployment.retire()
         return Rows(COLUMNS, [row(deployment)])
 
@@ -103,10 +101,10 @@ class ModelReload(Statement):
     syntax: ClassVar[str] = "!llm model reload <name>"
     name: str
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Return the row of the fresh model; where it fails to load, the old one stays."""
-        connection.refuse_in_transaction("reload a model")
-        engine = connection.engine
+        workspace.refuse_in_transaction("reload a model")
+        engine = workspace.engine
         with engine.deployments.loading(self.name):
             deployment = remembered.reloaded(engine.deployments.get(self.name))
             engine.serve(deployment)
@@ -121,14 +119,14 @@ class ModelCheck(Statement):
     syntax: ClassVar[str] = "!llm model check <name>"
     name: str
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Return what it answered and how long that took, loading included; raises its error."""
-        deployment = connection.engine.deployments.get(self.name)
+        deployment = workspace.engine.deployments.get(self.name)
         kind, started = deployment.spec.kind, time.perf_counter()
         key, shown = _QUESTIONS[kind]
         sampling = deployment.backend.sampling(max_tokens=1) if kind == "chat" else None
         answers = Answers(sampling)  # its own: a known answer would prove nothing
-        collector = connection.engine.detached(cache="off")
+        collector = workspace.engine.detached(cache="off")
         collector.demand(answers, [key])
         scheduler.resolve(deployment, answers, {key: -1}, collector)
         seconds = round(time.perf_counter() - started, 3)
@@ -144,9 +142,9 @@ class ModelStat(Statement):
     syntax: ClassVar[str] = "!llm model stat [<name>]"
     name: str | None = None
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """One row a model; a model that is not loaded has no workers."""
-        deployments = connection.engine.deployments
+        deployments = workspace.engine.deployments
         chosen = [deployments.get(self.name)] if self.name else list(deployments)
         return Rows(STATISTICS, [_statistics(deployment) for deployment in chosen])
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from llmsql.statements.base import Rows, Statement
 from llmsql.statements.setup import Setup
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -20,6 +18,6 @@ class PythonConf(Statement):
     is_byzer: ClassVar[bool] = True
     setting: str
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """As `!llm setup`."""
-        return Setup(self.setting).run(connection)
+        return Setup(self.setting).run(workspace)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmsql import generation
 from llmsql.backends.base import Backend
@@ -17,13 +17,11 @@ from llmsql.catalog.record import given
 from llmsql.errors import CatalogError, OptionError, StatementError, suggestion
 from llmsql.runtime import remembered
 from llmsql.runtime.deployments import Deployment
+from llmsql.runtime.engine import Engine
 from llmsql.statements import terms
 from llmsql.statements.keys import OPTIONS_WITHOUT_EFFECT, OTHER_OPTIONS, Keys
 from llmsql.types import ModelSpec, coerce, read_options, split_terms
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
-    from llmsql.runtime.engine import Engine
+from llmsql.workspace import Workspace
 
 
 def is_wanted(pairs: Mapping[str, str]) -> bool:
@@ -35,15 +33,15 @@ def is_wanted(pairs: Mapping[str, str]) -> bool:
         raise OptionError(f'option "reconnect" takes true or false, not "{said}"') from None
 
 
-def run(pairs: Mapping[str, str], connection: Connection) -> Deployment:
+def run(pairs: Mapping[str, str], workspace: Workspace) -> Deployment:
     """Offer the model that *pairs* name, with what they give; raises CatalogError for no such."""
-    keys, engine = Keys.of(pairs), connection.engine
+    keys, engine = Keys.of(pairs), workspace.engine
     name = keys.own.get("udfName")
     if not name:
         raise StatementError(
             "a model needs a name\n  RUN command AS LLM WHERE udfName='…' AND reconnect='true'"
         )
-    connection.refuse_in_transaction("deploy a model")
+    workspace.refuse_in_transaction("deploy a model")
     with engine.deployments.loading(name):
         known = _known(name, engine)
         spec = _merged(known, keys)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from llmsql.errors import OptionError, suggestion
 from llmsql.statements.base import Rows, Statement
 from llmsql.syntax import quote
 from llmsql.types import coerce
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 PARTITION = "__part"
 KEYS = ("partitionNum", "partitionType", "partitionCols", "shuffle")
@@ -29,7 +27,7 @@ class Repartition(Statement):
     path: str | None = None
     out: str | None = None
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Make the temporary table *out*; returns its name and the number of partitions."""
         given = self._given()
         number = _number(given.get("partitionNum"))
@@ -37,8 +35,8 @@ class Repartition(Statement):
         part = _expression(number, columns, given)
         out = self.out or f"{self.table}_partitioned"
         query = f"SELECT *, ({part})::INTEGER AS {PARTITION} FROM {quote.identifier(self.table)}"
-        connection.keep_query(query, out)
-        connection.run(
+        workspace.keep_query(query, out)
+        workspace.run(
             f"COMMENT ON TABLE temp.{quote.identifier(out)} IS 'llmsql: {number} partitions'"
         )
         return Rows(("table text", "partitions integer"), [(out, number)])

@@ -14,14 +14,12 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from llmsql.errors import CatalogError, OptionError, StatementError, suggestion
 from llmsql.statements.base import Rows, Statement
 from llmsql.syntax import quote
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 MODES = ("overwrite", "append", "ignore", "errorIfExists")
 OPTIONS = {
@@ -53,7 +51,7 @@ class Save(Statement):
     pairs: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Write what the mode allows; returns the path and the rows written."""
         mode = {name.lower(): name for name in MODES}.get(self.mode.lower())
         if mode is None:
@@ -62,11 +60,11 @@ class Save(Statement):
                 f"  modes: {', '.join(MODES)}"
             )
         try:
-            return self._saved(connection, mode, _target(self.path))
+            return self._saved(workspace, mode, _target(self.path))
         except OSError as error:
             raise CatalogError(f'cannot save to "{self.path}": {error.strerror}') from error
 
-    def _saved(self, connection: Connection, mode: str, target: Path) -> Rows:
+    def _saved(self, workspace: Workspace, mode: str, target: Path) -> Rows:
         options = self._options()
         if target.exists() and mode == "errorIfExists":
             raise CatalogError(f'"{target}" exists\n  SAVE overwrite or SAVE append writes to it')
@@ -76,7 +74,7 @@ class Save(Statement):
             raise CatalogError(f'SAVE append needs a folder, and "{target}" is a file')
         if target.exists():
             _check(target, is_file=self._is_file(target))
-        count = self._written(connection, target, options, is_added=mode == "append")
+        count = self._written(workspace, target, options, is_added=mode == "append")
         return Rows(COLUMNS, [(str(target), count)])
 
     def _options(self) -> str:
@@ -107,13 +105,11 @@ class Save(Statement):
         has_ending = target.suffix.lower() == f".{self.format.lower()}"
         return not self.columns and has_ending and not target.is_dir()
 
-    def _written(
-        self, connection: Connection, target: Path, options: str, *, is_added: bool
-    ) -> int:
+    def _written(self, workspace: Workspace, target: Path, options: str, *, is_added: bool) -> int:
         """Write beside *target* first: a failure leaves what was there."""
         mark = uuid.uuid4().hex[:12]
         if not target.parent.exists():
-            connection.refuse_without_files("make a folder")
+            workspace.refuse_without_files("make a folder")
             target.parent.mkdir(parents=True)
         beside = target.with_name(f".{target.name}.{mark}")
         part = beside
@@ -122,7 +118,7 @@ class Save(Statement):
             part = beside / f"{PART}{mark}.{self.format.lower()}"
         try:
             query = f"SELECT * FROM {quote.identifier(self.table)}"
-            rows = connection.run(f"COPY ({query}) TO {quote.literal(str(part))} ({options})")
+            rows = workspace.run(f"COPY ({query}) TO {quote.literal(str(part))} ({options})")
             if is_added:
                 _add(beside, target, mark)
             else:
@@ -147,11 +143,11 @@ class SaveNew(Statement):
     pairs: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """As SAVE errorIfExists, which is Byzer's default."""
         return Save(
             "errorIfExists", self.table, self.format, self.path, self.pairs, self.columns
-        ).run(connection)
+        ).run(workspace)
 
 
 def _target(path: str) -> Path:

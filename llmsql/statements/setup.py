@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from llmsql.config import (
     ELSEWHERE,
@@ -16,9 +16,7 @@ from llmsql.config import (
 from llmsql.errors import OptionError, warn
 from llmsql.statements import terms
 from llmsql.statements.base import Rows, Statement
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 COLUMNS = ("k text", "v text")
 
@@ -29,9 +27,9 @@ class SetupShow(Statement):
 
     syntax: ClassVar[str] = "!llm setup"
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """One row each."""
-        return Rows(COLUMNS, connection.settings.rows())
+        return Rows(COLUMNS, workspace.settings.rows())
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,9 @@ class SetupSingle(Statement):
 
     syntax: ClassVar[str] = "!llm setup single"
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Reset the settings; one row each."""
-        return _reset(connection)
+        return _reset(workspace)
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,9 @@ class SetupSft(Statement):
 
     syntax: ClassVar[str] = "!llm setup sft"
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Reset the settings and let training run; one row each."""
-        return _reset(connection, runIn="executor")
+        return _reset(workspace, runIn="executor")
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,9 @@ class SetupSfft(Statement):
 
     syntax: ClassVar[str] = "!llm setup sfft"
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Reset the settings and let training run; one row each."""
-        return _reset(connection, runIn="executor")
+        return _reset(workspace, runIn="executor")
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,9 @@ class SetupData(Statement):
 
     syntax: ClassVar[str] = "!llm setup data"
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Reset the settings, without a GPU; one row each."""
-        return _reset(connection, dataMode="data", num_gpus="0", runIn="executor")
+        return _reset(workspace, dataMode="data", num_gpus="0", runIn="executor")
 
 
 @dataclass(frozen=True)
@@ -84,9 +82,9 @@ class SetupRetrieval(Statement):
 
     syntax: ClassVar[str] = "!llm setup retrieval"
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Reset the settings, without a GPU; one row each."""
-        return _reset(connection, **_RETRIEVAL)
+        return _reset(workspace, **_RETRIEVAL)
 
 
 @dataclass(frozen=True)
@@ -95,9 +93,9 @@ class SetupRetrievalData(Statement):
 
     syntax: ClassVar[str] = "!llm setup retrieval/data"
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Reset the settings, without a GPU; one row each."""
-        return _reset(connection, **_RETRIEVAL, dataMode="data", runIn="executor")
+        return _reset(workspace, **_RETRIEVAL, dataMode="data", runIn="executor")
 
 
 @dataclass(frozen=True)
@@ -107,12 +105,12 @@ class Setup(Statement):
     syntax: ClassVar[str] = "!llm setup <setting>"
     setting: str
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Check key and value, change the setting and show it."""
-        before = connection.settings
+        before = workspace.settings
         field, changed = _changed(self.setting, before)
-        connection.change_settings(changed)
-        has_models = any(connection.engine.deployments)
+        workspace.change_settings(changed)
+        has_models = any(workspace.engine.deployments)
         if field in OF_DEPLOYMENTS and changed != before and has_models:
             warn(
                 f'setting "{field}" is for models that are deployed from now on\n'
@@ -128,15 +126,15 @@ class SetupNext(Statement):
     syntax: ClassVar[str] = "!llm setup next <setting>"
     setting: str
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Check key and value and show them; several such statements add up."""
-        field, changed = _changed(self.setting, connection.next_settings)
+        field, changed = _changed(self.setting, workspace.next_settings)
         if field not in OF_STATEMENTS:
             raise OptionError(
                 f'setting "{field}" is not one of a statement\n  those are '
                 + ", ".join(sorted(OF_STATEMENTS))
             )
-        connection.next_settings = changed
+        workspace.next_settings = changed
         return Rows(COLUMNS, [(k, v) for k, v in changed.rows() if k == field])
 
 
@@ -158,14 +156,14 @@ def _changed(setting: str, settings: Settings) -> tuple[str, Settings]:
     return field, changed
 
 
-def _reset(connection: Connection, **changes: str) -> Rows:
+def _reset(workspace: Workspace, **changes: str) -> Rows:
     """Put every setting back, then make *changes*; says which other settings were put back."""
-    before, settings = dict(connection.settings.rows()), Settings.from_environment()
+    before, settings = dict(workspace.settings.rows()), Settings.from_environment()
     fresh = dict(settings.rows())
     others = [k for k, v in before.items() if fresh.get(k) != v and k not in ELSEWHERE]
     for key, value in changes.items():
         settings = settings.changed(key, value)
-    connection.change_settings(settings)
+    workspace.change_settings(settings)
     if others:
         warn(f"every setting is back at its default, {', '.join(others)} too")
     return Rows(COLUMNS, settings.rows())

@@ -10,14 +10,12 @@ import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from llmsql.errors import CatalogError, OptionError, StatementError, suggestion
 from llmsql.statements.base import Rows, Statement
 from llmsql.syntax import quote, tree
-
-if TYPE_CHECKING:
-    from llmsql.connection import Connection
+from llmsql.workspace import Workspace
 
 TYPES = ("literal", "sql", "shell", "conf", "defaultParam")
 KEYS = ("type", "scope", "mode", "visibility")
@@ -35,15 +33,15 @@ class Set(Statement):
     value: str
     pairs: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, connection: Connection) -> Rows:
+    def run(self, workspace: Workspace) -> Rows:
         """Define the variable, for this connection; returns its name."""
         kind = self._type()
         self._refuse_misspelt()
         if kind == "conf":
-            value = connection.variables.expand(self.value)
-            connection.run(f"SET {self.name} = {quote.literal(value)}")
-        elif kind != "defaultParam" or self.name not in connection.variables:
-            connection.variables.define(self.name, self._defined(kind, connection))
+            value = workspace.variables.expand(self.value)
+            workspace.run(f"SET {self.name} = {quote.literal(value)}")
+        elif kind != "defaultParam" or self.name not in workspace.variables:
+            workspace.variables.define(self.name, self._defined(kind, workspace))
         return Rows(("variable text",), [(self.name,)])
 
     def _type(self) -> str:
@@ -70,12 +68,12 @@ class Set(Statement):
                 f"  set {self.name}='…' where type='literal'; makes a variable of that name"
             )
 
-    def _defined(self, kind: str, connection: Connection) -> str:
+    def _defined(self, kind: str, workspace: Workspace) -> str:
         if kind == "sql":
-            rows = connection.run(connection.variables.expand(self.value))
+            rows = workspace.run(workspace.variables.expand(self.value))
             return "" if not rows or rows[0][0] is None else str(rows[0][0])
         if kind == "shell":
-            return _shell(connection.variables.expand(self.value))
+            return _shell(workspace.variables.expand(self.value))
         return self.value
 
 

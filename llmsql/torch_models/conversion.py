@@ -8,7 +8,6 @@ time.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import io
 from pathlib import Path
@@ -19,7 +18,6 @@ from llmsql.errors import BackendError, first_line
 from llmsql.sources import check, conversions, gguf
 from llmsql.torch_models import placement
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _VERSION = 1  # counts up when the conversion changes, so that older results are not used
 
 
@@ -34,11 +32,6 @@ def plain(path: str) -> str:
         return path
     place = _place(Path(path).resolve())
     return str(conversions.once(place, path, lambda building: _make(path, building)))
-
-
-def _is_full(error: Exception) -> bool:
-    """Tell whether *error* is that of a file that could not grow; safetensors has its own type."""
-    return any(f"os error {number}" in str(error) for number in _FULL)
 
 
 def _place(file: Path) -> Path:
@@ -59,8 +52,8 @@ def _make(path: str, building: Path) -> None:
     except OSError:
         raise
     except Exception as error:  # whatever a broken file makes the library raise
-        if _is_full(error):
-            raise OSError(str(error)) from error
+        if full := conversions.full_disk(error):
+            raise full from None
         if placement.is_out_of_memory(error):
             raise BackendError(
                 f'there is not enough memory to convert "{path}"\n'

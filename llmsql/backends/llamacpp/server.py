@@ -6,7 +6,6 @@ over its HTTP door, which listens on localhost alone, behind a path and a key th
 
 from __future__ import annotations
 
-import http.client
 import json
 import secrets
 import subprocess
@@ -71,6 +70,8 @@ class Server:
         return str(self._post("/apply-template", {"messages": messages})["prompt"])
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
+        import http.client
+
         connection = http.client.HTTPConnection(self._address, timeout=_SECONDS)
         headers = {"Authorization": f"Bearer {self._secret}", "Content-Type": "application/json"}
         try:

@@ -191,11 +191,8 @@ def _translated(path: str, what: str) -> Iterator[None]:
     except OSError:
         raise
     except Exception as error:  # torch, onnx and a model's own code
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, OSError):
-                raise cause from None
-            cause = cause.__cause__ or cause.__context__
+        if full := conversions.full_disk(error):
+            raise full from None
         raise BackendError(
             f'"{path}" cannot be {what}: {first_line(error)}\n'
             "  set infer_backend='sentence_transformers'"

@@ -11,9 +11,6 @@ from typing import Any
 
 from llmsql.backends import base
 from llmsql.backends.openai import address
-from llmsql.backends.openai.client import Client
-from llmsql.backends.openai.loop import Loop
-from llmsql.backends.openai.model import Model
 from llmsql.errors import BackendError, OptionError
 from llmsql.types import Kind, ModelSpec
 
@@ -83,6 +80,11 @@ class Backend(base.Backend):
     def load(self, spec: ModelSpec) -> base.Model:
         """Find the server, see that it takes the key, and learn what it has to tell."""
         self.require()
+        # asyncio comes with these, and every backend is looked at when one is chosen
+        from llmsql.backends.openai.client import Client
+        from llmsql.backends.openai.loop import Loop
+        from llmsql.backends.openai.model import Model
+
         options: Options = spec.options or Options()
         bases = address.bases(options.base_url)
         key = _checked(address.key(options.api_key), bases[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import urllib.parse
-import urllib.request
 
 from llmsql.errors import BackendError
 
@@ -65,6 +64,8 @@ def key(given: str | None) -> str:
 
 def proxy(given: str | None, address: str) -> str | None:
     """Return the proxy on the way to *address*: the given one, else the environment's."""
+    import urllib.request
+
     parts = urllib.parse.urlsplit(address)
     if given or urllib.request.proxy_bypass(parts.hostname or ""):
         return given

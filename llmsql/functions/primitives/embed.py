@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from llmsql import arrays
 from llmsql.errors import OptionError
 from llmsql.functions import base
 from llmsql.functions import columns as read
@@ -53,5 +54,6 @@ class Function(base.ModelFunction):
         flat = np.concatenate(
             [empty if value is None else value for value in values] or [empty[:0]]
         )
-        nulls = pa.array([value is None for value in values])
-        return pa.FixedSizeListArray.from_arrays(pa.array(flat), dimension, mask=nulls)
+        numbers = arrays.of_numbers(flat.astype(np.float32, copy=False), pa.float32())
+        nulls = arrays.booleans([value is None for value in values])
+        return pa.FixedSizeListArray.from_arrays(numbers, dimension, mask=nulls)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from llmsql.errors import OptionError
 from llmsql.functions import columns as read
@@ -67,6 +66,8 @@ class Function:
         self, instruction: Column, fields: Column, collector: Collector, site: Site
     ) -> Any:
         """The prompts as an Arrow array; NULL for now where an order is to be chosen first."""
+        import pyarrow.compute as pc
+
         fields = _whole(fields)
         names = _names(fields.type)
         texts = pa.array(read.texts(instruction), pa.string())
@@ -124,6 +125,8 @@ class _Chosen:
 
     def _written(self, texts: Any, cells: Sequence[Any], order: tuple[str, ...] | None) -> Any:
         """The prompts of rows of one *order*, NULL for now where there is none."""
+        import pyarrow.compute as pc
+
         if order is None:
             return pa.nulls(len(texts), pa.string())
         parts: list[Any] = [texts]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from llmsql import arrays
 from llmsql.errors import OptionError
 from llmsql.functions import base
 from llmsql.functions import columns as read
@@ -44,4 +45,4 @@ class Function(base.ModelFunction):
 
     def array(self, values: list[Any]) -> Any:
         """The completions."""
-        return pa.array(values, pa.string())
+        return arrays.array(values, pa.string())

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from llmsql import arrays
 from llmsql.functions import base, wishes
 from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
@@ -34,7 +35,7 @@ class Function(base.ModelFunction):
     def __call__(self, *columns: Column) -> Any:
         """Answer one chunk, of lists or of requests alone."""
         if read.has_requests(columns):
-            columns = (pa.array(read.requests(columns[0]), pa.string()), *columns[1:])
+            columns = (arrays.array(read.requests(columns[0]), pa.string()), *columns[1:])
         return super().__call__(*columns)
 
     def keys(self, inputs: Sequence[Column]) -> base.Keys:
@@ -43,7 +44,7 @@ class Function(base.ModelFunction):
 
     def array(self, values: list[Any]) -> Any:
         """The answers."""
-        return pa.array(values, pa.string())
+        return arrays.array(values, pa.string())
 
     def _groups(
         self, keys: base.Keys, extras: Sequence[Column], collector: Collector

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from llmsql import arrays
 from llmsql.functions import base
 from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
@@ -27,4 +28,4 @@ class Function(base.ModelFunction):
 
     def array(self, values: list[Any]) -> Any:
         """The scores."""
-        return pa.array(values, pa.float32())
+        return arrays.array(values, pa.float32())

@@ -1,0 +1,93 @@
+"""The result that is pending on a connection: how it is fetched, and made a relation of.
+
+DuckDB may call models while rows are fetched. It gives no relation over a pending result, so one
+is made of the rows that are there, typed and named as they are, which calls no model again.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from functools import partial
+from threading import RLock
+from typing import Any
+
+import duckdb
+
+from llmsql.runtime import outcome
+from llmsql.runtime.session import Session
+
+FETCHES = frozenset(
+    "fetchone fetchmany fetchall fetchdf fetch_df fetch_df_chunk fetchnumpy df pl arrow"
+    " fetch_arrow_table fetch_record_batch to_arrow_table to_arrow_reader torch tf".split()
+)
+_LOSSY = re.compile(r"\b(BIT|U?HUGEINT|TIME WITH TIME ZONE|BIGNUM|VARIANT)\b")
+"""Types that do not come through Arrow as they are."""
+
+
+class Pending:
+    """What the last statement of *session* left to be fetched, while *lock* is held."""
+
+    def __init__(self, session: Session, lock: RLock) -> None:
+        self._con = session.con
+        self._session = session
+        self._lock = lock
+
+    def guarded(self, fetch: Callable[..., Any]) -> Callable[..., Any]:
+        """*fetch*, raising what a model function raised while rows were streamed."""
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            with self._lock:
+                try:
+                    result = fetch(*args, **kwargs)
+                except duckdb.Error as error:
+                    original = self._session.raised(error)
+                    raise (error if original is error else original) from error.__cause__
+                outcome.warn_of(self._session.collector)
+                return result
+
+        return guarded
+
+    def drop(self) -> None:
+        """Drop what a statement of ours returned: DuckDB 2.0 waits until it is fetched."""
+        if self._session.rows_are_ours and hasattr(self._con, "abort"):
+            self._con.abort()
+        self._session.rows_are_ours = False
+
+    def relation(self, alias: str) -> Any:
+        """A relation over the rows, None where there are none."""
+        relation = self._relation()
+        return relation.set_alias(alias) if relation is not None and alias else relation
+
+    def _relation(self) -> Any:
+        con, query = self._con, self._session.result_query
+        if query is None and (con.description is None or not self._session.gives_rows):
+            return None
+        if query is not None and hasattr(duckdb.DuckDBPyRelation, "materialize"):
+            con.abort()  # the pending result: the relation takes its place
+            return con.sql(query).materialize()
+        types = [str(column[1]) for column in con.description]
+        if query is not None and _LOSSY.search(" ".join(types)):
+            return con.sql(self._session.kept_result())
+        names = [column[0] for column in con.description]
+        return _from_arrow(con, names, types, self.guarded(partial(_arrow, con))())
+
+
+def _from_arrow(con: Any, names: list[str], types: list[str], rows: Any) -> Any:
+    """*rows* under *names*, which may repeat, in DuckDB's own *types*."""
+    held = rows.rename_columns([f"c{index}" for index in range(len(names))])
+    items = ", ".join(
+        f'c{index}::{kind} AS "{name.replace(chr(34), chr(34) * 2)}"'
+        for index, (name, kind) in enumerate(zip(names, types, strict=True))
+    )
+    relation = con.from_arrow(held)
+    return relation.project(items) if items else relation
+
+
+def _arrow(con: Any) -> Any:
+    """The pending result as an Arrow table."""
+    with warnings.catch_warnings():
+        # DuckDB 2.0 advises its users to take relations; for a result that is there it is too late.
+        warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
+        return con.to_arrow_table()
