@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, islice
 from typing import Any
 
+from llmsql.syntax import tags
 from llmsql.syntax.tree import Node
 
 Call = tuple[str, bool]
@@ -20,7 +21,6 @@ Call = tuple[str, bool]
 Detail = str | list[Any]
 """What an operator says of itself under one key: one text, or several."""
 
-_NUMBER = re.compile(r"'rank': -?\d+, 'site': (\d+)")
 _COMPARISON = re.compile(r" (?:=|!=|<|>|<=|>=|IS (?:NOT )?DISTINCT FROM) ")
 _JOINTS = {joint: re.compile(rf" {joint} ") for joint in ("AND", "OR")}
 _NOT_EVALUATED = "optional: "  # a filter that only skips blocks
@@ -115,10 +115,10 @@ class _Reading:
     def _pass(self, condition: str, *, is_filter: bool) -> None:
         """Note the parts of a condition, and where in all that is evaluated they stand."""
         start, order = len(self.order.text), self.order
-        for match in _NUMBER.finditer(condition):
-            order.places.setdefault(self.calls[int(match[1])], start + match.start())
+        for place, number in tags.printed(condition):
+            order.places.setdefault(self.calls[number], start + place)
         for place, part in _parts(condition, "AND"):
-            if is_filter and not _NUMBER.search(part) and not part.startswith(_NOT_EVALUATED):
+            if is_filter and not tags.printed(part) and not part.startswith(_NOT_EVALUATED):
                 order.cheap.append((start + place, part))
         self._note_parts(condition, start)
         order.text += condition + "\n"
@@ -156,7 +156,7 @@ class _Reading:
 
 def _numbers(detail: Detail) -> list[int]:
     """The calls in a part of a plan, in the order in which DuckDB gets to them."""
-    return [int(number) for text in _texts(detail) for number in _NUMBER.findall(text)]
+    return [number for text in _texts(detail) for _, number in tags.printed(text)]
 
 
 def _texts(detail: Detail) -> list[str]:
