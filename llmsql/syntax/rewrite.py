@@ -76,7 +76,7 @@ def plan(
     if statement is None or not hints.restore(statement, sql):
         return None
     rewriting = _Rewriting(sql, statement, models, costly)
-    rewriting.inline(macros, definitions)
+    rewriting.inline(macros, definitions, is_wanted=tags_all)
     steps = rewriting.ladder(definitions, sorting) if sorting else None
     found = rewriting.plan(definitions, explain, tags_all=tags_all)
     below = partial(
@@ -124,10 +124,14 @@ class _Rewriting:
         return is_call(node, self.costly) and not self.calls(node)
 
     def inline(
-        self, macros: Callable[[str], Macro | None], definitions: Callable[[str], list[Node]]
+        self,
+        macros: Callable[[str], Macro | None],
+        definitions: Callable[[str], list[Node]],
+        *,
+        is_wanted: bool,
     ) -> None:
-        """Take macros apart where one call of a model may wait for another."""
-        if Shape(self.calls, self.costs, definitions).sites(self.query) > 1:
+        """Take macros apart where that *is_wanted*, or one call of a model may wait for another."""
+        if is_wanted or Shape(self.calls, self.costs, definitions).sites(self.query) > 1:
             Headings(self.query, self.hides).write_out()
             inlining.inline(self.query, self.hides, macros)
 
@@ -155,7 +159,7 @@ class _Rewriting:
         shape = Shape(self.calls, self.costs, definitions)
         limit, never_raises = shape.limit(self.query), shape.never_raises(self.query)
         is_ordered = shape.is_ordered(self.query)
-        late.postpone(self.query, self.calls, self.costs)
+        late.postpone(self.query, self.calls, self.costs, lambda sql: bool(explain(sql, False)))
         headings = Headings(self.query, self.costs)
         ranks = waiting.arrange(
             self.statement,
