@@ -10,23 +10,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from llmsql.syntax import quote, tree
+from llmsql.syntax import tree
+from llmsql.syntax.aliases import Binds, are_columns
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.tree import Node
 
 ROWS = "llmsql_rows"
 
 
-def postpone(
-    root: Node, is_call: Test, is_costly: Test, binds: Callable[[str], bool] = lambda sql: False
-) -> None:
+def postpone(root: Node, is_call: Test, is_costly: Test, binds: Binds = lambda sql: False) -> None:
     """Rewrite, in place, every SELECT of *root* that sorts and limits what it then computes.
 
     *binds* tells whether DuckDB can plan a query: of an alias that WHERE or another item reads, too,
     only DuckDB knows whether it is a column's name, and then means the column.
     """
     for select in [n for n in tree.nodes(root) if n.get("type") == "SELECT_NODE"]:
-        if _fits(select, is_call, is_costly) and _are_columns(select, _aliases_read(select), binds):
+        if _fits(select, is_call, is_costly) and are_columns(select, _aliases_read(select), binds):
             _postpone(select, is_call)
 
 
@@ -64,17 +63,6 @@ def _aliases_read(select: Node) -> set[str]:
         for reference in tree.column_references(part)
         if len(reference["column_names"]) == 1
     }
-
-
-def _are_columns(select: Node, names: set[str], binds: Callable[[str], bool]) -> bool:
-    """True when *names* are columns of what *select* reads."""
-    if not names:
-        return True
-    probe = tree.parse("SELECT " + ", ".join(map(quote.identifier, sorted(names))))
-    assert probe
-    for part in ("from_table", "cte_map"):
-        tree.body(probe)[part] = select[part]
-    return binds(tree.show(probe))
 
 
 def _keys(select: Node) -> list[Node]:

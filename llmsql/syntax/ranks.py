@@ -100,7 +100,9 @@ class Ranks:
 
     def texts(self) -> list[str]:
         """Each call as it is written, by its number; to be asked before they are tagged."""
-        written = {self._keys[id(call)]: tree.own_name({**call, "alias": ""}) for call in self.calls}
+        written = {
+            self._keys[id(call)]: tree.own_name({**call, "alias": ""}) for call in self.calls
+        }
         return [written[key] for key in self.by_text]
 
     def tag(self, apart: Any = ()) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from llmsql.syntax import hints, inlining, ladder, late, tree, waiting
+from llmsql.syntax import aliases, hints, inlining, ladder, late, tree, waiting
 from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.inlining import Macro
@@ -76,6 +76,7 @@ def plan(
     if statement is None or not hints.restore(statement, sql):
         return None
     rewriting = _Rewriting(sql, statement, models, costly)
+    rewriting.spell_out(explain)
     rewriting.inline(macros, definitions, is_wanted=tags_all)
     steps = rewriting.ladder(definitions, sorting) if sorting else None
     found = rewriting.plan(definitions, explain, tags_all=tags_all)
@@ -122,6 +123,10 @@ class _Rewriting:
     def hides(self, node: Node) -> bool:
         """True for a call of a macro that reaches a model."""
         return is_call(node, self.costly) and not self.calls(node)
+
+    def spell_out(self, explain: Explain) -> None:
+        """Write what models answer where only its alias stands."""
+        aliases.spell_out(self.query, self.costs, lambda sql: bool(explain(sql, False)))
 
     def inline(
         self,
