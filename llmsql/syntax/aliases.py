@@ -1,7 +1,7 @@
 """Aliases of what models answer, spelled out where WHERE and other items read them.
 
-DuckDB puts the expression in an alias's place, too. Only where it stands there can be seen who asks,
-and who waits for whom. Of a name that is also a column's DuckDB takes the column.
+DuckDB puts the expression in an alias's place, too. Only where it stands there can be seen who
+asks, and who waits for whom. Of a name that is also a column's DuckDB takes the column.
 """
 
 from __future__ import annotations

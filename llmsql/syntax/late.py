@@ -21,8 +21,8 @@ ROWS = "llmsql_rows"
 def postpone(root: Node, is_call: Test, is_costly: Test, binds: Binds = lambda sql: False) -> None:
     """Rewrite, in place, every SELECT of *root* that sorts and limits what it then computes.
 
-    *binds* tells whether DuckDB can plan a query: of an alias that WHERE or another item reads, too,
-    only DuckDB knows whether it is a column's name, and then means the column.
+    *binds* tells whether DuckDB can plan a query: only DuckDB knows whether an alias that WHERE or
+    another item reads is a column's name, too, and then means the column.
     """
     for select in [n for n in tree.nodes(root) if n.get("type") == "SELECT_NODE"]:
         if _fits(select, is_call, is_costly) and are_columns(select, _aliases_read(select), binds):

@@ -1,8 +1,8 @@
 """How a tag says which call it stands in and when that comes, without making calls different.
 
-A condition on `m(s)` and one on a column that is `m(s)` may contradict one another, and DuckDB sees
-it only where it takes both for the same call. So rank and site stand in an INTERVAL of which all are
-equal to it: their months, days and hours always make zero days.
+A condition on `m(s)` and one on a column that is `m(s)` may contradict one another, and DuckDB
+sees it only where it takes both for the same call. So rank and site stand in an INTERVAL, of which
+all are equal to DuckDB: their months, days and hours always make zero days.
 """
 
 from __future__ import annotations
