@@ -15,8 +15,8 @@ from typing import Any
 from llmsql.syntax import tags
 from llmsql.syntax.tree import Node
 
-Call = tuple[str, bool]
-"""What a call is known by: its text, and whether it stands in WHERE or ON."""
+Call = tuple[str, bool, int]
+"""What a call is known by: its text, whether it stands in WHERE or ON, and its SELECT's number."""
 
 Detail = str | list[Any]
 """What an operator says of itself under one key: one text, or several."""

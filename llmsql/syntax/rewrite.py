@@ -16,7 +16,7 @@ from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.inlining import Macro
 from llmsql.syntax.ladder import Ladder
-from llmsql.syntax.ranks import is_call
+from llmsql.syntax.ranks import is_call, number_scopes
 from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
 
@@ -78,6 +78,8 @@ def plan(
     rewriting = _Rewriting(sql, statement, models, costly)
     rewriting.spell_out(explain)
     rewriting.inline(macros, definitions, is_wanted=tags_all)
+    if not tags_all:  # who reads of calls wants each text once
+        number_scopes(rewriting.query, rewriting.costs)
     steps = rewriting.ladder(definitions, sorting) if sorting else None
     found = rewriting.plan(definitions, explain, tags_all=tags_all)
     below = partial(
