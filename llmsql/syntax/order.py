@@ -33,13 +33,14 @@ class Order:
     """What a plan evaluates, and when.
 
     *steps* are those at which each call is first made; calls of one step are made side by side, for
-    the same rows. *text* is all conditions, as they are evaluated, *places* where in it each call
-    is first made. Of their parts, *parts* are the places of those with calls, by what joins them
+    the same rows. Of those *named* the plan shows only a column's name. *text* is all conditions,
+    as they are evaluated, *places* where in it each call is first made. Of their parts, *parts* are the places of those with calls, by what joins them
     (AND, OR) and these calls; *cheap* those that filters evaluate without any.
     """
 
     is_known: bool = True
     steps: dict[Call, int] = field(default_factory=dict)
+    named: set[Call] = field(default_factory=set)
     text: str = ""
     places: dict[Call, int] = field(default_factory=dict)
     parts: dict[tuple[str, frozenset[Call]], int] = field(default_factory=dict)
@@ -146,10 +147,11 @@ class _Reading:
         computed = _texts(list(details.values()))
         for text in computed:
             self._pass(text, is_filter=False)
-        numbers = _numbers(computed)
-        for name in _texts(details.get("Projections", [])):
-            numbers += self.columns.get(name, ())
-        new = {self.calls[number] for number in numbers} - self.order.steps.keys()
+        seen = {self.calls[number] for number in _numbers(computed)}
+        shown = _texts(details.get("Projections", []))
+        named = {self.calls[number] for name in shown for number in self.columns.get(name, ())}
+        new = (seen | named) - self.order.steps.keys()
+        self.order.named |= new - seen
         self.order.steps.update(dict.fromkeys(new, step))
         return step + bool(new)
 

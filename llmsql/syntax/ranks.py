@@ -165,10 +165,10 @@ class Ranks:
     def _filtered(self, key: Call, steps: Mapping[Call, int]) -> int:
         """The last of *steps* at which WHERE keeps rows of the SELECT that computes *key*.
 
-        A plan shows only a column's name, which may be that of another SELECT's.
+        Where a plan shows only a column's name, that may be another SELECT's.
         """
         _, is_filter, scope = key
-        if is_filter or scope < 0:
+        if is_filter or scope < 0 or key not in self.order.named:
             return -1
         return max(
             (at for (_, filters, of), at in steps.items() if filters and of == scope), default=-1
