@@ -34,8 +34,9 @@ class Order:
 
     *steps* are those at which each call is first made; calls of one step are made side by side, for
     the same rows. Of those *named* the plan shows only a column's name. *text* is all conditions,
-    as they are evaluated, *places* where in it each call is first made. Of their parts, *parts* are the places of those with calls, by what joins them
-    (AND, OR) and these calls; *cheap* those that filters evaluate without any.
+    as they are evaluated, *places* where in it each call is first made. Of their parts, *parts* are
+    the places of those with calls, by what joins them (AND, OR) and these calls; *cheap* those that
+    filters evaluate without any.
     """
 
     is_known: bool = True

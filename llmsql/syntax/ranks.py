@@ -205,7 +205,7 @@ def _scopes(root: Node) -> dict[int, int]:
     found: dict[int, int] = {}
     for node in tree.nodes(root):  # an outer node comes before those inside it
         if tree.SCOPE in node:
-            found |= dict.fromkeys(map(id, tree.nodes(node)), node[tree.SCOPE])
+            found |= {id(inner): node[tree.SCOPE] for inner in tree.nodes(node)}
     return found
 
 
