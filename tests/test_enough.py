@@ -70,6 +70,10 @@ FOUND = [
     "SELECT g(s || i) AS y, i FROM t WHERE s IS NOT NULL AND m(s) IS NULL AND y IS NOT NULL"
     " ORDER BY t.k, t.i LIMIT 7",
     "SELECT g(s) AS y, COALESCE(y, m(s || i)) FROM t",
+    "SELECT k, max(g(s)) FILTER (g(s || i)::INT > 2) AS y FROM t GROUP BY k"
+    " HAVING count(*) > 4 AND g('h' || k) IS DISTINCT FROM '3'",
+    "WITH c AS (SELECT *, m(COALESCE(s, 'none')) AS y FROM t)"
+    " SELECT i FROM c WHERE m(s) = 'true' AND y = 'false'",
     "SELECT i AS a, m(s || i) AS b FROM t WHERE m(COALESCE(s, 'none')) IS NULL OR i % 7 = 1"
     " INTERSECT ALL SELECT i AS a, m(s || i) AS b FROM t WHERE s IS NOT NULL AND is_yes('p ' || s)",
     "SELECT i FROM t WHERE (m(s), k) IN (SELECT m(w), n FROM u WHERE id < 20) AND k IN (1, 2, 5)"

@@ -63,7 +63,8 @@ def guard_values(root: Node, is_costly: Test) -> None:
 def asks_several(root: Node, is_costly: Test) -> bool:
     """True when calls of *root* may stand in each other's way: several of them keep rows.
 
-    A column that a query inside *root* computes counts too: its conditions may move below it.
+    A column that a query inside *root* computes counts too, or one behind HAVING: the conditions
+    may move below it.
     """
     named = _costly_names(root, is_costly)
 
@@ -86,7 +87,7 @@ def _has_costly_columns(root: Node, is_costly: Test) -> bool:
     return any(
         is_inside(item, is_costly)
         for node in tree.nodes(root)
-        if node.get("type") == "SELECT_NODE" and node is not root
+        if node.get("type") == "SELECT_NODE" and (node is not root or node["having"])
         for item in node["select_list"]
     )
 
