@@ -70,6 +70,8 @@ FOUND = [
     "SELECT g(s || i) AS y, i FROM t WHERE s IS NOT NULL AND m(s) IS NULL AND y IS NOT NULL"
     " ORDER BY t.k, t.i LIMIT 7",
     "SELECT g(s) AS y, COALESCE(y, m(s || i)) FROM t",
+    "SELECT g(s || k) AS z, i FROM t WHERE g('p ' || s) IN ('1', '2') LIMIT 3",
+    "SELECT i FROM t WHERE CASE g('p ' || s) WHEN '1' THEN true WHEN '2' THEN true END LIMIT 3",
     "SELECT k, max(g(s)) FILTER (g(s || i)::INT > 2) AS y FROM t GROUP BY k"
     " HAVING count(*) > 4 AND g('h' || k) IS DISTINCT FROM '3'",
     "WITH c AS (SELECT *, m(COALESCE(s, 'none')) AS y FROM t)"
