@@ -7,6 +7,9 @@ from tests.generator import Generator
 DEFINITIONS = """
 CREATE TABLE pk(i BIGINT PRIMARY KEY, s VARCHAR);
 INSERT INTO pk SELECT i, 'text ' || (i % 20) FROM range(40) r(i);
+CREATE TABLE pk0 AS FROM pk;
+CREATE TABLE t0 AS FROM t;
+CREATE TABLE e0 AS FROM e;
 CREATE MACRO near(x, n) AS TABLE SELECT id, g(w) AS mark, w FROM u WHERE u.k = x AND id < n;
 CREATE MACRO few(n) AS TABLE SELECT i, k, s, m(s || i) AS y FROM t WHERE g(s) < '5' LIMIT n;
 """

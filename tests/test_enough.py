@@ -103,6 +103,12 @@ class Sides:
             ]
             assert sorted(map(repr, sides[0])) == sorted(map(repr, sides[1])), table
 
+    def restore(self) -> None:
+        for con in (self.ours.con, self.plain.con):
+            for table in ("t", "e"):
+                con.execute(f"CREATE OR REPLACE TABLE {table} AS FROM {table}0")
+            con.execute("DELETE FROM pk; INSERT INTO pk FROM pk0")
+
     def close(self) -> None:
         self.ours.con.close()
         self.plain.close()
@@ -148,6 +154,7 @@ def test_clauses_that_are_rare(small: Sides, seed: int) -> None:
     for _ in range(10):
         small.compare(generator.statement())
         small.compare_tables("t", "e", "pk")
+        small.restore()
 
 
 @pytest.mark.parametrize("sql", numbered(ENDING))
