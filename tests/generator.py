@@ -295,7 +295,7 @@ class Sorted(Generator):
         return f"SELECT t.i, u.id, n FROM t {kind} u ON {on} WHERE {asking} {self.ending(key)}"
 
     def write(self) -> str:
-        query = f"SELECT i, g('w' || i) AS y FROM t WHERE {self.condition()} {self.ending('k, i')}"
+        query = f"SELECT i, g('w' || i) AS s FROM t WHERE {self.condition()} {self.ending('k, i')}"
         return self.random.choice(
             [
                 f"INSERT INTO e {query}",

@@ -181,6 +181,20 @@ def test_an_outer_join_keeps_its_key() -> None:
     assert "ON (((t.i = u.id) AND CASE" in found.text
 
 
+@pytest.mark.parametrize(
+    ("sql", "calls"),
+    [
+        ("SELECT i, g('w' || i) AS s FROM t WHERE s LIKE '%1%' ORDER BY k, i LIMIT 5", 5),
+        ("SELECT i, g('w' || i) AS y FROM t WHERE y IS NOT NULL AND k = 3", 20),
+        ("SELECT m(t.s) AS t, i FROM t WHERE t IS NOT NULL AND k = 3", 4),
+        ("SELECT y, g(s) AS y FROM (SELECT s, k AS y FROM t) WHERE y = 3", 4),
+    ],
+)
+def test_an_alias_is_a_column_or_what_it_stands_for(ours: Ours, sql: str, calls: int) -> None:
+    """Only DuckDB knows which, and is asked; what it stands for waits like any call."""
+    assert ours.run(sql).calls == calls
+
+
 def test_no_data_asks_nothing(con: Any) -> None:
     """DuckDB computes constants while it plans, also where it wants only the types."""
     con.execute("RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat'")

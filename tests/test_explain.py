@@ -31,6 +31,17 @@ def asked(con: Any) -> int:
     return sum(deployment.answered for deployment in con.engine.deployments)
 
 
+def test_a_macro_s_calls_are_in_sight(table: Any) -> None:
+    """Those of the library, too, where they stand alone."""
+    sql = "SELECT ai_sentiment(s, model := 'chat'), ai_embed(s, model := 'emb') FROM t"
+    assert estimates(table, sql, "site, call[:20], calls") == [
+        (1, "llm_generate(('What ", 7),
+        (2, "llm_embed(s, 'emb')", 7),
+    ]
+    sql = "SELECT ai_sentiment(s, model := 'chat') FROM t"
+    assert estimates(table, sql, "site, calls") == [(1, 7)]
+
+
 def test_nothing_is_asked(table: Any) -> None:
     """Model calls made: 0."""
     table.execute("EXPLAIN SELECT chat(s), emb(s), rr(s, 'x') FROM t").fetchall()

@@ -121,7 +121,7 @@ class ModelFunction(ABC):
             tag = read.first(columns[-1]) or {}
             collector = self.engine.collectors.get(tag.get("llmsql") or 0)
             if collector is not None:
-                site = Site(tag["rank"], tag["site"]) if "rank" in tag else UNTAGGED
+                site = Site(*read.place(tag))
                 return collector, site, columns[:-1]
             columns = columns[:-1]
         return self.engine.detached(), UNTAGGED, columns

@@ -12,15 +12,21 @@ import duckdb
 import pyarrow as pa
 
 from llmsql.errors import OptionError
+from llmsql.syntax import tags
 from llmsql.syntax.ranks import TAG
 
 Column = Any  # a pyarrow.ChunkedArray or Array; pyarrow ships no types
 
 
 def is_tag(column: Column) -> bool:
-    """True for the argument that `Connection` adds: {'llmsql': token, 'rank': …}."""
+    """True for the argument that `Connection` adds: {'llmsql': token, 'place': …}."""
     kind = column.type
     return bool(pa.types.is_struct(kind) and kind.num_fields and kind.field(0).name == TAG)
+
+
+def place(tag: Mapping[str, Any]) -> tuple[int, ...]:
+    """Rank and site of the call that *tag* stands in; empty where it tells none."""
+    return tags.written(tag[tags.FIELD]) if tags.FIELD in tag else ()
 
 
 def first(column: Column) -> Any:

@@ -20,7 +20,7 @@ from llmsql.runtime import scheduler
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.deployments import Retired
 from llmsql.runtime.orders import Orders
-from llmsql.syntax.early import may_end_early
+from llmsql.syntax.early import asks_twice, may_end_early
 from llmsql.syntax.rewrite import Plan
 from llmsql.syntax.tree import Node
 
@@ -186,8 +186,12 @@ class Resolver:
         if not self.collector.is_of_many(at_any_rank=not self._is_ordered):
             return False
         if self._can_stop is None:
-            self._can_stop = not self._is_ordered or may_end_early(self._plan_again(text))
+            self._can_stop = not self._is_ordered or self._is_needed_in_part(text)
         return self._can_stop
+
+    def _is_needed_in_part(self, text: str) -> bool:
+        plan = self._plan_again(text)
+        return may_end_early(plan) or asks_twice(plan)
 
     def _plan_again(self, text: str) -> list[Node]:
         """DuckDB's plan of *text*, with what this pass noted left as it is."""

@@ -7,12 +7,13 @@ made and dropped is the session's business.
 from __future__ import annotations
 
 from llmsql.runtime.engine import SqlFunction
+from llmsql.syntax import tags
 from llmsql.syntax.ranks import TAG, TAGGED, VARIABLE
 
 REQUEST = "llm_request"
 REQUESTS = "requests"
 _LISTS = "('VARCHAR[]', 'JSON[]', '\"NULL\"[]')"
-_PLACE = ", 'rank': rank, 'site': site"
+_PLACE = f", '{tags.FIELD}': {tags.PLACE}"
 
 
 def shadows(function: SqlFunction, native: str) -> dict[str, str]:

@@ -98,11 +98,12 @@ def standing(root: Node) -> Iterator[tuple[Node, str]]:
 
 
 def is_only_where(root: Node) -> bool:
-    """True when the WHERE of *root*, over no join and no subquery, is the one condition in it."""
+    """True when the WHERE of *root*, over a table of no query's, is the one condition in it."""
     return (
         [clause for _, clause in standing(root)] == ["where_clause"]
         and root.get("where_clause") is not None
         and root["from_table"]["type"] not in ("JOIN", "SUBQUERY")
+        and not root["cte_map"]["map"]
         and not has_subquery(root)
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from llmsql.syntax import tags
 from llmsql.syntax.ranks import TAG
 from llmsql.syntax.tree import Node
 
@@ -35,6 +36,28 @@ def may_end_early(plan: Sequence[Node]) -> bool:
         for child in _stoppable(operator)
     )
     return any(map(_asks, stoppable))
+
+
+def asks_twice(plan: Sequence[Node]) -> bool:
+    """True when a filter of *plan* asks what one below it asks, of some rows, and others between.
+
+    DuckDB makes the one below of an OR's alternatives. Neither may wait for what is between.
+    """
+    return any(_is_asked_again(operator) for root in plan for operator in _operators(root))
+
+
+def _is_asked_again(operator: Node) -> bool:
+    mine = _filtering(operator)
+    below = [each for each in _operators(operator) if each is not operator] if mine else []
+    others = {site for _, site in tags.printed(json.dumps(below))} - mine
+    return bool(others) and any(mine & _filtering(each) for each in below)
+
+
+def _filtering(operator: Node) -> set[int]:
+    """The sites of the calls by which *operator* keeps rows."""
+    details = operator.get("extra_info") or {}
+    shown = json.dumps([details.get("Filters", ""), details.get("Expression", "")])
+    return {site for _, site in tags.printed(shown)}
 
 
 def _operators(operator: Node) -> Iterator[Node]:

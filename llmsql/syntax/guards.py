@@ -35,6 +35,10 @@ def guard(root: Node, is_costly: Test, place: Place = lambda part, joint: 0) -> 
             continue
         if clause == "where_clause":
             guards.guard_where(holder, is_nested=holder is not root)
+        elif clause == "having":
+            holder[clause] = _Guards(_asked_of_groups(holder, is_costly), place).guarded(
+                holder[clause]
+            )
         elif clause != "condition":
             holder[clause] = guards.guarded(holder[clause])
         elif holder["ref_type"] == "REGULAR":
@@ -59,7 +63,8 @@ def guard_values(root: Node, is_costly: Test) -> None:
 def asks_several(root: Node, is_costly: Test) -> bool:
     """True when calls of *root* may stand in each other's way: several of them keep rows.
 
-    A column that a query inside *root* computes counts too: its conditions may move below it.
+    A column that a query inside *root* computes counts too, or one behind HAVING: the conditions
+    may move below it.
     """
     named = _costly_names(root, is_costly)
 
@@ -82,9 +87,25 @@ def _has_costly_columns(root: Node, is_costly: Test) -> bool:
     return any(
         is_inside(item, is_costly)
         for node in tree.nodes(root)
-        if node.get("type") == "SELECT_NODE" and node is not root
+        if node.get("type") == "SELECT_NODE" and (node is not root or node["having"])
         for item in node["select_list"]
     )
+
+
+def _asked_of_groups(select: Node, is_costly: Test) -> Test:
+    """The test for what HAVING asks itself: what its groups are made by is known."""
+    items, keys = select["select_list"], list(select["group_expressions"])
+    if select.get("aggregate_handling") == "FORCE_AGGREGATES":  # GROUP BY ALL
+        keys = list(items)
+    names = {r["column_names"][-1].lower() for key in keys for r in tree.column_references(key)}
+    positions = {tree.constant(key) for key in keys}
+    keys += [
+        item
+        for position, item in enumerate(items, 1)
+        if position in positions or item.get("alias", "").lower() in names
+    ]
+    known = {tree.text_key(node) for key in keys for node in tree.nodes(key) if is_costly(node)}
+    return lambda node: is_costly(node) and tree.text_key(node) not in known
 
 
 def _costly_names(root: Node, is_costly: Test) -> set[str]:

@@ -11,16 +11,21 @@ import copy
 from collections.abc import Callable
 
 from llmsql.syntax import tree
+from llmsql.syntax.aliases import Binds, are_columns
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.tree import Node
 
 ROWS = "llmsql_rows"
 
 
-def postpone(root: Node, is_call: Test, is_costly: Test) -> None:
-    """Rewrite, in place, every SELECT of *root* that sorts and limits what it then computes."""
+def postpone(root: Node, is_call: Test, is_costly: Test, binds: Binds = lambda sql: False) -> None:
+    """Rewrite, in place, every SELECT of *root* that sorts and limits what it then computes.
+
+    *binds* tells whether DuckDB can plan a query: only DuckDB knows whether an alias that WHERE or
+    another item reads is a column's name, too, and then means the column.
+    """
     for select in [n for n in tree.nodes(root) if n.get("type") == "SELECT_NODE"]:
-        if _fits(select, is_call, is_costly):
+        if _fits(select, is_call, is_costly) and are_columns(select, _aliases_read(select), binds):
             _postpone(select, is_call)
 
 
@@ -41,24 +46,23 @@ def _fits(select: Node, is_call: Test, is_costly: Test) -> bool:
         return False
     items = select["select_list"]
     costly = [item for item in items if is_inside(item, is_costly)]
-    names = {item["alias"].lower() for item in items if item.get("alias")}
-    reads_aliases = any(
-        reference["column_names"][0].lower() in names
-        for part in (select["where_clause"], items)
-        for reference in tree.column_references(part)
-        if len(reference["column_names"]) == 1
-    )
     return (
         bool(costly)
-        and not reads_aliases
-        and all(
-            (
-                not any(is_inside(item, _is_not_scalar) for item in items),
-                all(is_inside(item, is_call) for item in costly),
-                all(_is_plain_key(key, items, is_costly) for key in _keys(select)),
-            )
-        )
+        and not any(is_inside(item, _is_not_scalar) for item in items)
+        and all(is_inside(item, is_call) for item in costly)
+        and all(_is_plain_key(key, items, is_costly) for key in _keys(select))
     )
+
+
+def _aliases_read(select: Node) -> set[str]:
+    """The aliases of its items that WHERE, or an item, names."""
+    names = {item["alias"].lower() for item in select["select_list"] if item.get("alias")}
+    return names & {
+        reference["column_names"][0].lower()
+        for part in (select["where_clause"], select["select_list"])
+        for reference in tree.column_references(part)
+        if len(reference["column_names"]) == 1
+    }
 
 
 def _keys(select: Node) -> list[Node]:

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from itertools import accumulate, islice
 from typing import Any
 
+from llmsql.syntax import tags
 from llmsql.syntax.tree import Node
 
-Call = tuple[str, bool]
-"""What a call is known by: its text, and whether it stands in WHERE or ON."""
+Call = tuple[str, bool, int]
+"""What a call is known by: its text, whether it stands in WHERE or ON, and its SELECT's number."""
 
 Detail = str | list[Any]
 """What an operator says of itself under one key: one text, or several."""
 
-_NUMBER = re.compile(r"'rank': -?\d+, 'site': (\d+)")
 _COMPARISON = re.compile(r" (?:=|!=|<|>|<=|>=|IS (?:NOT )?DISTINCT FROM) ")
 _JOINTS = {joint: re.compile(rf" {joint} ") for joint in ("AND", "OR")}
 _NOT_EVALUATED = "optional: "  # a filter that only skips blocks
@@ -33,13 +33,15 @@ class Order:
     """What a plan evaluates, and when.
 
     *steps* are those at which each call is first made; calls of one step are made side by side, for
-    the same rows. *text* is all conditions, as they are evaluated, *places* where in it each call
-    is first made. Of their parts, *parts* are the places of those with calls, by what joins them
-    (AND, OR) and these calls; *cheap* those that filters evaluate without any.
+    the same rows. Of those *named* the plan shows only a column's name. *text* is all conditions,
+    as they are evaluated, *places* where in it each call is first made. Of their parts, *parts* are
+    the places of those with calls, by what joins them (AND, OR) and these calls; *cheap* those that
+    filters evaluate without any.
     """
 
     is_known: bool = True
     steps: dict[Call, int] = field(default_factory=dict)
+    named: set[Call] = field(default_factory=set)
     text: str = ""
     places: dict[Call, int] = field(default_factory=dict)
     parts: dict[tuple[str, frozenset[Call]], int] = field(default_factory=dict)
@@ -115,10 +117,10 @@ class _Reading:
     def _pass(self, condition: str, *, is_filter: bool) -> None:
         """Note the parts of a condition, and where in all that is evaluated they stand."""
         start, order = len(self.order.text), self.order
-        for match in _NUMBER.finditer(condition):
-            order.places.setdefault(self.calls[int(match[1])], start + match.start())
+        for place, number in tags.printed(condition):
+            order.places.setdefault(self.calls[number], start + place)
         for place, part in _parts(condition, "AND"):
-            if is_filter and not _NUMBER.search(part) and not part.startswith(_NOT_EVALUATED):
+            if is_filter and not tags.printed(part) and not part.startswith(_NOT_EVALUATED):
                 order.cheap.append((start + place, part))
         self._note_parts(condition, start)
         order.text += condition + "\n"
@@ -146,17 +148,18 @@ class _Reading:
         computed = _texts(list(details.values()))
         for text in computed:
             self._pass(text, is_filter=False)
-        numbers = _numbers(computed)
-        for name in _texts(details.get("Projections", [])):
-            numbers += self.columns.get(name, ())
-        new = {self.calls[number] for number in numbers} - self.order.steps.keys()
+        seen = {self.calls[number] for number in _numbers(computed)}
+        shown = _texts(details.get("Projections", []))
+        named = {self.calls[number] for name in shown for number in self.columns.get(name, ())}
+        new = (seen | named) - self.order.steps.keys()
+        self.order.named |= new - seen
         self.order.steps.update(dict.fromkeys(new, step))
         return step + bool(new)
 
 
 def _numbers(detail: Detail) -> list[int]:
     """The calls in a part of a plan, in the order in which DuckDB gets to them."""
-    return [int(number) for text in _texts(detail) for number in _NUMBER.findall(text)]
+    return [number for text in _texts(detail) for _, number in tags.printed(text)]
 
 
 def _texts(detail: Detail) -> list[str]:

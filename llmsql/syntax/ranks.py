@@ -9,7 +9,7 @@ known at which steps DuckDB evaluates them, ranks follow these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmsql.syntax import tree
@@ -45,8 +45,11 @@ class Ranks:
         self.by_text: dict[Call, int] = {}
         self.order = order or Order(is_known=False)
         self.calls = [node for node in tree.nodes(root) if is_call(node, models)]
-        filters = _filters(root)
-        self._keys = {id(node): (tree.text_key(node), id(node) in filters) for node in self.calls}
+        filters, scopes = _filters(root), _scopes(root)
+        self._keys = {
+            id(node): (tree.text_key(node), id(node) in filters, scopes.get(id(node), -1))
+            for node in self.calls
+        }
         self._visit(root, 0)
         if self.order.is_known:
             self._follow(self.order.steps)
@@ -100,7 +103,9 @@ class Ranks:
 
     def texts(self) -> list[str]:
         """Each call as it is written, by its number; to be asked before they are tagged."""
-        written = {self._keys[id(call)]: tree.own_name(call) for call in self.calls}
+        written = {
+            self._keys[id(call)]: tree.own_name({**call, "alias": ""}) for call in self.calls
+        }
         return [written[key] for key in self.by_text]
 
     def tag(self, apart: Any = ()) -> None:
@@ -148,11 +153,26 @@ class Ranks:
         running = {self._key(call) for call in self.calls if tree.column_references(call)}
         last = max(steps.values(), default=0) + 1
         places = {
-            key: (steps.get(key, last) if key in running else -1, rank)
+            key: (
+                max(steps.get(key, last), self._filtered(key, steps)) if key in running else -1,
+                rank,
+            )
             for key, rank in self.by_text.items()
         }
         ranks = {place: rank for rank, place in enumerate(sorted(set(places.values())))}
         self.by_text = {key: ranks[place] for key, place in places.items()}
+
+    def _filtered(self, key: Call, steps: Mapping[Call, int]) -> int:
+        """The last of *steps* at which WHERE keeps rows of the SELECT that computes *key*.
+
+        Where a plan shows only a column's name, that may be another SELECT's.
+        """
+        _, is_filter, scope = key
+        if is_filter or scope < 0 or key not in self.order.named:
+            return -1
+        return max(
+            (at for (_, filters, of), at in steps.items() if filters and of == scope), default=-1
+        )
 
 
 def _filters(root: Node) -> set[int]:
@@ -164,6 +184,28 @@ def _filters(root: Node) -> set[int]:
             found |= {id(inner) for inner in tree.nodes(node["where_clause"])}
         elif node.get("type") == "JOIN":
             found |= {id(inner) for inner in tree.nodes(node["condition"])}
+    return found
+
+
+def number_scopes(root: Node, is_costly: Callable[[Node], bool]) -> None:
+    """Number, in place, the SELECTs of *root*, so that calls of the same text in two differ.
+
+    An ORDER BY behind a UNION is not in sight of any, but may name a call of one.
+    """
+    united = [node for node in tree.nodes(root) if node.get("type") == "SET_OPERATION_NODE"]
+    if any(is_costly(node) for each in united for node in tree.nodes(each["modifiers"])):
+        return
+    selects = (node for node in tree.nodes(root) if node.get("type") == "SELECT_NODE")
+    for number, select in enumerate(selects):
+        select[tree.SCOPE] = number
+
+
+def _scopes(root: Node) -> dict[int, int]:
+    """The number of the SELECT that each node stands in, where they were numbered."""
+    found: dict[int, int] = {}
+    for node in tree.nodes(root):  # an outer node comes before those inside it
+        if tree.SCOPE in node:
+            found |= {id(inner): node[tree.SCOPE] for inner in tree.nodes(node)}
     return found
 
 

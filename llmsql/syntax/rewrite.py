@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from llmsql.syntax import hints, inlining, ladder, late, tree, waiting
+from llmsql.syntax import aliases, hints, inlining, ladder, late, tree, waiting
 from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.inlining import Macro
 from llmsql.syntax.ladder import Ladder
-from llmsql.syntax.ranks import is_call
+from llmsql.syntax.ranks import is_call, number_scopes
 from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
 
@@ -76,7 +76,10 @@ def plan(
     if statement is None or not hints.restore(statement, sql):
         return None
     rewriting = _Rewriting(sql, statement, models, costly)
-    rewriting.inline(macros, definitions)
+    rewriting.spell_out(explain)
+    rewriting.inline(macros, definitions, is_wanted=tags_all)
+    if not tags_all:  # who reads of calls wants each text once
+        number_scopes(rewriting.query, rewriting.costs)
     steps = rewriting.ladder(definitions, sorting) if sorting else None
     found = rewriting.plan(definitions, explain, tags_all=tags_all)
     below = partial(
@@ -123,11 +126,19 @@ class _Rewriting:
         """True for a call of a macro that reaches a model."""
         return is_call(node, self.costly) and not self.calls(node)
 
+    def spell_out(self, explain: Explain) -> None:
+        """Write what models answer where only its alias stands."""
+        aliases.spell_out(self.query, self.costs, lambda sql: bool(explain(sql, False)))
+
     def inline(
-        self, macros: Callable[[str], Macro | None], definitions: Callable[[str], list[Node]]
+        self,
+        macros: Callable[[str], Macro | None],
+        definitions: Callable[[str], list[Node]],
+        *,
+        is_wanted: bool,
     ) -> None:
-        """Take macros apart where one call of a model may wait for another."""
-        if Shape(self.calls, self.costs, definitions).sites(self.query) > 1:
+        """Take macros apart where that *is_wanted*, or one call of a model may wait for another."""
+        if is_wanted or Shape(self.calls, self.costs, definitions).sites(self.query) > 1:
             Headings(self.query, self.hides).write_out()
             inlining.inline(self.query, self.hides, macros)
 
@@ -155,7 +166,7 @@ class _Rewriting:
         shape = Shape(self.calls, self.costs, definitions)
         limit, never_raises = shape.limit(self.query), shape.never_raises(self.query)
         is_ordered = shape.is_ordered(self.query)
-        late.postpone(self.query, self.calls, self.costs)
+        late.postpone(self.query, self.calls, self.costs, lambda sql: bool(explain(sql, False)))
         headings = Headings(self.query, self.costs)
         ranks = waiting.arrange(
             self.statement,

@@ -8,7 +8,7 @@ no.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmsql.syntax import sets, tree
 from llmsql.syntax.conditions import Test, conjuncts, is_inside
@@ -39,6 +39,7 @@ class Shape:
     is_call: Test
     is_costly: Test
     definitions: Callable[[str], list[Node]]
+    is_asked_once: bool = False  # wanted of a call in WHERE, which else meets a chunk's rows twice
 
     def limit(self, query: Node) -> int | None:
         """The LIMIT of a query whose passes may end as soon as that many rows stand; else None.
@@ -55,7 +56,7 @@ class Shape:
         if offset is not None and not isinstance(tree.constant(offset), int):
             return None
         parts = [p for p in conjuncts(query["where_clause"]) if is_inside(p, self.is_costly)]
-        if not parts or not all(self._is_null(part) for part in parts):
+        if not parts or not all(map(replace(self, is_asked_once=True)._is_null, parts)):
             return None
         items, is_of_set = query["select_list"], sets.is_of_set(self.definitions)
         if any(is_inside(item, is_of_set) for item in items) or self._has_hidden(items):
@@ -145,6 +146,8 @@ class Shape:
             return all(strict(node[part]) for part in ("input", "lower", "upper"))
         if kind == "COMPARE_IN":
             first, *others = node["children"]
+            if self.is_asked_once and len(others) > 1:  # to DuckDB 2.0 an OR, if of few
+                return False
             return strict(first) and all(map(is_free, others))
         if kind in ("OPERATOR_NOT", "STRUCT_EXTRACT"):
             return strict(node["children"][0])
@@ -163,6 +166,7 @@ class Shape:
         return (
             tree.is_null(node["else_expr"])
             and len(calls) == 1
+            and not (self.is_asked_once and len(conditions) > 1)
             and not any(is_inside(outcome, self.is_costly) for outcome in outcomes)
             and all(is_inside(c, self.is_costly) and self._is_null(c, depth) for c in conditions)
         )

@@ -17,6 +17,9 @@ import duckdb
 
 Node = dict[str, Any]
 
+SCOPE = "llmsql_scope"
+"""The key of a SELECT's number, which DuckDB's printer does not know and leaves out."""
+
 _CALLED = re.compile(r"\b(\w+)\s*\(")
 
 _lock = threading.Lock()
@@ -261,7 +264,7 @@ def _unplaced(item: Any) -> Any:
         return {
             key: _unplaced(value)
             for key, value in item.items()
-            if key not in ("query_location", "query_location_length", "alias")
+            if key not in ("query_location", "query_location_length", "alias", SCOPE)
         }
     if isinstance(item, list):
         return [_unplaced(value) for value in item]

@@ -58,7 +58,7 @@ class Function:
         if len(columns) == 3 and read.is_tag(columns[-1]):
             tag = read.first(columns[-1]) or {}
             collector = self.engine.collectors.get(tag.get("llmsql") or 0)
-            site = Site(tag["rank"], tag["site"]) if "rank" in tag else UNTAGGED
+            site = Site(*read.place(tag))
             return collector or self.engine.detached(), site, columns[:-1]
         return self.engine.detached(), UNTAGGED, columns
 

@@ -1,0 +1,26 @@
+"""How a tag says which call it stands in and when that comes, without making calls different.
+
+A condition on `m(s)` and one on a column that is `m(s)` may contradict one another, and DuckDB
+sees it only where it takes both for the same call. So rank and site stand in an INTERVAL, of which
+all are equal to DuckDB: their months, days and hours always make zero days.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+PLACE = "to_months(rank) - to_days(30 * rank + site + 1) + to_hours(24 * (site + 1))"
+FIELD = "place"
+
+_PRINTED = re.compile(rf"'{FIELD}': '(?:-?\d+ \w+ )*(\d+):00:00'::INTERVAL")
+
+
+def written(place: Any) -> tuple[int, int]:
+    """Rank and site in a value of PLACE, as Arrow has it."""
+    return place.months, -place.days - 30 * place.months - 1
+
+
+def printed(text: str) -> list[tuple[int, int]]:
+    """Where in a part of a plan each tag starts, and its site."""
+    return [(found.start(), int(found[1]) // 24 - 1) for found in _PRINTED.finditer(text)]

@@ -1,0 +1,31 @@
+"""Tags tell calls apart, to us and not to DuckDB."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from llmsql.syntax import tags
+
+PLACES = [(0, 0), (0, 7), (1, 3), (12, 40), (1005, 1031), (70_000, 12_345)]
+
+
+def at(rank: int, site: int) -> str:
+    return f"(SELECT {tags.PLACE} AS place FROM (VALUES ({rank}, {site})) tag(rank, site))"
+
+
+@pytest.mark.parametrize(("rank", "site"), PLACES)
+def test_a_tag_tells_its_place(rank: int, site: int) -> None:
+    """To a function, in Arrow's types, and in the text of a plan."""
+    found = duckdb.sql(f"FROM {at(rank, site)}").to_arrow_table()["place"][0].as_py()
+    assert tags.written(found) == (rank, site)
+    (shown,) = duckdb.sql(f"SELECT {at(rank, site)}::VARCHAR").fetchall()[0]
+    assert tags.printed(f"m(s, {{'place': '{shown}'::INTERVAL}})") == [(6, site)]
+
+
+@pytest.mark.parametrize(("rank", "site"), PLACES)
+def test_all_tags_are_one_to_duckdb(rank: int, site: int) -> None:
+    """So that it sees where conditions on one call contradict one another."""
+    one, other = at(0, 0), at(rank, site)
+    found = duckdb.sql(f"SELECT {one} = {other}, hash({one}) = hash({other})").fetchall()
+    assert found == [(True, True)]
