@@ -14,7 +14,7 @@ DEFAULT_MAX_RECORDS = 100_000
 
 _TOO_OLD = """DELETE FROM batches WHERE id IN (SELECT id FROM (
     SELECT id, sum(count) OVER (ORDER BY id DESC) AS so_far, row_number() OVER (ORDER BY id DESC)
-        AS place FROM batches WHERE kind = ?1) WHERE so_far > ?2 AND place > 1)"""
+        AS place FROM batches WHERE kind = ?) WHERE so_far > ? AND place > 1)"""
 
 
 class Batch(NamedTuple):

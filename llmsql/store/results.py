@@ -34,18 +34,19 @@ FIRST = 1_024  # and so many before it is known how long answers are
 KEPT_SHARE = 0.9  # how much of max_bytes is left when it was exceeded
 
 _FOUND = """SELECT group_concat(length(a.body)), CAST(group_concat(a.body, '') AS BLOB), {marks}
-    FROM json_each(?1) k CROSS JOIN answers a ON a.n = k.value {join}
+    FROM json_each(:places) k CROSS JOIN answers a ON a.n = k.value {join}
     WHERE typeof(a.body) = 'blob'"""
 _NUMBERS = """SELECT group_concat(a.n) FROM json_each(?) k
     CROSS JOIN answers a INDEXED BY answers_id ON a.id = k.value"""
 _READ = _FOUND.format(marks="NULL", join="")
 _READ_UNMARKED = _FOUND.format(
-    marks="group_concat(CASE WHEN u.used IS NULL OR u.used <= ?2 THEN a.n END)",
+    marks="group_concat(CASE WHEN u.used IS NULL OR u.used <= :since THEN a.n END)",
     join="LEFT JOIN uses u ON u.n = a.n",
 )
 _INSERT = """INSERT OR REPLACE INTO answers (id, grp, used, created, statement, body)
-    SELECT k.value, ?1, ?2, ?3, ?4, substr(?5, CAST(substr(?6, k.key * 24 + 1, 12) AS INTEGER),
-        CAST(substr(?6, k.key * 24 + 13, 12) AS INTEGER)) FROM json_each(?7) k"""
+    SELECT k.value, :grp, :tick, :now, :statement, substr(:whole,
+        CAST(substr(:places, k.key * 24 + 1, 12) AS INTEGER),
+        CAST(substr(:places, k.key * 24 + 13, 12) AS INTEGER)) FROM json_each(:ids) k"""
 _LEAST_USED = """INSERT INTO temp.doomed SELECT n FROM (
     SELECT a.n AS n, sum(length(a.body)) OVER (ORDER BY coalesce(u.used, a.used), a.n)
         - length(a.body) AS before
@@ -113,8 +114,11 @@ def write(
     ids = identifiers(b"".join(missing))[:, 0].tolist()
     connection.execute(
         _INSERT,
-        (_group_id(group), tick(connection), int(time.time()), statement,
-         b"".join(missing.values()), places.encode(), str(ids)),
+        {
+            "grp": _group_id(group), "tick": tick(connection), "now": int(time.time()),
+            "statement": statement, "whole": b"".join(missing.values()),
+            "places": places.encode(), "ids": str(ids),
+        },
     )  # fmt: skip
     if known(connection, group, list(missing)) != missing.keys():
         # A page can be damaged in ways that SQLite does not see, and swallow what is put on it.
@@ -257,10 +261,8 @@ def _chunk(
     connection: sqlite3.Connection, numbers: list[int], since: int | None
 ) -> Iterator[Bodies]:
     try:
-        if since is None:
-            found = connection.execute(_READ, (str(numbers),)).fetchone()
-        else:
-            found = connection.execute(_READ_UNMARKED, (str(numbers), since)).fetchone()
+        text = _READ if since is None else _READ_UNMARKED
+        found = connection.execute(text, {"places": str(numbers), "since": since}).fetchone()
     except sqlite3.DataError:  # more than SQLite can hold in one value
         half = len(numbers) // 2
         if half:

@@ -240,7 +240,9 @@ class Store:
         def commit(jobs: Jobs) -> None:
             try:
                 writing.run_alone(lambda c: jobs.commit(c, limits, has_answers=file.is_writable))
-            except (ValueError, TypeError, OverflowError) as error:  # the thread must go on
+            except Unavailable:
+                raise
+            except Exception as error:  # the thread must go on, as whoever flushes waits for it
                 file.give_up(f'the result store "{file.path}" refuses an answer ({error})', REPORT)
 
         self._writer = Writer(commit)
