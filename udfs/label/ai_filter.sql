@@ -1,20 +1,17 @@
 -- Answer a yes-or-no question about a text, to filter by; NULL where the model says neither.
 CREATE OR REPLACE MACRO ai_filter(text, question, model := NULL) AS
-    CASE regexp_extract(
-        lower(
-            llm_generate(
-                question || ' Answer yes or no.' || chr(10) || chr(10) || text,
-                {'max_tokens': 50, 'stop': ['.', ',']},
-                model
-            )
-        ),
-        '\b(yes|no|true|false)\b'
-    )
-        WHEN 'yes' THEN true
-        WHEN 'true' THEN true
-        WHEN 'no' THEN false
-        WHEN 'false' THEN false
-    END;
+    TRY_CAST(
+        regexp_extract(
+            lower(
+                llm_generate(
+                    question || ' Answer yes or no.' || chr(10) || chr(10) || text,
+                    {'max_tokens': 50, 'stop': ['.', ',']},
+                    model
+                )
+            ),
+            '\b(yes|no|true|false)\b'
+        ) AS BOOLEAN
+    );
 
 COMMENT ON MACRO ai_filter IS 'Answer a yes-or-no question about a text, to filter by; NULL where the model says neither.';
 
