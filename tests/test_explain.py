@@ -78,6 +78,10 @@ def test_each_call_has_its_numbers(table: Any) -> None:
         "SELECT * FROM t a JOIN t b ON a.i = b.i AND a.i < 9 WHERE rr(a.s, b.s) > 0",
         "SELECT chat(s) FROM t ORDER BY i LIMIT 4",
         "SELECT list_transform(list(s), lambda x: chat(x)) FROM t",
+        "SELECT s FROM t ORDER BY array_cosine_similarity(emb(s), emb('q')) DESC LIMIT 3",
+        "SELECT list_cosine_similarity(llm_embed(s), llm_embed('q')) FROM t",
+        "SELECT chat(s) || chat('x'), rr(s, 'x') + rr('a', 'b') FROM t",
+        "SELECT i + try_cast(chat('7') AS INT), chat('one of ' || s) FROM t",
     ],
 )
 def test_calls_of_independent_sites_are_exact(table: Any, sql: str) -> None:

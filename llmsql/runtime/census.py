@@ -6,7 +6,8 @@ Counts inputs. What they will need is `expected`'s business, and how a pass is r
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmsql.runtime.answers import MISSING, Answers
@@ -22,11 +23,11 @@ class Census:
     """
     The distinct inputs of each call of a query.
 
-    *stands_in* lets an unknown input have itself for an answer where that is a text, so that a call
-    which waits for it sees as many different inputs as it will see.
+    Where a call *stands_in*, an unknown input has itself for an answer, or some vector or score, so
+    that what waits for it sees as many different inputs as it will see.
     """
 
-    def __init__(self, *, stands_in: bool = False) -> None:
+    def __init__(self, stands_in: Callable[[Site], bool] = lambda site: False) -> None:
         self.stands_in = stands_in
         self.inputs: dict[Where, dict[Hashable, None]] = {}
         self._lock = threading.Lock()
@@ -39,8 +40,22 @@ class Census:
             inputs = self.inputs.setdefault((site, deployment, answers), {})
             inputs.update(dict.fromkeys(key for key in keys if key is not None))
         values = [answers.known.get(key, MISSING) for key in keys]
-        is_text = self.stands_in and deployment.spec.kind == "chat"
-        return [
-            (f"{key} …" if is_text else None) if value is MISSING else value
-            for key, value in zip(keys, values, strict=True)
-        ]
+        other = partial(_stand_in, deployment) if self.stands_in(site) else _null
+        pairs = zip(keys, values, strict=True)
+        return [other(key) if value is MISSING else value for key, value in pairs]
+
+
+def _stand_in(deployment: Deployment, key: Any) -> Any:
+    """What might be the answer to *key*; NULL where nothing is known of answers."""
+    if deployment.spec.kind == "chat":
+        return f"{key} …"
+    if deployment.spec.kind == "rerank":
+        return 0.0
+    import numpy as np
+
+    dimension = deployment.model.dimension
+    return None if dimension is None else np.full(dimension, dimension**-0.5, np.float32)
+
+
+def _null(key: Any) -> None:
+    """What says least."""

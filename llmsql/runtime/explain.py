@@ -1,6 +1,6 @@
 """EXPLAIN of a query that calls models: how many calls, tokens, seconds and how much money.
 
-The query runs once with every unknown answer NULL, in a transaction that is rolled back, and no
+The query runs once with unknown answers NULL, in a transaction that is rolled back, and no
 model is asked. A call that waits for another's answers is counted in a second run, in which no
 condition on an answer keeps a row out: its numbers say "at most".
 """
@@ -8,6 +8,7 @@ condition on an answer keeps a row out: its numbers say "at most".
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +17,11 @@ import duckdb
 from llmsql.runtime import expected
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.census import Census, Where
-from llmsql.runtime.collector import UNTAGGED, Collector, Mode
+from llmsql.runtime.collector import UNTAGGED, Collector, Mode, Site
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.spent import Spent
 from llmsql.store import Store
+from llmsql.syntax import tree
 from llmsql.syntax.on_error import SIBLINGS
 from llmsql.syntax.ranks import plain_number
 from llmsql.syntax.rewrite import Plan
@@ -78,7 +80,7 @@ class Query:
 def explain(query: Query, collector: Collector, run: Callable[[str], Any]) -> list[Estimate]:
     """Count what *query* would ask. *run* runs a query and throws its rows away."""
     store, plan, loose = collector.account.store, query.plan, query.relaxed or query.plan
-    census = _counted(plan, collector, run, stands_in=False)
+    census = _first(plan, collector, run)
     found = list(_estimates(plan, census, store, {}))
     is_alone = len(found) == len(plan.calls) == 1 and found[0].precision != ESTIMATED
     if is_alone and not query.is_recursive or not any(e.calls for e in found):
@@ -97,10 +99,28 @@ def explain(query: Query, collector: Collector, run: Callable[[str], Any]) -> li
     return sorted(found, key=lambda estimate: estimate.site or 0)
 
 
+def _first(plan: Plan, collector: Collector, run: Callable[[str], Any]) -> Census:
+    """What *plan* asks first.
+
+    A call that reads no column stands in for its answer: DuckDB would make NULL of all around it.
+    """
+    constant = {number for number, call in enumerate(plan.calls) if not _reads(call)}
+    if constant:
+        with suppress(duckdb.Error):
+            return _counted(plan, collector, run, lambda s: plain_number(s.number) in constant)
+    return _counted(plan, collector, run, lambda site: False)
+
+
+def _reads(call: str) -> bool:
+    """True when *call* reads a column, or nobody knows."""
+    query = tree.parse(f"SELECT {call}")
+    return query is None or bool(tree.column_references(query))
+
+
 def _standing_in(plan: Plan, collector: Collector, run: Callable[[str], Any]) -> Census | None:
     """What *plan* would ask if every unknown text had an answer; None where that is no query."""
     try:
-        return _counted(plan, collector, run, stands_in=True)
+        return _counted(plan, collector, run, lambda site: True)
     except duckdb.Error:  # a stand-in is not what the query expects of an answer
         return None
 
@@ -121,9 +141,9 @@ def _elsewhere(estimate: Estimate, plan: Plan) -> Estimate:
 
 
 def _counted(
-    plan: Plan, collector: Collector, run: Callable[[str], Any], *, stands_in: bool
+    plan: Plan, collector: Collector, run: Callable[[str], Any], stands_in: Callable[[Site], bool]
 ) -> Census:
-    collector.census = census = Census(stands_in=stands_in)
+    collector.census = census = Census(stands_in)
     collector.begin(Mode.EXPLAIN)
     try:
         run(plan.text)
