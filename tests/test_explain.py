@@ -92,6 +92,25 @@ def test_calls_of_independent_sites_are_exact(table: Any, sql: str) -> None:
     assert sum(calls for calls, _ in expected) == asked(table)
 
 
+def test_what_fails_on_null_is_an_upper_bound(table: Any) -> None:
+    """DuckDB's distance of lists takes no array that is NULL."""
+    sql = "SELECT emb(s) <=> emb('q') FROM t"
+    found = [("emb(s)", 7, "at most"), ("emb('q')", 1, "exact")]
+    assert estimates(table, sql, "call, calls, precision") == found
+    sql = "SELECT emb(s) <=> array_value(1, 2, 3, 4, 5, 6, 7, 8)::FLOAT[] AS far FROM t ORDER BY far LIMIT 3"
+    assert estimates(table, sql, "call, calls, precision") == found[:1]
+    table.execute(sql).fetchall()
+    assert asked(table) == 7
+
+
+def test_explain_does_not_end_the_users_transaction(table: Any) -> None:
+    """A text in the place of an answer may be no number; on DuckDB 2.0 an error ends all."""
+    table.execute("BEGIN")
+    table.execute("EXPLAIN SELECT chat('7')::INT, chat(chat(s)::INT::TEXT) FROM t")
+    assert table.execute("SELECT 1").fetchall() == [(1,)]
+    table.execute("ROLLBACK")
+
+
 def test_an_input_that_two_calls_share_counts_once(table: Any) -> None:
     """It will be asked once."""
     found = estimates(table, "SELECT chat(s), upper(chat(lower(s))) FROM t", "inputs, calls")

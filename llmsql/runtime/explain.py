@@ -77,15 +77,27 @@ class Query:
         return self.write.rebuilt(self.plan.statement)
 
 
-def explain(query: Query, collector: Collector, run: Callable[[str], Any]) -> list[Estimate]:
-    """Count what *query* would ask. *run* runs a query and throws its rows away."""
+def explain(
+    query: Query, collector: Collector, run: Callable[[str], Any], *, may_fail: bool
+) -> list[Estimate]:
+    """Count what *query* would ask. *run* runs a query and throws its rows away.
+
+    Unless it *may_fail*, no unknown answer has anything but NULL in its place.
+    """
     store, plan, loose = collector.account.store, query.plan, query.relaxed or query.plan
-    census = _first(plan, collector, run)
+    standing_in = None if query.is_recursive or not may_fail else _standing_in
+    try:
+        census = _first(plan, collector, run, may_fail=may_fail)
+    except duckdb.Error:  # NULL is not what the query expects of an answer
+        more = standing_in and standing_in(loose, collector, run)
+        if more is None:
+            raise
+        return [_elsewhere(e, plan) for e in _estimates(loose, more, store, {})]
     found = list(_estimates(plan, census, store, {}))
     is_alone = len(found) == len(plan.calls) == 1 and found[0].precision != ESTIMATED
     if is_alone and not query.is_recursive or not any(e.calls for e in found):
         return found
-    more = None if query.is_recursive else _standing_in(loose, collector, run)
+    more = standing_in and standing_in(loose, collector, run)
     if more is None:
         return [replace(e, precision=ESTIMATED) for e in found]
     seen, seen_then = _by_call(plan, census), _by_call(loose, more)
@@ -99,13 +111,15 @@ def explain(query: Query, collector: Collector, run: Callable[[str], Any]) -> li
     return sorted(found, key=lambda estimate: estimate.site or 0)
 
 
-def _first(plan: Plan, collector: Collector, run: Callable[[str], Any]) -> Census:
+def _first(
+    plan: Plan, collector: Collector, run: Callable[[str], Any], *, may_fail: bool
+) -> Census:
     """What *plan* asks first.
 
     A call that reads no column stands in for its answer: DuckDB would make NULL of all around it.
     """
     constant = {number for number, call in enumerate(plan.calls) if not _reads(call)}
-    if constant:
+    if constant and may_fail:
         with suppress(duckdb.Error):
             return _counted(plan, collector, run, lambda s: plain_number(s.number) in constant)
     return _counted(plan, collector, run, lambda site: False)

@@ -6,8 +6,8 @@ Owns transactions and what comes out: DuckDB's rows and one of ours. The countin
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -84,8 +84,11 @@ class Explainer:
         try:
             resolver = self._resolver(collector)
             query = self._query(explained.statement, resolver)
-            with self._rolled_back(query):
-                return explain(query, collector, resolver.discard), query
+            is_own = not self.session.in_transaction()
+            if not (is_own or query.plan.never_raises):
+                raise Unsettled
+            run = partial(self._rolled_back, resolver.discard) if is_own else resolver.discard
+            return explain(query, collector, run, may_fail=is_own), query
         except (Unsettled, duckdb.Error):
             return None, None
 
@@ -109,18 +112,12 @@ class Explainer:
         explain = partial(resolver.explain, may_fail=may_fail, asks=False)
         return self.session.plan(text, self.scope, explain, tags_all=True)
 
-    @contextmanager
-    def _rolled_back(self, query: Query) -> Iterator[None]:
-        """A transaction that leaves nothing; in the user's own, only what cannot end it."""
+    def _rolled_back(self, run: Callable[[str], Any], text: str) -> None:
+        """Run *text* in a transaction that leaves nothing, not even where it fails."""
         con = self.session.con
-        if self.session.in_transaction():
-            if not query.plan.never_raises:
-                raise Unsettled
-            yield
-            return
         con.execute("BEGIN TRANSACTION")
         try:
-            yield
+            run(text)
         finally:
             con.execute("ROLLBACK")
 
