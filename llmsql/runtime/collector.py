@@ -81,6 +81,7 @@ class Collector:
         self.cancelled = threading.Event()
         self.failed: dict[Answers, dict[Hashable, GenerationError]] = {}
         self.is_tracking = True  # until the first answer is computed between passes
+        self.has_vectors = False  # some vector is put where one is unknown, and not NULL
         self.refused: GenerationError | None = None
         self._demanded: dict[Answers, set[Hashable]] = {}
         self._excused: dict[Answers, set[Hashable]] = {}
@@ -176,7 +177,8 @@ class Collector:
             self._note(deployment, answers, missing, site)
             if is_raising:
                 self.demand(answers, missing)
-        return [None if v is MISSING else v for v in values]
+        other = deployment.any_vector() if self.has_vectors else None
+        return [other if v is MISSING else v for v in values]
 
     def can_wait(self, site: Site) -> bool:
         """True where what is unknown at *site* may be NULL in this pass, for any number of rows."""

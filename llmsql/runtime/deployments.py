@@ -142,6 +142,13 @@ class Deployment:
         if isinstance(self.model, LazyModel):
             self.model.wake()
 
+    def any_vector(self) -> Any:
+        """A vector as long as its answers, and none of them; None where it gives no vectors."""
+        import numpy as np
+
+        dimension = self.model.dimension if self.spec.kind == "emb" else None
+        return dimension and np.full(dimension, dimension**-0.5, np.float32)
+
     def look_again(self) -> None:
         """See that a model which is about to be loaded is still the one that answered before."""
         if self.is_loaded or self.backend.identity(self.spec) == self.identity:

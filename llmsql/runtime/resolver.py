@@ -135,6 +135,10 @@ class Resolver:
                 if error is not None:
                     self._give_up(error)
                 return
+            if error is not None and self._may_want_vectors():
+                self.collector.has_vectors = True
+                self.restart()
+                continue
             passes -= not self.collector.is_full
             if self.collector.decide(self.orders):  # what else was noted may be of a placeholder
                 if error is not None:
@@ -176,6 +180,15 @@ class Resolver:
             elif not self.collector.decide(self.orders):
                 self._compute(behind)
         return self._run_at_once(plan.text)
+
+    def _may_want_vectors(self) -> bool:
+        """True when the pass may have failed because DuckDB's lists take no vector that is NULL.
+
+        What waits for one is of a higher rank, and is not asked before it is known.
+        """
+        asked = [deployment for deployment, _ in self.collector.lowest()]
+        is_new = self._is_ordered and not self.collector.has_vectors
+        return is_new and any(each.any_vector() is not None for each in asked)
 
     def _may_ask_less(self, text: str) -> bool:
         """True when *text*, which has just run, may need less than it noted.
