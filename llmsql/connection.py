@@ -229,7 +229,7 @@ class Connection:
             raise AttributeError(name)
         attribute = getattr(self._open()._con, name)
         if name in FETCHES:
-            return self._pending.guarded(attribute)
+            return self._pending.guarded(attribute, self)
         self._pending.drop()
         if name in FORGETS_SHADOWS:
             self._session.forget_shadows()

@@ -34,8 +34,11 @@ class Pending:
         self._session = session
         self._lock = lock
 
-    def guarded(self, fetch: Callable[..., Any]) -> Callable[..., Any]:
-        """*fetch*, raising what a model function raised while rows were streamed."""
+    def guarded(self, fetch: Callable[..., Any], owner: object = None) -> Callable[..., Any]:
+        """*fetch*, raising what a model function raised while rows were streamed.
+
+        It keeps *owner* alive: a cursor that nobody holds is closed, and its rows with it.
+        """
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
             with self._lock:
@@ -47,6 +50,7 @@ class Pending:
                 outcome.warn_of(self._session.collector)
                 return result
 
+        guarded.owner = owner  # type: ignore[attr-defined]
         return guarded
 
     def drop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import warnings
@@ -16,6 +17,7 @@ import pytest
 
 import llmsql
 from llmsql.errors import ClosedError, LlmsqlWarning
+from llmsql.runtime.engine import reaper
 from tests.oracle import Ours
 
 DEPLOY = "RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='{}' AND kind='{}'"
@@ -486,3 +488,11 @@ def test_the_last_result_is_nobodys_table(models: Any) -> None:
     """A model query leaves nothing in the catalog for the next statement to see."""
     models.execute("SELECT chat(s) FROM t").fetchall()
     assert models.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("t",)]
+
+
+def test_the_rows_of_a_cursor_that_nobody_holds_can_be_fetched(con: Any) -> None:
+    """As in DuckDB: what fetches them holds it."""
+    fetch = con.cursor().execute("SELECT 1").fetchall
+    gc.collect()
+    reaper.submit(lambda: None).result()  # what is to be closed has been
+    assert fetch() == [(1,)]

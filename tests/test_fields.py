@@ -304,9 +304,8 @@ def test_explain_counts_and_chooses_nothing(goods: Any) -> None:
     goods.execute(f"EXPLAIN SELECT {ASK} FROM goods").fetchall()
     found = goods.execute("SELECT inputs, known, calls, precision FROM llm_estimates()").fetchall()
     assert found == [(100, 0, 100, "exact")]
-    assert (
-        goods.engine.orders.known(Form("Good?", ("body", "product", "maker")), goods.store) is None
-    )
+    store = goods._session.conditions.store
+    assert goods.engine.orders.known(Form("Good?", ("body", "product", "maker")), store) is None
 
 
 def test_more_rows_than_a_pass_notes(goods: Any) -> None:
