@@ -14,6 +14,8 @@ from typing import Any
 import duckdb
 import pytest
 
+import llmsql
+from llmsql.runtime.engine import Engine
 from tests.journals import asked
 from tests.oracle import Ours
 
@@ -218,3 +220,23 @@ def test_forgotten_connections_are_released(tmp_path: object) -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("0 True\n", "")
+
+
+def test_a_database_that_is_being_closed_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB would give the one that goes, with the functions of before."""
+    path, close, begun = str(tmp_path / "a.duckdb"), Engine.close, threading.Event()
+
+    def slowly(engine: Engine) -> None:
+        begun.set()
+        time.sleep(0.3)
+        close(engine)
+
+    monkeypatch.setattr(Engine, "close", slowly)
+    closing = threading.Thread(target=llmsql.connect(path).close)
+    closing.start()
+    begun.wait()
+    with llmsql.connect(path) as con:
+        assert con.execute("SELECT 1").fetchall() == [(1,)]
+    closing.join()

@@ -75,7 +75,8 @@ class Engine:
 
     _by_database: dict[str, Engine] = {}
     _alive: weakref.WeakSet[Engine] = weakref.WeakSet()
-    _class_lock = threading.Lock()
+    _closing: set[str] = set()
+    _class_lock = threading.Condition(threading.Lock())
 
     def __init__(self, database: str, *, read_only: bool, config: Mapping[str, Any]) -> None:
         self.root = duckdb.connect(database, read_only=read_only, config=dict(config))
@@ -109,6 +110,8 @@ class Engine:
         """Return the engine of *database*, made with these functions if nobody has it open here."""
         key, problems = _key(database), []
         with cls._class_lock:
+            # DuckDB would give the one that goes, with its functions.
+            cls._class_lock.wait_for(lambda: key not in cls._closing, CLOSING_SECONDS)
             engine = cls._by_database.get(key) if key else None
             if engine is not None:  # DuckDB says whether it can be opened this way as well
                 duckdb.connect(database, read_only=read_only, config=dict(config)).close()
@@ -141,8 +144,15 @@ class Engine:
             self.users -= 1
             if self.users > 0:
                 return
-            Engine._by_database.pop(_key(self._database) or "", None)
-        self.close()
+            key = _key(self._database) or ""
+            Engine._by_database.pop(key, None)
+            Engine._closing.add(key)
+        try:
+            self.close()
+        finally:
+            with Engine._class_lock:
+                Engine._closing.discard(key)
+                Engine._class_lock.notify_all()
 
     def check_name(self, name: str) -> None:
         """Refuse a name that cannot be called, or that is a function already."""
