@@ -72,8 +72,7 @@ def _transformers() -> Line:
 def _vllm(room: str, longer: int) -> Line:
     """vLLM with *room* for half of the passages, which requests share in blocks of 32 tokens."""
     settings = (
-        f"backend.context='512' AND backend.kv_cache_gb='{room}'"
-        f" AND backend.max_num_seqs='{SLOTS}'"
+        f"backend.context='512' AND backend.kv_cache_gb='{room}' AND backend.max_num_seqs='{SLOTS}'"
     )
     with _deployed("vllm", settings, longer) as con:
         model = con.engine.deployments.get("ask").model
