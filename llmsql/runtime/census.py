@@ -6,8 +6,8 @@ Counts inputs. What they will need is `expected`'s business, and how a pass is r
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from llmsql.runtime.answers import MISSING, Answers
@@ -27,7 +27,7 @@ class Census:
     that what waits for it sees as many different inputs as it will see.
     """
 
-    def __init__(self, stands_in: Callable[[Site], bool] = lambda site: False) -> None:
+    def __init__(self, stands_in: Callable[[Site], bool]) -> None:
         self.stands_in = stands_in
         self.inputs: dict[Where, dict[Hashable, None]] = {}
         self._lock = threading.Lock()
@@ -40,19 +40,12 @@ class Census:
             inputs = self.inputs.setdefault((site, deployment, answers), {})
             inputs.update(dict.fromkeys(key for key in keys if key is not None))
         values = [answers.known.get(key, MISSING) for key in keys]
-        other = partial(_stand_in, deployment) if self.stands_in(site) else _null
-        pairs = zip(keys, values, strict=True)
-        return [other(key) if value is MISSING else value for key, value in pairs]
+        others = _stand_ins(deployment, keys) if self.stands_in(site) else repeat(None)
+        return [b if a is MISSING else a for a, b in zip(values, others, strict=False)]
 
 
-def _stand_in(deployment: Deployment, key: Any) -> Any:
-    """What might be the answer to *key*; NULL where nothing is known of answers."""
+def _stand_ins(deployment: Deployment, keys: Sequence[Any]) -> Iterable[Any]:
+    """What might be the answers to *keys*; NULL where nothing is known of answers."""
     if deployment.spec.kind == "chat":
-        return f"{key} …"
-    if deployment.spec.kind == "rerank":
-        return 0.0
-    return deployment.any_vector()
-
-
-def _null(key: Any) -> None:
-    """What says least."""
+        return (f"{key} …" for key in keys)
+    return repeat(0.0 if deployment.spec.kind == "rerank" else deployment.any_vector())

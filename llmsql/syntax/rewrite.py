@@ -128,7 +128,7 @@ class _Rewriting:
 
     def spell_out(self, explain: Explain) -> None:
         """Write what models answer where only its alias stands."""
-        aliases.spell_out(self.query, self.costs, lambda sql: bool(explain(sql, False)))
+        aliases.spell_out(self.query, self.costs, _binds(explain))
 
     def inline(
         self,
@@ -166,7 +166,7 @@ class _Rewriting:
         shape = Shape(self.calls, self.costs, definitions)
         limit, never_raises = shape.limit(self.query), shape.never_raises(self.query)
         is_ordered = shape.is_ordered(self.query)
-        late.postpone(self.query, self.calls, self.costs, lambda sql: bool(explain(sql, False)))
+        late.postpone(self.query, self.calls, self.costs, _binds(explain))
         headings = Headings(self.query, self.costs)
         ranks = waiting.arrange(
             self.statement,
@@ -200,3 +200,8 @@ class _Rewriting:
         self.query["select_list"].append(tree.expression(ROW_NUMBER))
         text = tree.show(self.statement)
         return replace(found, limit=limit, limited_text=text, where_rank=where_rank)
+
+
+def _binds(explain: Explain) -> aliases.Binds:
+    """Whether DuckDB can plan a query, asked by *explain*."""
+    return lambda sql: bool(explain(sql, False))
