@@ -8,6 +8,7 @@ import sys
 from datetime import datetime
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -56,6 +57,18 @@ def test_what_cannot_be_made_is_said_by_arrow(values, kind):
         pa.array(values, kind)
     with pytest.raises(theirs.type):
         arrays.array(values, kind)
+
+
+def test_texts_are_found_in_bytes():
+    data = "aäb\N{GRINNING FACE}".encode()
+    assert arrays.texts_in(data, np.array([0, 1, 3]), np.array([1, 3, 4])) == ["a", "ä", "b"]
+    assert arrays.texts_in(data, np.array([0, 4]), np.array([4, 8])) == ["aäb", "\N{GRINNING FACE}"]
+    assert arrays.texts_in(b"", np.array([], int), np.array([], int)) == []
+
+
+def test_bytes_that_are_no_text_are_refused():
+    with pytest.raises(ValueError, match="Invalid UTF8"):
+        arrays.texts_in(b"a\xff", np.array([0]), np.array([2]))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pandas") is None, reason="pandas is not installed")

@@ -29,12 +29,12 @@ from llmsql.runtime.reuse import RECORDED
 from llmsql.runtime.run import UNKNOWN, Run, Sites
 from llmsql.runtime.spent import Spent
 from llmsql.runtime.watched import Watched
-from llmsql.store import Entry, Store
+from llmsql.store import Entry, Found, Store
 from llmsql.types import Usage
 
 log = logging.getLogger("llmsql")
 
-SLICE = 65_536
+SLICE = 131_072
 _numbers = itertools.count(time.time_ns() // 1000)  # in order of time, whoever opens the database
 
 
@@ -112,16 +112,22 @@ class Account:
         if not self.keeps(deployment, answers):
             return keys
         self._has_drawn |= answers.statement is not None
+        group = deployment.group(answers)
+        slices = [keys[start : start + SLICE] for start in range(0, len(keys), SLICE)]
+        each = self.store.found(group, (group.keys(some) for some in slices))
         unknown: list[Any] = []
-        for start in range(0, len(keys), SLICE):
-            unknown += self._recalled(deployment, answers, keys[start : start + SLICE], sites)
+        for some, found in zip(slices, each, strict=True):
+            unknown += self._recalled(deployment, answers, some, found, sites)
         return unknown
 
     def _recalled(
-        self, deployment: Deployment, answers: Answers, keys: list[Any], sites: Sites
+        self,
+        deployment: Deployment,
+        answers: Answers,
+        keys: list[Any],
+        found: Found,
+        sites: Sites,
     ) -> list[Any]:
-        group = deployment.group(answers)
-        found = self.store.find(group, group.keys(keys))
         known, unknown = found.split(keys)
         answers.known.update(zip(known, found.values, strict=True))
         for number in found.ended("length"):

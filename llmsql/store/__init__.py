@@ -5,6 +5,7 @@ Owns the file beside a database. What is looked up and when is the scheduler's b
 
 from llmsql.store.entry import Entry, Group
 from llmsql.store.file import SUFFIX
+from llmsql.store.found import Found
 from llmsql.store.store import Store
 
-__all__ = ["SUFFIX", "Entry", "Group", "Store"]
+__all__ = ["SUFFIX", "Entry", "Found", "Group", "Store"]

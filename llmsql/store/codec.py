@@ -12,6 +12,7 @@ bit. No reason stands for "stop", and -1 for tokens that are not known.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -105,26 +106,13 @@ def _slices(whole: bytes, starts: Any, ends: Any) -> list[bytes]:
 
 
 def _values(whole: bytes, kinds: Any, starts: Any, ends: Any) -> list[Any]:
-    if kinds.any():
-        bodies = _slices(whole, starts, ends)
-        return [_value(kind, body) for kind, body in zip(kinds.tolist(), bodies, strict=True)]
-    # One decoding for all: a part of it that is ASCII is what UTF-8 would have said.
-    text, ranges = whole.decode("latin-1"), list(zip(starts.tolist(), ends.tolist(), strict=True))
-    values = [text[start:end] for start, end in ranges]
-    for number in _wide(whole, starts, ends):
-        start, end = ranges[number]
-        values[number] = _text(whole[start:end])
-    return values
+    from llmsql import arrays
 
-
-def _wide(whole: bytes, starts: Any, ends: Any) -> list[int]:
-    """Which of the ranges hold more than ASCII; an empty one may seem to."""
-    import numpy as np
-
-    edges = np.column_stack([starts, ends]).ravel()
-    most = np.bitwise_or.reduceat(np.frombuffer(whole + b"\0", np.uint8), edges)[::2]
-    numbers: list[int] = np.flatnonzero(most >= 128).tolist()
-    return numbers
+    if len(kinds) >= arrays.MANY and not kinds.any():
+        with suppress(ValueError):  # half a surrogate pair
+            return arrays.texts_in(whole, starts, ends)
+    bodies = _slices(whole, starts, ends)
+    return [_value(kind, body) for kind, body in zip(kinds.tolist(), bodies, strict=True)]
 
 
 def _tokens(numbers: Any) -> list[int | None]:
@@ -144,13 +132,9 @@ def _value_bytes(value: Any) -> tuple[int, bytes]:
     raise TypeError(f"an answer is a text, a vector or a score, not {type(value).__name__}")
 
 
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass")
-
-
 def _value(kind: int, data: bytes) -> Any:
     if kind == _TEXT:
-        return _text(data)
+        return data.decode("utf-8", "surrogatepass")
     if kind == _FLOAT:
         return _SCORE.unpack(data)[0]
     import numpy as np

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import compress, repeat
-from operator import not_
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from llmsql.store.entry import KEY_BYTES, Entry
@@ -61,8 +60,8 @@ class Found:
         places = _places(asked, identifiers(columns.keys))
         is_known = places >= 0
         self._columns = columns
-        self._is_known: list[bool] = is_known.tolist()
-        self._places: list[int] = places[is_known].tolist()
+        self._is_known = is_known
+        self._places = places[is_known]
 
     def __len__(self) -> int:
         return len(self._places)
@@ -71,29 +70,34 @@ class Found:
         """Those of *given*, one for each that was asked for, that are known, and the others."""
         if len(self) == len(given):
             return list(given), []
-        is_unknown = map(not_, self._is_known)
-        return list(compress(given, self._is_known)), list(compress(given, is_unknown))
+        is_known = self._is_known
+        return list(compress(given, is_known.tolist())), list(compress(given, (~is_known).tolist()))
 
     @property
     def values(self) -> list[Any]:
         """The answer of each."""
+        import numpy as np
+
         values = self._columns.values
-        return [values[place] for place in self._places]
+        # Half the time of a list comprehension: the values lie anywhere in memory.
+        there = np.fromiter(values, object, len(values))
+        answers: list[Any] = there[self._places].tolist()
+        return answers
 
     def entries(self) -> Iterator[Entry]:
         """All there is of each."""
-        return self._columns.entries(self._places)
+        return self._columns.entries(self._places.tolist())
 
     def ended(self, reason: str) -> list[int]:
         """Which of them ended for this *reason*, counted from 0."""
         reasons = self._columns.reasons
         if reason not in reasons:
             return []
-        return [i for i, place in enumerate(self._places) if reasons[place] == reason]
+        return [i for i, place in enumerate(self._places.tolist()) if reasons[place] == reason]
 
     def written(self, number: int) -> int | None:
         """How many tokens the one of this *number* has, counted from 0."""
-        return self._columns.written[self._places[number]]
+        return self._columns.written[int(self._places[number])]
 
 
 def identifiers(keys: bytes | bytearray) -> NDArray[np.int64]:

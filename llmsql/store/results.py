@@ -11,31 +11,34 @@ import datetime
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llmsql.store import codec
 from llmsql.store.entry import Group
-from llmsql.store.found import Columns, identifiers
+from llmsql.store.found import identifiers
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Bodies = tuple[bytes, "NDArray[np.int64]", str | None]
-"""Entries one after the other, their sizes, and the numbers of those to mark."""
+Bodies: TypeAlias = "tuple[bytes, NDArray[np.int64], str | None]"
+"""Entries one after the other, their sizes, and the numbers of those to mark, as a text `1,2,3`."""
+
+Run = Callable[[Callable[[sqlite3.Connection], Any]], Any]
+"""What gives a piece of work the connection it needs."""
 
 CHUNK = 16_384  # keys looked up at once
-CHUNK_BYTES = 8 * 2**20  # about as many are read at once
+CHUNK_BYTES = 4 * 2**20  # about as many are read at once
 FIRST = 1_024  # and so many before it is known how long answers are
 KEPT_SHARE = 0.9  # how much of max_bytes is left when it was exceeded
 
 _FOUND = """SELECT group_concat(length(a.body)), CAST(group_concat(a.body, '') AS BLOB), {marks}
-    FROM json_each(:places) k CROSS JOIN answers a ON a.n = k.value {join}
-    WHERE typeof(a.body) = 'blob'"""
+    FROM json_each(:places) k CROSS JOIN answers a ON a.n = k.value {join}"""
+_ONLY_BLOBS = " WHERE typeof(a.body) = 'blob'"
 _NUMBERS = """SELECT group_concat(a.n) FROM json_each(?) k
     CROSS JOIN answers a INDEXED BY answers_id ON a.id = k.value"""
 _READ = _FOUND.format(marks="NULL", join="")
@@ -59,29 +62,26 @@ def tick(connection: sqlite3.Connection) -> int:
     return int(row[0] or 0) if row else 0
 
 
-def read(
-    connection: sqlite3.Connection, group: Group, asked: NDArray[np.int64], since: int | None
-) -> tuple[Columns, list[str]]:
+def chunks(run: Run, asked: NDArray[np.int64], since: int | None = None) -> Iterator[Bodies]:
     """
-    The intact answers of what is *asked*, and the numbers of those to mark, as texts `1,2,3`.
+    The bodies of what is *asked*, some at a time.
 
-    Those are the ones last marked as used at or before the tick *since*; none where it is None.
-    Damage may have moved an answer to another's place: it says its own key.
+    Those to mark were last marked as used at or before the tick *since*; there are none where it
+    is None. Damage may have moved an answer to another's place: it says its own key.
     """
-    found, marks = Columns.empty(), []
-    chunks = _chunks(connection, _in_order(asked), since)
-    for whole, sizes, unmarked in _ahead(chunks) if len(asked) > CHUNK else chunks:
-        found.extend(codec.decode(whole, sizes, group.seed))
-        if unmarked:
-            marks.append(unmarked)
-    return found, marks
+    places = run(lambda connection: _places(connection, _in_order(asked)))
+    start, size = 0, FIRST
+    while start < len(places):
+        some, start = places[start : start + size], start + size
+        for whole, sizes, unmarked in run(partial(_bodies, numbers=some, since=since)):
+            size = min(CHUNK, CHUNK_BYTES * len(sizes) // max(1, len(whole)) + 1)
+            yield whole, sizes, unmarked
 
 
 def known(connection: sqlite3.Connection, group: Group, keys: Sequence[bytes]) -> set[bytes]:
     """Those of *keys* that have an intact entry."""
     found: set[bytes] = set()
-    asked = identifiers(b"".join(keys))
-    for whole, sizes, _ in _chunks(connection, _in_order(asked), None):
+    for whole, sizes, _ in chunks(lambda work: work(connection), identifiers(b"".join(keys))):
         found.update(codec.intact(whole, sizes, group.seed))
     return found.intersection(keys)
 
@@ -224,17 +224,6 @@ def exported(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
             )  # fmt: skip
 
 
-def _chunks(connection: sqlite3.Connection, ids: list[int], since: int | None) -> Iterator[Bodies]:
-    """The bodies at *ids*, and the numbers of those to mark, some at a time."""
-    places = _places(connection, ids)
-    start, size = 0, FIRST
-    while start < len(places):
-        asked, start = places[start : start + size], start + size
-        for whole, sizes, unmarked in _chunk(connection, asked, since):
-            size = min(CHUNK, CHUNK_BYTES * len(sizes) // max(1, len(whole)) + 1)
-            yield whole, sizes, unmarked
-
-
 def _places(connection: sqlite3.Connection, ids: list[int]) -> list[int]:
     """The numbers of the answers at *ids*, in the order in which each page is read once."""
     import numpy as np
@@ -248,30 +237,23 @@ def _places(connection: sqlite3.Connection, ids: list[int]) -> list[int]:
     return places
 
 
-def _ahead(chunks: Iterator[Bodies]) -> Iterator[Bodies]:
-    """The same, the next one being read meanwhile: SQLite works without the interpreter's lock."""
-    with ThreadPoolExecutor(1, "llmsql-store-reader") as reader:
-        following = reader.submit(next, chunks, None)
-        while chunk := following.result():
-            following = reader.submit(next, chunks, None)
-            yield chunk
-
-
-def _chunk(
-    connection: sqlite3.Connection, numbers: list[int], since: int | None
-) -> Iterator[Bodies]:
+def _bodies(connection: sqlite3.Connection, numbers: list[int], since: int | None) -> list[Bodies]:
+    text = _READ if since is None else _READ_UNMARKED
+    given = {"places": str(numbers), "since": since}
     try:
-        text = _READ if since is None else _READ_UNMARKED
-        found = connection.execute(text, {"places": str(numbers), "since": since}).fetchone()
+        found = _fetched(connection, text, given)
+        if found[1].sum() != len(found[0]):  # damage has made a text of a body: its length is less
+            found = _fetched(connection, text + _ONLY_BLOBS, given)
+        return [found] if len(found[1]) else []
     except sqlite3.DataError:  # more than SQLite can hold in one value
         half = len(numbers) // 2
-        if half:
-            yield from _chunk(connection, numbers[:half], since)
-            yield from _chunk(connection, numbers[half:], since)
-        return
-    sizes, whole, unmarked = found
-    if sizes is not None:
-        yield whole, _numbers(sizes), unmarked
+        parts = (numbers[:half], numbers[half:]) if half else ()
+        return [bodies for part in parts for bodies in _bodies(connection, part, since)]
+
+
+def _fetched(connection: sqlite3.Connection, text: str, given: dict[str, Any]) -> Bodies:
+    sizes, whole, unmarked = connection.execute(text, given).fetchone()
+    return whole or b"", _numbers(sizes or ""), unmarked
 
 
 def _numbers(listed: str) -> NDArray[np.int64]:

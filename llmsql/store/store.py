@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 from llmsql.store import codec, records, results, running, usage
 from llmsql.store.entry import Entry, Group
 from llmsql.store.file import File, Unavailable
-from llmsql.store.found import Columns, Found, identifiers
+from llmsql.store.found import Columns, Found
 from llmsql.store.handle import Handle
 from llmsql.store.jobs import Answer, Jobs, Limits
+from llmsql.store.reading import End, ahead, lookups
 from llmsql.store.writer import MAX_QUEUED_BYTES, Writer
 
 MARK_SECONDS = 60.0  # an entry is marked as used no more often
@@ -90,18 +91,27 @@ class Store:
 
     def find(self, group: Group, keys: Sequence[bytes]) -> Found:
         """What is known among *keys*, no two of them alike, which from now on counts as used."""
-        asked = identifiers(b"".join(keys))
-        if not keys or not self._own().is_usable:
-            return Found(asked, Columns.empty())
-        columns = self._pending(group, keys)  # first, or a commit could hide an entry from both
+        (found,) = self.found(group, [keys])
+        return found
+
+    def found(self, group: Group, slices: Iterable[Sequence[bytes]]) -> Iterator[Found]:
+        """What `find` returns of each of *slices*; the next ones are read meanwhile."""
         since = self._marked_since() if self._limits.max_bytes is not None else None
-        read = self._read(lambda c: results.read(c, group, asked, since))
-        if read is not None:
-            found, marks = read
-            if found.values:
-                self._note_use(group, marks)
-            columns.extend(found)
-        return Found(asked, columns)
+        pending = partial(self._pending, group)
+        marks: list[str] = []
+        columns = Columns.empty()
+        for part in ahead(lookups(self._run, slices, pending, since)):
+            if isinstance(part, End):
+                if columns.values:
+                    self._note_use(group, marks)
+                columns.extend(part.pending)
+                self._file.speak()
+                yield Found(part.asked, columns)
+                columns, marks = Columns.empty(), []
+            else:
+                whole, sizes, unmarked = part
+                columns.extend(codec.decode(whole, sizes, group.seed))
+                marks += [unmarked] if unmarked else []
 
     def known(self, group: Group, keys: Sequence[bytes]) -> set[bytes]:
         """Those of *keys* that `get` would find; they do not count as used."""
@@ -264,6 +274,11 @@ class Store:
         if self._file.is_writable:
             return reading  # looking at what there is makes no file
         return [*reading, self._own_writing]
+
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if not self._own().is_usable:
+            raise Unavailable
+        return self._own_reading.run(work)
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         return self._try(self._own_reading, work)

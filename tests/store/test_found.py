@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import random
+import threading
+from collections.abc import Iterator
+
+import pytest
 
 from llmsql.store import Entry, Group, Store
 
@@ -21,6 +25,37 @@ def test_known_and_unknown_keys_stay_in_their_order(store: Store, group: Group) 
     assert unknown == [number for number in numbers if not number % 3]
     assert found.values == [f"answer {number}" for number in known]
     assert len(found) == len(known)
+
+
+def test_slices_are_found_one_after_the_other(store: Store, group: Group) -> None:
+    slices = [[f"{part} {number}" for number in range(20_000)] for part in "abc"]
+    for given in slices[0] + slices[2]:
+        store.put(group, group.key(given), Entry(given))
+    store.flush()
+    found = list(store.found(group, map(group.keys, slices)))
+    assert [each.values for each in found] == [slices[0], [], slices[2]]
+
+
+def test_no_thread_is_left_of_a_reading_that_is_given_up(store: Store, group: Group) -> None:
+    keys = group.keys(map(str, range(40_000)))
+    for key in keys:
+        store.put(group, key, Entry("a"))
+    store.flush()
+    found = store.found(group, [keys[:20_000], keys[20_000:]])
+    next(found)
+    found.close()
+    assert not [thread for thread in threading.enumerate() if "store-reader" in thread.name]
+
+
+def test_what_is_wrong_with_a_later_slice_is_raised(store: Store, group: Group) -> None:
+    def slices() -> Iterator[list[bytes]]:
+        for part in "abc":
+            yield group.keys([part])
+        raise KeyError("d")
+
+    found = store.found(group, slices())
+    with pytest.raises(KeyError, match="d"):
+        list(found)
 
 
 def test_a_key_that_begins_like_another_is_not_found(store: Store, group: Group) -> None:

@@ -96,7 +96,7 @@ def test_an_entry_of_another_group_is_not_believed(group: Group) -> None:
     assert codec.decode(body, [len(body)], zlib.crc32(b"another")).values == []
 
 
-@pytest.mark.parametrize("body", [b"", b"short", b"x" * 60, 7, "text", None])
+@pytest.mark.parametrize("body", [b"", b"short", b"x" * 60, 7, "text", "grün \0 text", None])
 def test_a_damaged_entry_is_not_there_and_is_replaced(
     path: Path, store: Store, group: Group, body: object
 ) -> None:
@@ -306,7 +306,9 @@ def test_no_bodies_are_no_entries(group: Group) -> None:
     assert codec.decode(b"", [], group.seed).values == codec.intact(b"", [], group.seed) == []
 
 
-def test_texts_beyond_ascii_come_back_between_others(group: Group) -> None:
-    texts = ["plain", "", "grün", "", "\x7f", "\x80", "日本", "", "plain", "half \ud800", ""]
+@pytest.mark.parametrize("times", [1, 300])  # few, and so many that Arrow makes them
+@pytest.mark.parametrize("other", ["plain", "half \ud800"])
+def test_texts_beyond_ascii_come_back_between_others(group: Group, other: str, times: int) -> None:
+    texts = ["plain", "", "grün", "", "\x7f", "\x80", "日本", "", "plain", other, "\0"] * times
     bodies = [codec.encode(group.key(text), Entry(text), group.seed) for text in texts]
     assert codec.decode(b"".join(bodies), list(map(len, bodies)), group.seed).values == texts
