@@ -206,9 +206,13 @@ class Collector:
         return self._merged(self._lowest())
 
     def is_of_many(self, *, at_any_rank: bool = False) -> bool:
-        """True when the lowest, or all, was noted in several calls of functions for some rows."""
+        """True when the lowest, or all, was noted in several calls of functions for some rows.
+
+        Or not before all others: what was met first may have decided about it.
+        """
         ranks = self.noted if at_any_rank else self._lowest()
-        return sum(self.notes[rank] for rank in ranks) > 1
+        is_first = all(rank in ranks for rank in list(self.noted)[:1])
+        return sum(self.notes[rank] for rank in ranks) > 1 or not is_first
 
     def _lowest(self) -> list[int]:
         tagged = sorted(rank for rank in self.noted if rank != UNTAGGED.rank)

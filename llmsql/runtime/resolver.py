@@ -20,7 +20,7 @@ from llmsql.runtime import scheduler
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.deployments import Retired
 from llmsql.runtime.orders import Orders
-from llmsql.syntax.early import asks_twice, may_end_early
+from llmsql.syntax.early import asks_twice, has_own_order, may_end_early
 from llmsql.syntax.rewrite import Plan
 from llmsql.syntax.tree import Node
 
@@ -204,7 +204,7 @@ class Resolver:
 
     def _is_needed_in_part(self, text: str) -> bool:
         plan = self._plan_again(text)
-        return may_end_early(plan) or asks_twice(plan)
+        return may_end_early(plan) or asks_twice(plan) or has_own_order(plan)
 
     def _plan_again(self, text: str) -> list[Node]:
         """DuckDB's plan of *text*, with what this pass noted left as it is."""

@@ -46,6 +46,19 @@ def asks_twice(plan: Sequence[Node]) -> bool:
     return any(_is_asked_again(operator) for root in plan for operator in _operators(root))
 
 
+def has_own_order(plan: Sequence[Node]) -> bool:
+    """True when a filter of *plan* asks in another order than that of the ranks.
+
+    DuckDB makes one filter of those of several queries.
+    """
+    return any(
+        ranks != sorted(ranks)
+        for root in plan
+        for operator in _operators(root)
+        if (ranks := tags.ranks(_shown(operator)))
+    )
+
+
 def _is_asked_again(operator: Node) -> bool:
     mine = _filtering(operator)
     below = [each for each in _operators(operator) if each is not operator] if mine else []
@@ -55,9 +68,13 @@ def _is_asked_again(operator: Node) -> bool:
 
 def _filtering(operator: Node) -> set[int]:
     """The sites of the calls by which *operator* keeps rows."""
+    return {site for _, site in tags.printed(_shown(operator))}
+
+
+def _shown(operator: Node) -> str:
+    """What *operator* keeps rows by, as DuckDB prints it."""
     details = operator.get("extra_info") or {}
-    shown = json.dumps([details.get("Filters", ""), details.get("Expression", "")])
-    return {site for _, site in tags.printed(shown)}
+    return json.dumps([details.get("Filters", ""), details.get("Expression", "")])
 
 
 def _operators(operator: Node) -> Iterator[Node]:

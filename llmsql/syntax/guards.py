@@ -29,16 +29,15 @@ def guard(root: Node, is_costly: Test, place: Place = lambda part, joint: 0) -> 
             node["children"].sort(key=reads_columns)  # DuckDB folds the others before it filters
     found = list(conditions.standing(root))
     guard_values(root, is_costly)
-    guards = _Guards(is_costly, place)
+    guards = _Guards(is_costly, place, _links(root, is_costly))
     for holder, clause in found:
         if not is_inside(holder[clause], is_costly):
             continue
         if clause == "where_clause":
             guards.guard_where(holder, is_nested=holder is not root)
         elif clause == "having":
-            holder[clause] = _Guards(_asked_of_groups(holder, is_costly), place).guarded(
-                holder[clause]
-            )
+            asked = _Guards(_asked_of_groups(holder, is_costly), place, set())
+            holder[clause] = asked.guarded(holder[clause])
         elif clause != "condition":
             holder[clause] = guards.guarded(holder[clause])
         elif holder["ref_type"] == "REGULAR":
@@ -119,44 +118,72 @@ def _costly_names(root: Node, is_costly: Test) -> set[str]:
     }
 
 
+def _links(root: Node, is_costly: Test) -> set[int]:
+    """What links a subquery to the query around it where both ask models, by identity."""
+    links: set[int] = set()
+    for holder, clause in conditions.standing(root):
+        asking = [part for part in conjuncts(holder[clause]) if is_inside(part, is_costly)]
+        inner = [node for part in asking[1:] and asking for node in tree.nodes(part)]
+        for node in inner:
+            if node.get("class") == "SUBQUERY":
+                links |= set(map(id, joins.links(node["subquery"]["node"])))
+    return links
+
+
 def _is_constant(part: Node) -> bool:
     return not reads_columns(part) and not conditions.has_subquery(part)
 
 
 class _Guards:
-    """What guards the conditions of one statement."""
+    """What guards the conditions of one statement; *links* by id are what does not.
 
-    def __init__(self, is_costly: Test, place: Place) -> None:
+    In a CASE they would keep DuckDB from joining by them, and so from filtering one side by the
+    other.
+    """
+
+    def __init__(self, is_costly: Test, place: Place, links: set[int]) -> None:
         self.is_costly = is_costly
         self.place = place
+        self.links = links
 
     def guard_where(self, select: Node, *, is_nested: bool) -> None:
-        """Guard WHERE by its cheap parts, and by those of the joins before it."""
+        """Guard WHERE by its cheap parts and by the joins before it, whose own come in turn."""
         source = select["from_table"]
-        cheap = [part for part in joins.conditions(source) if not self._asks(part)]
+        joined = joins.conditions(source)
+        cheap = [part for part in joined if not self._asks(part)]
         has_keys = not cheap and (is_nested or source["type"] == "JOIN")
-        select["where_clause"] = self.guarded(select["where_clause"], cheap, has_join_keys=has_keys)
+        select["where_clause"] = self.guarded(
+            select["where_clause"], joined, has_join_keys=has_keys
+        )
 
     def guarded(
-        self, condition: Node, also: Sequence[Node] = (), *, has_join_keys: bool = False
+        self,
+        condition: Node,
+        also: Sequence[Node] = (),
+        *,
+        has_join_keys: bool = False,
+        is_alternative: bool = False,
     ) -> Node:
-        """*condition* with its costly parts behind the cheap ones and *also*, in order.
+        """*condition* with its costly parts behind the cheap ones and among *also*, in order.
 
         What reads no column stays outside, as DuckDB asks it while it plans and then may know the
-        rest; so do subqueries, and what a join may hash on where it *has_join_keys*.
+        rest, but in an *alternative*, which will be in a CASE; so do subqueries, and what a join
+        may hash on where it *has_join_keys*.
         """
         parts = [self._lazy(part) for part in conjuncts(condition)]
         cheap = [part for part in parts if not self._asks(part)]
         costly: list[Node] = []
         kept: list[Node] = []
         for part in filter(self._asks, parts):
-            stays = _is_constant(part) or conditions.has_subquery(part)
+            stays = (_is_constant(part) and not is_alternative) or conditions.has_subquery(part)
             stays = stays or (has_join_keys and joins.is_key(part))
             (kept if stays else costly).append(part)
-        before = [*cheap, *also]
+        free = (part for part in also if not self._asks(part))
+        before = [part for part in (*cheap, *free) if id(part) not in self.links]
         if not costly or len(costly) + len(before) < 2:
             return conjunction(parts)
-        costly.sort(key=self._turn("AND"))
+        asked = [part for part in also if self._asks(part) and not conditions.has_subquery(part)]
+        costly = sorted([*costly, *copy.deepcopy(asked)], key=self._turn("AND"))
         if before:
             costly.insert(0, copy.deepcopy(conjunction(before)))
         return conjunction([*cheap, *kept, conditions.all_true(costly)])
@@ -165,10 +192,10 @@ class _Guards:
         """*part*, its costly alternatives behind the cheap ones, if it is an OR."""
         if part.get("type") != "CONJUNCTION_OR" or not self._asks(part):
             return part
-        each = [self.guarded(alternative) for alternative in conditions.alternatives(part)]
+        each = [self.guarded(a, is_alternative=True) for a in conditions.alternatives(part)]
         cheap = [alternative for alternative in each if not self._asks(alternative)]
         costly = sorted((a for a in each if self._asks(a)), key=self._turn("OR"))
-        if any(map(conditions.has_subquery, costly)):
+        if any(map(conditions.has_subquery, costly)) or _is_one_enough(each):
             return conjunction(each, "OR")
         before = [conjunction(cheap, "OR")] if cheap else []
         return conditions.first_true([*before, *costly])
@@ -184,6 +211,12 @@ class _Guards:
             return reads_columns(part), self.place(part, joint), calls
 
         return turn
+
+
+def _is_one_enough(alternatives: Sequence[Node]) -> bool:
+    """True for `a OR (a AND b)`, of which DuckDB leaves `a`, however many there are."""
+    parts = [{tree.text_key(part) for part in conjuncts(each)} for each in alternatives]
+    return set.intersection(*parts) in parts
 
 
 def _guard_value(node: Node, is_costly: Test) -> None:

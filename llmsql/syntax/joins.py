@@ -14,6 +14,22 @@ def is_key(part: Node) -> bool:
     )
 
 
+def links(select: Node) -> list[Node]:
+    """The equalities in WHERE that link *select*, a subquery, to a table of the query around it."""
+    if select.get("type") != "SELECT_NODE":
+        return []
+    own = {_table_name(source) for source in _sources(select["from_table"])}
+    return [
+        part
+        for part in conjuncts(select["where_clause"])
+        if is_key(part)
+        and any(
+            len(reference["column_names"]) > 1 and reference["column_names"][-2] not in own
+            for reference in tree.column_references(part)
+        )
+    ]
+
+
 def within(source: Node | None) -> list[Node]:
     """The joins of a FROM clause, outermost first."""
     if not source or source.get("type") != "JOIN":
@@ -34,6 +50,13 @@ def conditions(source: Node | None) -> list[Node]:
             found += pairs
         found += conjuncts(join["condition"])
     return found
+
+
+def _sources(source: Node) -> list[Node]:
+    """What is joined in a FROM clause."""
+    if source.get("type") != "JOIN":
+        return [source]
+    return _sources(source["left"]) + _sources(source["right"])
 
 
 def _using_conditions(join: Node) -> list[Node] | None:

@@ -1,8 +1,7 @@
 """Ask models after ORDER BY … LIMIT, not before.
 
-DuckDB computes a SELECT list for every row and sorts afterwards. Where the order does not depend
-on a model's answer, the rows are chosen first, in a subquery, and only those that stay are asked
-about.
+DuckDB computes a SELECT list for every row and sorts afterwards. So the rows are chosen first, in a
+subquery, with what the order itself asks, and only those that stay are asked about the rest.
 """
 
 from __future__ import annotations
@@ -44,13 +43,14 @@ def is_sorted_and_limited(query: Node) -> bool:
 def _fits(select: Node, is_call: Test, is_costly: Test) -> bool:
     if not is_sorted_and_limited(select):
         return False
-    items = select["select_list"]
-    costly = [item for item in items if is_inside(item, is_costly)]
+    items, keys = select["select_list"], _keys(select)
+    sorting = {id(item) for key in keys for item in _named(items, key)}
+    costly = [item for item in items if is_inside(item, is_costly) and id(item) not in sorting]
     return (
         bool(costly)
         and not any(is_inside(item, _is_not_scalar) for item in items)
         and all(is_inside(item, is_call) for item in costly)
-        and all(_is_plain_key(key, items, is_costly) for key in _keys(select))
+        and all(_is_plain_key(key, items) for key in keys)
     )
 
 
@@ -70,21 +70,27 @@ def _keys(select: Node) -> list[Node]:
     return [order["expression"] for order in orders]
 
 
-def _is_plain_key(key: Node, items: list[Node], is_costly: Test) -> bool:
-    """True for a key that the rows alone decide: no position, no model, no alias inside."""
-    if key.get("class") in ("CONSTANT", "STAR") or is_inside(key, is_costly):
+def _is_plain_key(key: Node, items: list[Node]) -> bool:
+    """True for a key that is one of *items*, or that each row decides, with no alias inside."""
+    if named := _named(items, key):
+        return len(named) == 1
+    if key.get("class") in ("CONSTANT", "STAR") or is_inside(key, _is_not_scalar):
         return False
-    if is_inside(key, _is_not_scalar):
-        return False
-    named = [item for item in items if _is_named(item, key)]
-    if named:
-        return len(named) == 1 and not is_inside(named[0], is_costly)
     names = {item["alias"].lower() for item in items if item.get("alias")}
     return not any(r["column_names"][0].lower() in names for r in tree.column_references(key))
 
 
-def _is_named(item: Node, key: Node) -> bool:
-    """True when *key* is just the alias of *item*."""
+def _named(items: list[Node], key: Node) -> list[Node]:
+    """Those of *items* that *key* stands for: by alias, position, or the same words."""
+    position = tree.position(key)
+    if position is not None:
+        return items[position - 1 : position] if position > 0 else []
+    if by_alias := [item for item in items if _is_alias(key, item)]:
+        return by_alias
+    return [item for item in items if tree.text_key(item) == tree.text_key(key)][:1]
+
+
+def _is_alias(key: Node, item: Node) -> bool:
     return (
         key.get("class") == "COLUMN_REF"
         and len(key["column_names"]) == 1
@@ -112,15 +118,15 @@ def _postpone(select: Node, is_call: Test) -> None:
         inner_items.append({**expression, "alias": name})
         return reference
 
+    sorting: set[int] = set()
     for modifier in select["modifiers"]:
         for order in modifier.get("orders", ()):  # an alias is out of sight among the rows
-            for item in select["select_list"]:
-                if _is_named(item, order["expression"]):
-                    order["expression"] = {**copy.deepcopy(item), "alias": ""}
-                    break
+            for item in _named(select["select_list"], order["expression"]):
+                order["expression"] = {**copy.deepcopy(item), "alias": ""}
+                sorting.add(id(item))
     outer_items = []
     for item in select["select_list"]:
-        if not is_inside(item, is_call):
+        if id(item) in sorting or not is_inside(item, is_call):
             named = item.get("alias") or tree.own_name(item)
             outer_items.append({**column(item), "alias": named})
             continue

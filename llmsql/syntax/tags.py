@@ -13,7 +13,7 @@ from typing import Any
 PLACE = "to_months(rank) - to_days(30 * rank + site + 1) + to_hours(24 * (site + 1))"
 FIELD = "place"
 
-_PRINTED = re.compile(rf"'{FIELD}': '(?:-?\d+ \w+ )*(\d+):00:00'::INTERVAL")
+_PRINTED = re.compile(rf"'{FIELD}': '(?:\d+ \w+ )*-(\d+) days? (\d+):00:00'::INTERVAL")
 
 
 def written(place: Any) -> tuple[int, int]:
@@ -23,4 +23,10 @@ def written(place: Any) -> tuple[int, int]:
 
 def printed(text: str) -> list[tuple[int, int]]:
     """Where in a part of a plan each tag starts, and its site."""
-    return [(found.start(), int(found[1]) // 24 - 1) for found in _PRINTED.finditer(text)]
+    return [(found.start(), int(found[2]) // 24 - 1) for found in _PRINTED.finditer(text)]
+
+
+def ranks(text: str) -> list[int]:
+    """The rank of each tag in a part of a plan."""
+    found = _PRINTED.finditer(text)
+    return [(int(each[1]) - int(each[2]) // 24) // 30 for each in found]

@@ -246,6 +246,13 @@ def constant(node: Node | None) -> Any:
     return node["value"].get("value")
 
 
+def position(key: Node) -> int | None:
+    """The number by which *key*, of ORDER BY, stands for an item of the SELECT list."""
+    value = constant(key)
+    kind = key.get("value", {}).get("type", {}).get("id", "INTEGER")
+    return value if type(value) is int and kind == "INTEGER" else None
+
+
 def is_null(node: Node | None) -> bool:
     """True for the literal NULL."""
     if not node or node.get("class") != "CONSTANT":
