@@ -80,6 +80,20 @@ FOUND = [
     " INTERSECT ALL SELECT i AS a, m(s || i) AS b FROM t WHERE s IS NOT NULL AND is_yes('p ' || s)",
     "SELECT i FROM t WHERE (m(s), k) IN (SELECT m(w), n FROM u WHERE id < 20) AND k IN (1, 2, 5)"
     " OR m(upper(s)) IS NULL OR COALESCE(m('c'), 'x') <> 'true'",
+    "SELECT i FROM t WHERE (m(s), k) IN (SELECT m(w), n FROM u WHERE id < 20) AND s IS NOT NULL"
+    " OR is_yes(g(s))",
+    "SELECT g(s || i) AS b FROM t WHERE s IS NOT NULL OR m('c') = 'true' AND s IS NOT NULL LIMIT 7",
+    "SELECT i, g(s) FROM (SELECT *, m('p ' || s) AS y FROM t WHERE m('p ' || s) = 'true') q"
+    " WHERE g(COALESCE(s, 'none')) IS DISTINCT FROM '3' AND y > 'g' AND m(upper(s)) = 'true'",
+    "SELECT i FROM t WHERE k = 3 OR (m(NULL) AND g(s)::INT > 2)",
+    "SELECT t.i, u.id FROM t JOIN u ON t.i = u.id AND m(s) WHERE g(w) < '4' AND g(m(s))::INT > 2"
+    " AND n > 3",
+    "SELECT i FROM t WHERE t.k IN (SELECT g(w)::INT FROM u WHERE n < 8) AND m(s || i) = 'true'"
+    " AND EXISTS (SELECT 1 FROM u WHERE m(w || n) IS NULL AND u.id = t.i)",
+    "SELECT i, i % 4 AS y, g('a' || i) FROM t WHERE flag AND is_yes(s || i)"
+    " ORDER BY k % 3, g(s), i LIMIT 3 OFFSET 300",
+    "SELECT i, i % 4 AS y, g('a' || i) FROM t WHERE flag OR m('o' || i)"
+    " ORDER BY NOT flag, 1 LIMIT 1 OFFSET 300",
 ]
 """What a generator found, each of another kind."""
 
