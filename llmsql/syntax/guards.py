@@ -119,14 +119,22 @@ def _costly_names(root: Node, is_costly: Test) -> set[str]:
 
 
 def _links(root: Node, is_costly: Test) -> set[int]:
-    """What links a subquery to the query around it where both ask models, by identity."""
+    """What links a subquery to a query that joins by a model's answers, by identity.
+
+    DuckDB filters the rows by those before it asks about them, if it can join by the links, too.
+    """
     links: set[int] = set()
     for holder, clause in conditions.standing(root):
-        asking = [part for part in conjuncts(holder[clause]) if is_inside(part, is_costly)]
-        inner = [node for part in asking[1:] and asking for node in tree.nodes(part)]
-        for node in inner:
-            if node.get("class") == "SUBQUERY":
-                links |= set(map(id, joins.links(node["subquery"]["node"])))
+        inner = [
+            node["subquery"]["node"]
+            for part in conjuncts(holder[clause])
+            if is_inside(part, is_costly)
+            for node in tree.nodes(part)
+            if node.get("class") == "SUBQUERY"
+        ]
+        answers = (item for select in inner for item in select.get("select_list", ()))
+        if any(is_inside(item, is_costly) for item in answers):
+            links |= {id(part) for select in inner for part in joins.links(select)}
     return links
 
 
