@@ -175,26 +175,28 @@ class _Guards:
         """*condition* with its costly parts behind the cheap ones and among *also*, in order.
 
         What reads no column stays outside, as DuckDB asks it while it plans and then may know the
-        rest, but in an *alternative*, which will be in a CASE; so do subqueries, and what a join
-        may hash on where it *has_join_keys*.
+        rest; so do subqueries, and what a join may hash on where it *has_join_keys*. In an
+        *alternative*, which will be in a CASE itself, the others come behind what reads no column.
         """
         parts = [self._lazy(part) for part in conjuncts(condition)]
         cheap = [part for part in parts if not self._asks(part)]
         costly: list[Node] = []
         kept: list[Node] = []
         for part in filter(self._asks, parts):
-            stays = (_is_constant(part) and not is_alternative) or conditions.has_subquery(part)
+            stays = _is_constant(part) or conditions.has_subquery(part)
             stays = stays or (has_join_keys and joins.is_key(part))
             (kept if stays else costly).append(part)
         free = (part for part in also if not self._asks(part))
         before = [part for part in (*cheap, *free) if id(part) not in self.links]
-        if not costly or len(costly) + len(before) < 2:
+        fixed = [part for part in kept if is_alternative and _is_constant(part)]
+        if not costly or len(fixed) + len(before) + len(costly) < 2:
             return conjunction(parts)
         asked = [part for part in also if self._asks(part) and not conditions.has_subquery(part)]
         costly = sorted([*costly, *copy.deepcopy(asked)], key=self._turn("AND"))
         if before:
             costly.insert(0, copy.deepcopy(conjunction(before)))
-        return conjunction([*cheap, *kept, conditions.all_true(costly)])
+        in_turn = [*copy.deepcopy(fixed), *costly]
+        return conjunction([*cheap, *kept, conditions.all_true(in_turn)])
 
     def _lazy(self, part: Node) -> Node:
         """*part*, its costly alternatives behind the cheap ones, if it is an OR."""
@@ -215,7 +217,7 @@ class _Guards:
         """What decides whose turn is first: DuckDB has folded what reads no column."""
 
         def turn(part: Node) -> tuple[bool, int, int]:
-            calls = sum(map(self.is_costly, tree.nodes(part)))
+            calls = sum(self.is_costly(node) and reads_columns(node) for node in tree.nodes(part))
             return reads_columns(part), self.place(part, joint), calls
 
         return turn

@@ -73,7 +73,9 @@ class Ranks:
 
     def place(self, part: Node, joint: str) -> int:
         """Where among all conditions DuckDB evaluates *part* of an AND or OR; 0 if unknown."""
-        return self.order.place(frozenset(self._inside(part)), joint)
+        calls = (node for node in tree.nodes(part) if id(node) in self._keys)
+        shown = filter(tree.column_references, calls)  # DuckDB has computed the others
+        return self.order.place(frozenset(map(self._key, shown)), joint)
 
     def are_evaluated(self) -> bool:
         """True unless DuckDB, as far as is known, leaves out a condition that reads columns."""
