@@ -86,6 +86,10 @@ FOUND = [
     "SELECT i, g(s) FROM (SELECT *, m('p ' || s) AS y FROM t WHERE m('p ' || s) = 'true') q"
     " WHERE g(COALESCE(s, 'none')) IS DISTINCT FROM '3' AND y > 'g' AND m(upper(s)) = 'true'",
     "SELECT i FROM t WHERE k = 3 OR (m(NULL) AND g(s)::INT > 2)",
+    "SELECT i FROM t WHERE ((k IN (1, 2, 5) OR g('c') = g(s || l[2]))"
+    " AND g(COALESCE(s, 'none')) IN ('1', '2')) AND g(s || l[2]) IS DISTINCT FROM '3'",
+    "SELECT i FROM t WHERE ((m(l[1]) = 'true' AND k BETWEEN 2 AND 6)"
+    " OR (flag AND COALESCE(m('c'), 'x') <> 'true')) AND m(g(COALESCE(s, 'none'))) IS NULL",
     "SELECT t.i, u.id FROM t JOIN u ON t.i = u.id AND m(s) WHERE g(w) < '4' AND g(m(s))::INT > 2"
     " AND n > 3",
     "SELECT i FROM t WHERE t.k IN (SELECT g(w)::INT FROM u WHERE n < 8) AND m(s || i) = 'true'"

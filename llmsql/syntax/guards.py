@@ -13,30 +13,31 @@ from collections.abc import Callable, Sequence
 
 from llmsql.syntax import conditions, joins, tree
 from llmsql.syntax.conditions import Test, conjunction, conjuncts, is_inside, reads_columns
+from llmsql.syntax.order import turns
 from llmsql.syntax.tree import Node
 
-Place = Callable[[Node, str], int]
+Places = Callable[[Node, str], tuple[int, ...]]
 
 
-def guard(root: Node, is_costly: Test, place: Place = lambda part, joint: 0) -> None:
+def guard(root: Node, is_costly: Test, places: Places = lambda part, joint: (0,)) -> None:
     """Rewrite, in place, everything in *root* that joins costly calls and other things by AND, OR.
 
-    *place* tells where a part of an AND or OR is evaluated. Where it tells nothing, those of fewer
-    calls come first, and then the order is as written.
+    *places* tells where parts of an AND or OR that ask like this one are evaluated. Where it tells
+    nothing, those of fewer calls come first, and then the order is as written.
     """
     for node in tree.nodes(root):
         if node.get("class") == "CONJUNCTION":
             node["children"].sort(key=reads_columns)  # DuckDB folds the others before it filters
     found = list(conditions.standing(root))
     guard_values(root, is_costly)
-    guards = _Guards(is_costly, place, _links(root, is_costly))
+    guards = _Guards(is_costly, places, _links(root, is_costly))
     for holder, clause in found:
         if not is_inside(holder[clause], is_costly):
             continue
         if clause == "where_clause":
             guards.guard_where(holder, is_nested=holder is not root)
         elif clause == "having":
-            asked = _Guards(_asked_of_groups(holder, is_costly), place, set())
+            asked = _Guards(_asked_of_groups(holder, is_costly), places, set())
             holder[clause] = asked.guarded(holder[clause])
         elif clause != "condition":
             holder[clause] = guards.guarded(holder[clause])
@@ -149,9 +150,9 @@ class _Guards:
     other.
     """
 
-    def __init__(self, is_costly: Test, place: Place, links: set[int]) -> None:
+    def __init__(self, is_costly: Test, places: Places, links: set[int]) -> None:
         self.is_costly = is_costly
-        self.place = place
+        self.places = places
         self.links = links
 
     def guard_where(self, select: Node, *, is_nested: bool) -> None:
@@ -215,10 +216,11 @@ class _Guards:
 
     def _turn(self, joint: str) -> Callable[[Node], tuple[bool, int, int]]:
         """What decides whose turn is first: DuckDB has folded what reads no column."""
+        placed = turns(lambda part: self.places(part, joint))
 
         def turn(part: Node) -> tuple[bool, int, int]:
             calls = sum(self.is_costly(node) and reads_columns(node) for node in tree.nodes(part))
-            return reads_columns(part), self.place(part, joint), calls
+            return reads_columns(part), placed(part), calls
 
         return turn
 

@@ -7,7 +7,8 @@ scans and under joins. What came of it only its plan tells: calls are known in i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, islice
 from typing import Any
@@ -44,13 +45,13 @@ class Order:
     named: set[Call] = field(default_factory=set)
     text: str = ""
     places: dict[Call, int] = field(default_factory=dict)
-    parts: dict[tuple[str, frozenset[Call]], int] = field(default_factory=dict)
+    parts: dict[tuple[str, frozenset[Call]], list[int]] = field(default_factory=dict)
     cheap: list[tuple[int, str]] = field(default_factory=list)
 
-    def place(self, calls: frozenset[Call], joint: str) -> int:
-        """Where the part of an AND or OR with just these *calls* is evaluated; 0 if unknown."""
+    def found(self, calls: frozenset[Call], joint: str) -> tuple[int, ...]:
+        """Where parts of an AND or OR with just these *calls* are evaluated; 0 if unknown."""
         last = max((self.places.get(call, 0) for call in calls), default=0)
-        return self.parts.get((joint, calls), last)
+        return tuple(self.parts.get((joint, calls), [last]))
 
     def keeps(self, plain: Order) -> bool:
         """True when each call still comes behind all that it comes behind in *plain*."""
@@ -78,6 +79,21 @@ def read(plan: list[Node] | None, calls: Sequence[Call], columns: Mapping[str, l
     for operator in plan or ():
         reading.visit(operator, 0)
     return reading.order
+
+
+def turns(places: Callable[[Node], tuple[int, ...]]) -> Callable[[Node], int]:
+    """The key by which to sort parts of one AND or OR.
+
+    Of those that ask alike, the first one has the first of their *places*, and so on.
+    """
+    alike: Counter[tuple[int, ...]] = Counter()
+
+    def turn(part: Node) -> int:
+        found = places(part)
+        number, alike[found] = alike[found], alike[found] + 1
+        return found[min(number, len(found) - 1)]
+
+    return turn
 
 
 class _Reading:
@@ -131,7 +147,7 @@ class _Reading:
             found = list(_parts(condition, joint))
             for place, part in found:
                 calls = frozenset(self.calls[number] for number in _numbers(part))
-                self.order.parts.setdefault((joint, calls), start + place)
+                self.order.parts.setdefault((joint, calls), []).append(start + place)
             for place, part in found if len(found) > 1 else ():
                 self._note_parts(part, start + place)
 

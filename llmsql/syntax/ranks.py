@@ -10,10 +10,11 @@ known at which steps DuckDB evaluates them, ranks follow these.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from llmsql.syntax import tree
-from llmsql.syntax.order import Call, Order
+from llmsql.syntax.order import Call, Order, turns
 from llmsql.syntax.tree import Node
 
 VARIABLE = "llmsql_statement"
@@ -71,11 +72,11 @@ class Ranks:
         """The rank of a call of this statement."""
         return self.by_text[self._keys[id(call)]]
 
-    def place(self, part: Node, joint: str) -> int:
-        """Where among all conditions DuckDB evaluates *part* of an AND or OR; 0 if unknown."""
+    def places(self, part: Node, joint: str) -> tuple[int, ...]:
+        """Where DuckDB evaluates parts of an AND or OR that ask like *part*; 0 if unknown."""
         calls = (node for node in tree.nodes(part) if id(node) in self._keys)
         shown = filter(tree.column_references, calls)  # DuckDB has computed the others
-        return self.order.place(frozenset(map(self._key, shown)), joint)
+        return self.order.found(frozenset(map(self._key, shown)), joint)
 
     def are_evaluated(self) -> bool:
         """True unless DuckDB, as far as is known, leaves out a condition that reads columns."""
@@ -133,7 +134,7 @@ class Ranks:
         if parts is not None:
             if item.get("class") == "CONJUNCTION":
                 joint = item["type"].removeprefix("CONJUNCTION_")
-                parts.sort(key=lambda part: self.place(part, joint))
+                parts.sort(key=turns(partial(self.places, joint=joint)))
             for part in parts:
                 base = self._visit(part, base)
             return base

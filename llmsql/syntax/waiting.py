@@ -44,8 +44,8 @@ def arrange(
     plain = _order(ladder.without_rungs(sketch), models, explain)
     if not Ranks(query, models, plain).are_evaluated():  # the conditions contradict one another
         return _unguarded(query, models, is_costly, plain)
-    if conditions.is_only_where(query):  # one CASE will have all of them, in this order
-        return _guarded(query, models, is_costly, plain, plain)
+    if conditions.is_only_where(query) and not _asks_constants(query, is_costly):
+        return _guarded(query, models, is_costly, plain, plain)  # one CASE has all, in this order
     _guarded(tree.body(sketch), models, is_costly, plain, plain)
     guarded = _order(sketch, models, explain)
     if not guarded.keeps(plain):
@@ -53,10 +53,18 @@ def arrange(
     return _guarded(query, models, is_costly, plain, guarded)
 
 
+def _asks_constants(query: Node, is_costly: Test) -> bool:
+    """True where a call reads no column: what DuckDB folds then, no CASE may keep."""
+    return any(
+        is_costly(node) and not conditions.reads_columns(node)
+        for node in tree.nodes(query["where_clause"])
+    )
+
+
 def _guarded(
     query: Node, models: frozenset[str], is_costly: Test, plain: Order, guarded: Order
 ) -> Ranks:
-    guards.guard(query, is_costly, Ranks(query, models, plain).place)
+    guards.guard(query, is_costly, Ranks(query, models, plain).places)
     return Ranks(query, models, guarded)
 
 
