@@ -40,6 +40,13 @@ def test_a_statement_that_reaches_no_model_is_not(chat: Any) -> None:
     assert all_of(chat, "FROM llm_statements()") == []
 
 
+def test_a_statement_is_shown_as_it_was_written(chat):
+    chat.execute("SELECT chat('a') DEFAULT 'x' ON ERROR AS a")
+    assert all_of(chat, "SELECT text FROM llm_statements()") == [
+        ("SELECT chat('…') DEFAULT '…' ON ERROR AS a",)
+    ]
+
+
 def test_texts_stay_out_of_records(chat: Any) -> None:
     """Neither prompts nor what is quoted in a statement, unless switched on."""
     sql = "SELECT chat('my secret')"

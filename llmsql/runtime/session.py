@@ -83,12 +83,12 @@ class Session:
     def execute(self, sql: str, parameters: Any, scope: Scope) -> None:
         """Run one DuckDB statement; its result is then pending on the connection."""
         self.clear()
-        sql = self.engine.spelled_out(sql)
+        written, sql = sql, self.engine.spelled_out(sql)
         self.sync()
         if not self.calls_models(sql):
             self._plain(sql, parameters, scope)
         else:
-            self._run(sql, parameters, scope)
+            self._run(sql, parameters, scope, written)
         if re.search(r"\b(rollback|abort)\b", sql, re.IGNORECASE):
             self._version = -1
 
@@ -191,10 +191,10 @@ class Session:
         is_told = original is not None and (is_stopped or str(original) in str(error))
         return original if original is not None and is_told else error
 
-    def _run(self, sql: str, parameters: Any, scope: Scope) -> None:
+    def _run(self, sql: str, parameters: Any, scope: Scope, written: str) -> None:
         kind = kind_of(sql)
         self._refuse_shadowing(kind, sql)
-        collector = self._begin(kind, sql)
+        collector = self._begin(kind, sql, written)
         try:
             with interruptible(collector):
                 if kind == "EXPLAIN" and (about := explained.read(sql)):
@@ -217,9 +217,9 @@ class Session:
         if not self._is_streaming:
             self.finish()
 
-    def _begin(self, kind: str, sql: str) -> Collector:
+    def _begin(self, kind: str, sql: str, written: str) -> Collector:
         settings, self.next_settings = self.next_settings or self.settings, None
-        account = Account(self.conditions.under(settings), kind, sql)
+        account = Account(self.conditions.under(settings), kind, written)
         on_error = settings.on_error or self._default_on_error(kind, sql)
         collector = Collector(account, on_error=on_error)
         if self.max_noted:
