@@ -193,7 +193,8 @@ class _Guards:
         if not costly or len(fixed) + len(before) + len(costly) < 2:
             return conjunction(parts)
         asked = [part for part in also if self._asks(part) and not conditions.has_subquery(part)]
-        costly = sorted([*costly, *copy.deepcopy(asked)], key=self._turn("AND"))
+        costly = sorted([*costly, *asked], key=self._turn("AND"))
+        costly = [copy.deepcopy(part) if part in asked else part for part in costly]
         if before:
             costly.insert(0, copy.deepcopy(conjunction(before)))
         in_turn = [*copy.deepcopy(fixed), *costly]
