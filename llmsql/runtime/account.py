@@ -11,7 +11,7 @@ import itertools
 import logging
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
@@ -114,10 +114,10 @@ class Account:
         self._has_drawn |= answers.statement is not None
         group = deployment.group(answers)
         slices = [keys[start : start + SLICE] for start in range(0, len(keys), SLICE)]
-        each = self.store.found(group, (group.keys(some) for some in slices))
         unknown: list[Any] = []
-        for some, found in zip(slices, each, strict=True):
-            unknown += self._recalled(deployment, answers, some, found, sites)
+        with closing(self.store.found(group, map(group.keys, slices))) as each:
+            for some, found in zip(slices, each, strict=True):
+                unknown += self._recalled(deployment, answers, some, found, sites)
         return unknown
 
     def _recalled(

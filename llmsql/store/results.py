@@ -67,7 +67,8 @@ def chunks(run: Run, asked: NDArray[np.int64], since: int | None = None) -> Iter
     The bodies of what is *asked*, some at a time.
 
     Those to mark were last marked as used at or before the tick *since*; there are none where it
-    is None. Damage may have moved an answer to another's place: it says its own key.
+    is None. Damage, or a file that was set aside meanwhile, may have put an answer in another's
+    place: it says its own key.
     """
     places = run(lambda connection: _places(connection, _in_order(asked)))
     start, size = 0, FIRST

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,8 +94,9 @@ class Store:
         (found,) = self.found(group, [keys])
         return found
 
-    def found(self, group: Group, slices: Iterable[Sequence[bytes]]) -> Iterator[Found]:
-        """What `find` returns of each of *slices*; the next ones are read meanwhile."""
+    def found(self, group: Group, slices: Iterable[Sequence[bytes]]) -> Generator[Found]:
+        """What `find` returns of each of *slices*, which another thread consumes meanwhile."""
+        self._own()
         since = self._marked_since() if self._limits.max_bytes is not None else None
         pending = partial(self._pending, group)
         marks: list[str] = []

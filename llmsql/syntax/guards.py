@@ -194,7 +194,8 @@ class _Guards:
             return conjunction(parts)
         asked = [part for part in also if self._asks(part) and not conditions.has_subquery(part)]
         costly = sorted([*costly, *asked], key=self._turn("AND"))
-        costly = [copy.deepcopy(part) if part in asked else part for part in costly]
+        others = set(map(id, asked))
+        costly = [copy.deepcopy(part) if id(part) in others else part for part in costly]
         if before:
             costly.insert(0, copy.deepcopy(conjunction(before)))
         in_turn = [*copy.deepcopy(fixed), *costly]

@@ -9,22 +9,34 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from llmsql.syntax import tree
+from llmsql.syntax import sets, tree
 from llmsql.syntax.aliases import Binds, are_columns
 from llmsql.syntax.conditions import Test, is_inside
+from llmsql.syntax.sets import Definitions
 from llmsql.syntax.tree import Node
 
 ROWS = "llmsql_rows"
+_DEPENDING = ("STAR", "WINDOW", "SUBQUERY", "LAMBDA", "POSITIONAL_REFERENCE")
 
 
-def postpone(root: Node, is_call: Test, is_costly: Test, binds: Binds = lambda sql: False) -> None:
+def postpone(
+    root: Node,
+    is_call: Test,
+    is_costly: Test,
+    definitions: Definitions,
+    binds: Binds = lambda sql: False,
+) -> None:
     """Rewrite, in place, every SELECT of *root* that sorts and limits what it then computes.
 
-    *binds* tells whether DuckDB can plan a query: only DuckDB knows whether an alias that WHERE or
+    *definitions* gives the parsed bodies of a macro, which may hide what needs all rows. *binds*
+    tells whether DuckDB can plan a query: only DuckDB knows whether an alias that WHERE or
     another item reads is a column's name, too, and then means the column.
     """
+    is_scalar = _scalars(definitions)
     for select in [n for n in tree.nodes(root) if n.get("type") == "SELECT_NODE"]:
-        if _fits(select, is_call, is_costly) and are_columns(select, _aliases_read(select), binds):
+        if _fits(select, is_call, is_costly, is_scalar) and are_columns(
+            select, _aliases_read(select), binds
+        ):
             _postpone(select, is_call)
 
 
@@ -40,7 +52,7 @@ def is_sorted_and_limited(query: Node) -> bool:
     )
 
 
-def _fits(select: Node, is_call: Test, is_costly: Test) -> bool:
+def _fits(select: Node, is_call: Test, is_costly: Test, is_scalar: Test) -> bool:
     if not is_sorted_and_limited(select):
         return False
     items, keys = select["select_list"], _keys(select)
@@ -48,9 +60,9 @@ def _fits(select: Node, is_call: Test, is_costly: Test) -> bool:
     costly = [item for item in items if is_inside(item, is_costly) and id(item) not in sorting]
     return (
         bool(costly)
-        and not any(is_inside(item, _is_not_scalar) for item in items)
+        and all(map(is_scalar, items))
         and all(is_inside(item, is_call) for item in costly)
-        and all(_is_plain_key(key, items) for key in keys)
+        and all(_is_plain_key(key, items) and is_scalar(key) for key in keys)
     )
 
 
@@ -73,8 +85,8 @@ def _keys(select: Node) -> list[Node]:
 def _is_plain_key(key: Node, items: list[Node]) -> bool:
     """True for a key that is one of *items*, or that each row decides, with no alias inside."""
     if named := _named(items, key):
-        return len(named) == 1
-    if key.get("class") in ("CONSTANT", "STAR") or is_inside(key, _is_not_scalar):
+        return len(named) == 1 and not _is_literal(named[0])  # among the rows it is a position
+    if key.get("class") == "STAR" or _is_literal(key):
         return False
     names = {item["alias"].lower() for item in items if item.get("alias")}
     return not any(r["column_names"][0].lower() in names for r in tree.column_references(key))
@@ -99,13 +111,21 @@ def _is_alias(key: Node, item: Node) -> bool:
     )
 
 
-def _is_not_scalar(node: Node) -> bool:
-    """Things whose meaning depends on the whole set of rows, or on the scope they stand in."""
-    if node.get("class") in ("STAR", "WINDOW", "SUBQUERY", "LAMBDA"):
-        return True
-    return tree.is_function(node) and (
-        tree.function_name(node) == "unnest" or tree.function_name(node) in tree.aggregates()
-    )
+def _is_literal(node: Node) -> bool:
+    """True for a constant, also with a collation: DuckDB may take it for a position."""
+    return not any(tree.column_references(node)) and not is_inside(node, tree.is_function)
+
+
+def _scalars(definitions: Definitions) -> Test:
+    """The test for what means the same of a row wherever it stands."""
+    is_of_set = sets.is_of_set(definitions)
+
+    def depends(node: Node) -> bool:
+        if node.get("class") in _DEPENDING or is_of_set(node):
+            return True
+        return tree.is_function(node) and tree.function_name(node) == "alias"
+
+    return lambda node: not is_inside(node, depends)
 
 
 def _postpone(select: Node, is_call: Test) -> None:

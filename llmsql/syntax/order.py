@@ -82,7 +82,7 @@ def read(plan: list[Node] | None, calls: Sequence[Call], columns: Mapping[str, l
 
 
 def turns(places: Callable[[Node], tuple[int, ...]]) -> Callable[[Node], int]:
-    """The key by which to sort parts of one AND or OR.
+    """The key by which to sort parts of one AND or OR, once, which are in the order as written.
 
     Of those that ask alike, the first one has the first of their *places*, and so on.
     """

@@ -166,7 +166,7 @@ class _Rewriting:
         shape = Shape(self.calls, self.costs, definitions)
         limit, never_raises = shape.limit(self.query), shape.never_raises(self.query)
         is_ordered = shape.is_ordered(self.query)
-        late.postpone(self.query, self.calls, self.costs, _binds(explain))
+        late.postpone(self.query, self.calls, self.costs, definitions, _binds(explain))
         headings = Headings(self.query, self.costs)
         ranks = waiting.arrange(
             self.statement,

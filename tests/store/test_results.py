@@ -6,9 +6,11 @@ import datetime
 import gc
 import os
 import pickle
+import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import zlib
 from pathlib import Path
 
@@ -272,6 +274,28 @@ def test_a_forked_child_has_its_own_connection(store: Store, group: Group) -> No
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(store.get(group, [*keys, group.key("of the child")])) == 6
+
+
+def test_a_forked_child_waits_for_no_lock_of_its_parent(store: Store, group: Group) -> None:
+    keys = fill(store, group, 5)
+    store.max_bytes = 2**30  # so that it looks how long ago entries were used
+    is_held, is_done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store._own_reading._lock:
+            is_held.set()
+            is_done.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    is_held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if len(store.get(group, keys)) == 5 else 2)
+    is_done.set()
+    holder.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_group_can_be_pickled_and_keeps_its_keys(group: Group) -> None:

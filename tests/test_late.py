@@ -1,0 +1,56 @@
+"""Rows chosen before models are asked about them are the rows that plain DuckDB chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.oracle import TABLES, Ours, Plain, numbered
+
+MACROS = """
+CREATE MACRO ranked(x) AS row_number() OVER (ORDER BY x);
+CREATE MACRO largest(x) AS max(x);
+CREATE MACRO each_of(x) AS unnest(x);
+CREATE MACRO tidy(x) AS upper(trim(x));
+"""
+ASKING_LESS = [
+    "SELECT i, m('b' || i) FROM t ORDER BY g(s) DESC, i LIMIT 4",
+    "SELECT i, g(s) AS y, m('b' || i) FROM t ORDER BY y DESC NULLS LAST, i LIMIT 4",
+    "SELECT i, g(s), m('b' || i) FROM t ORDER BY 2 DESC, 1 LIMIT 4 OFFSET 2",
+    "SELECT i, tidy(m('b' || i)) FROM t ORDER BY i LIMIT 4",
+    "SELECT 2 + i, m('b' || i) FROM t ORDER BY 1 DESC LIMIT 4",
+]
+AS_WRITTEN = [
+    "SELECT 2, i, m(s) FROM t ORDER BY 1, i DESC LIMIT 3",
+    "SELECT 2 AS a, i, m(s) FROM t ORDER BY a, i DESC LIMIT 3",
+    "SELECT m(s), i FROM t ORDER BY 1 COLLATE NOCASE, i LIMIT 5",
+    "SELECT alias(i), m(s), i FROM t ORDER BY 1, i LIMIT 3",
+    "SELECT ranked(m(s) || i), i FROM t ORDER BY 2 LIMIT 3",
+    "SELECT largest(m(s)) AS a FROM t ORDER BY g('c') LIMIT 1",
+    "SELECT each_of([m(s), 'b']), i FROM t ORDER BY i LIMIT 3",
+]
+
+
+@pytest.fixture(scope="module")
+def sides() -> Iterator[tuple[Ours, Plain]]:
+    made = Ours(TABLES + MACROS), Plain(TABLES + MACROS)
+    yield made
+    made[0].con.close()
+    made[1].close()
+
+
+@pytest.mark.parametrize("sql", numbered(ASKING_LESS))
+def test_only_the_rows_that_stay_are_asked_about(sides: tuple[Ours, Plain], sql: str) -> None:
+    """With what the order asks, where it does."""
+    one, other = (side.run(sql) for side in sides)
+    assert (one.rows, one.names, one.error) == (other.rows, other.names, None)
+    assert one.calls <= (44 if "g(s)" in sql else 4)
+
+
+@pytest.mark.parametrize("sql", numbered(AS_WRITTEN))
+def test_what_depends_on_all_rows_is_left_alone(sides: tuple[Ours, Plain], sql: str) -> None:
+    """So is a literal that among the chosen rows would be a position, and a name of a column."""
+    one, other = (side.run(sql) for side in sides)
+    assert (one.rows, one.names, one.error) == (other.rows, other.names, None)
+    assert one.calls <= other.calls
