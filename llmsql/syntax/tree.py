@@ -20,6 +20,9 @@ Node = dict[str, Any]
 SCOPE = "llmsql_scope"
 """The key of a SELECT's number, which DuckDB's printer does not know and leaves out."""
 
+WRITTEN = "llmsql_written"
+"""The key of an expression's text before it was rewritten."""
+
 _CALLED = re.compile(r"\b(\w+)\s*\(")
 
 _lock = threading.Lock()
@@ -137,6 +140,16 @@ def own_name(item: Node) -> str:
     assert wrapper
     body(wrapper)["select_list"] = [item]
     return show(wrapper).removeprefix("SELECT ")
+
+
+def note_text(item: Node) -> None:
+    """Keep the text of *item*, which is to be rewritten, for those who read it."""
+    item[WRITTEN] = written(item)
+
+
+def written(item: Node) -> str:
+    """The text of *item* as the statement has it."""
+    return str(item.get(WRITTEN) or own_name({**item, "alias": ""}))
 
 
 def body(tree: Node) -> Node:
@@ -271,7 +284,7 @@ def _unplaced(item: Any) -> Any:
         return {
             key: _unplaced(value)
             for key, value in item.items()
-            if key not in ("query_location", "query_location_length", "alias", SCOPE)
+            if key not in ("query_location", "query_location_length", "alias", SCOPE, WRITTEN)
         }
     if isinstance(item, list):
         return [_unplaced(value) for value in item]
