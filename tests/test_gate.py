@@ -12,10 +12,10 @@ import pytest
 import llmsql
 from llmsql.errors import LimitError
 from llmsql.runtime.bound import FRAME, TURN, Bound
+from tests.installed import require
 from tests.servers import Reply, Request, Server
 
-pytest.importorskip("aiohttp")
-pytest.importorskip("tenacity")
+require("aiohttp", "tenacity")
 
 Count = Callable[[str], int]
 DEPLOY = (

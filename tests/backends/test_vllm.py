@@ -16,11 +16,12 @@ from llmsql import sources
 from llmsql.backends.vllm import Sampling
 from llmsql.errors import BackendError, GenerationError
 from llmsql.types import Completion, Message, Prompt
+from tests.installed import require
 
-from .conftest import VLLM, Models, skip_without
+from .conftest import VLLM, Models
 from .vllm_answers import CITIES, answers
 
-skip_without(*VLLM)
+require(*VLLM)
 import psutil  # noqa: E402  # comes with vLLM
 
 pytestmark = [pytest.mark.models, pytest.mark.xdist_group("vllm")]

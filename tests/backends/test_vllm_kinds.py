@@ -9,11 +9,12 @@ import pytest
 
 from llmsql import backends, sources
 from llmsql.types import bare
+from tests.installed import require
 
-from .conftest import VLLM, Models, loaded, skip_without
+from .conftest import VLLM, Models, loaded
 from .vllm_answers import CITIES, answers
 
-skip_without(*VLLM)
+require(*VLLM)
 pytestmark = pytest.mark.models
 
 

@@ -12,10 +12,11 @@ from llmsql.backends.vllm import Options, Sampling, arguments
 from llmsql.backends.vllm.order import Order
 from llmsql.errors import OptionError
 from llmsql.types import read_options
+from tests.installed import require
 
-from .conftest import VLLM, skip_without
+from .conftest import VLLM
 
-skip_without(*VLLM)
+require(*VLLM)
 pytestmark = pytest.mark.models
 
 

@@ -12,10 +12,11 @@ from llmsql import backends, replicas, sources
 from llmsql.backends.vllm import Options, Sampling
 from llmsql.errors import BackendError, LlmsqlWarning
 from llmsql.types import ModelSpec, Prompt
+from tests.installed import require
 
-from .conftest import VLLM, Models, loaded, skip_without
+from .conftest import VLLM, Models, loaded
 
-skip_without(*VLLM)
+require(*VLLM)
 import psutil  # noqa: E402  # comes with vLLM
 
 pytestmark = pytest.mark.models

