@@ -143,6 +143,15 @@ def _is_constant(part: Node) -> bool:
     return not reads_columns(part) and not conditions.has_subquery(part)
 
 
+def _stays(part: Node, has_join_keys: bool) -> bool:
+    """True for what belongs in no CASE, though it asks."""
+    return (
+        not reads_columns(part)
+        or conditions.has_subquery(part)
+        or (has_join_keys and joins.is_key(part))
+    )
+
+
 class _Guards:
     """What guards the conditions of one statement; *links* by id are what does not.
 
@@ -159,8 +168,7 @@ class _Guards:
         """Guard WHERE by its cheap parts and by the joins before it, whose own come in turn."""
         source = select["from_table"]
         joined = joins.conditions(source)
-        cheap = [part for part in joined if not self._asks(part)]
-        has_keys = not cheap and (is_nested or source["type"] == "JOIN")
+        has_keys = all(map(self._asks, joined)) and (is_nested or source["type"] == "JOIN")
         select["where_clause"] = self.guarded(
             select["where_clause"], joined, has_join_keys=has_keys
         )
@@ -180,38 +188,41 @@ class _Guards:
         *alternative*, which will be in a CASE itself, the others come behind what reads no column.
         """
         parts = [self._lazy(part) for part in conjuncts(condition)]
-        cheap = [part for part in parts if not self._asks(part)]
-        costly: list[Node] = []
-        kept: list[Node] = []
-        for part in filter(self._asks, parts):
-            stays = _is_constant(part) or conditions.has_subquery(part)
-            stays = stays or (has_join_keys and joins.is_key(part))
-            (kept if stays else costly).append(part)
-        free = (part for part in also if not self._asks(part))
+        cheap, asking = self._told_apart(parts)
+        kept = [part for part in asking if _stays(part, has_join_keys)]
+        costly = [part for part in asking if not _stays(part, has_join_keys)]
+        free, asked = self._told_apart(also)
         before = [part for part in (*cheap, *free) if id(part) not in self.links]
-        fixed = [part for part in kept if is_alternative and _is_constant(part)]
-        if not costly or len(fixed) + len(before) + len(costly) < 2:
+        first = [part for part in kept if is_alternative and _is_constant(part)]
+        if not costly or len(first) + len(before) + len(costly) < 2:
             return conjunction(parts)
-        asked = [part for part in also if self._asks(part) and not conditions.has_subquery(part)]
-        costly = sorted([*costly, *asked], key=self._turn("AND"))
-        others = set(map(id, asked))
-        costly = [copy.deepcopy(part) if id(part) in others else part for part in costly]
-        if before:
-            costly.insert(0, copy.deepcopy(conjunction(before)))
-        in_turn = [*copy.deepcopy(fixed), *costly]
+        first += [conjunction(before)] if before else []
+        in_turn = [*copy.deepcopy(first), *self._in_turn(costly, asked)]
         return conjunction([*cheap, *kept, conditions.all_true(in_turn)])
+
+    def _told_apart(self, parts: Sequence[Node]) -> tuple[list[Node], list[Node]]:
+        """The *parts* that ask no model, and those that do."""
+        return [part for part in parts if not self._asks(part)], [*filter(self._asks, parts)]
+
+    def _in_turn(self, costly: Sequence[Node], others: Sequence[Node]) -> list[Node]:
+        """*costly*, and copies of *others* where they belong among them."""
+        copied = {id(part) for part in others if not conditions.has_subquery(part)}
+        found = [*costly, *(part for part in others if id(part) in copied)]
+        return [
+            copy.deepcopy(part) if id(part) in copied else part
+            for part in sorted(found, key=self._turn("AND"))
+        ]
 
     def _lazy(self, part: Node) -> Node:
         """*part*, its costly alternatives behind the cheap ones, if it is an OR."""
         if part.get("type") != "CONJUNCTION_OR" or not self._asks(part):
             return part
         each = [self.guarded(a, is_alternative=True) for a in conditions.alternatives(part)]
-        cheap = [alternative for alternative in each if not self._asks(alternative)]
-        costly = sorted((a for a in each if self._asks(a)), key=self._turn("OR"))
-        if any(map(conditions.has_subquery, costly)) or _is_one_enough(each):
+        if any(conditions.has_subquery(a) and self._asks(a) for a in each) or _is_one_enough(each):
             return conjunction(each, "OR")
+        cheap, costly = self._told_apart(each)
         before = [conjunction(cheap, "OR")] if cheap else []
-        return conditions.first_true([*before, *costly])
+        return conditions.first_true([*before, *sorted(costly, key=self._turn("OR"))])
 
     def _asks(self, part: Node) -> bool:
         return is_inside(part, self.is_costly)

@@ -18,13 +18,13 @@ def links(select: Node) -> list[Node]:
     """The equalities in WHERE that link *select*, a subquery, to a table of the query around it."""
     if select.get("type") != "SELECT_NODE":
         return []
-    own = {_table_name(source) for source in _sources(select["from_table"])}
+    own = {str(_table_name(source)).lower() for source in _sources(select["from_table"])}
     return [
         part
         for part in conjuncts(select["where_clause"])
         if is_key(part)
         and any(
-            len(reference["column_names"]) > 1 and reference["column_names"][-2] not in own
+            len(reference["column_names"]) > 1 and reference["column_names"][-2].lower() not in own
             for reference in tree.column_references(part)
         )
     ]
