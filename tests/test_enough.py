@@ -98,6 +98,9 @@ FOUND = [
     " ORDER BY k % 3, g(s), i LIMIT 3 OFFSET 300",
     "SELECT i, i % 4 AS y, g('a' || i) FROM t WHERE flag OR m('o' || i)"
     " ORDER BY NOT flag, 1 LIMIT 1 OFFSET 300",
+    "SELECT g(g(s)) AS z, i, k + 1 AS kk FROM t WHERE flag OR g(s) < '4' AND z < '3'"
+    " LIMIT 7 OFFSET 2",
+    "SELECT i, pick(s || i) FROM tm(6) WHERE gg(s || i) < '4' AND ty = 'true'",
 ]
 """What a generator found, each of another kind."""
 

@@ -16,14 +16,14 @@ from llmsql.syntax.conditions import Test, conjunction, conjuncts, is_inside, re
 from llmsql.syntax.order import turns
 from llmsql.syntax.tree import Node
 
-Places = Callable[[Node, str], tuple[int, ...]]
+Places = Callable[[Node, int], tuple[int, ...]]
 
 
-def guard(root: Node, is_costly: Test, places: Places = lambda part, joint: (0,)) -> None:
+def guard(root: Node, is_costly: Test, places: Places = lambda part, depth: (0,)) -> None:
     """Rewrite, in place, everything in *root* that joins costly calls and other things by AND, OR.
 
-    *places* tells where parts of an AND or OR that ask like this one are evaluated. Where it tells
-    nothing, those of fewer calls come first, and then the order is as written.
+    *places* tells where parts, so deep in ANDs and ORs, that ask like this one are evaluated. Where
+    it tells nothing, those of fewer calls come first, and then the order is as written.
     """
     for node in tree.nodes(root):
         if node.get("class") == "CONJUNCTION":
@@ -179,57 +179,58 @@ class _Guards:
         also: Sequence[Node] = (),
         *,
         has_join_keys: bool = False,
-        is_alternative: bool = False,
+        depth: int = 0,
     ) -> Node:
         """*condition* with its costly parts behind the cheap ones and among *also*, in order.
 
         What reads no column stays outside, as DuckDB asks it while it plans and then may know the
         rest; so do subqueries, and what a join may hash on where it *has_join_keys*. In an
-        *alternative*, which will be in a CASE itself, the others come behind what reads no column.
+        alternative, of some *depth*, which will be in a CASE itself, the others come behind what
+        reads no column.
         """
-        parts = [self._lazy(part) for part in conjuncts(condition)]
+        parts = [self._lazy(part, depth + 1) for part in conjuncts(condition)]
         cheap, asking = self._told_apart(parts)
         kept = [part for part in asking if _stays(part, has_join_keys)]
         costly = [part for part in asking if not _stays(part, has_join_keys)]
         free, asked = self._told_apart(also)
         before = [part for part in (*cheap, *free) if id(part) not in self.links]
-        first = [part for part in kept if is_alternative and _is_constant(part)]
+        first = [part for part in kept if depth and _is_constant(part)]
         if not costly or len(first) + len(before) + len(costly) < 2:
             return conjunction(parts)
         first += [conjunction(before)] if before else []
-        in_turn = [*copy.deepcopy(first), *self._in_turn(costly, asked)]
+        in_turn = [*copy.deepcopy(first), *self._in_turn(costly, asked, depth)]
         return conjunction([*cheap, *kept, conditions.all_true(in_turn)])
 
     def _told_apart(self, parts: Sequence[Node]) -> tuple[list[Node], list[Node]]:
         """The *parts* that ask no model, and those that do."""
         return [part for part in parts if not self._asks(part)], [*filter(self._asks, parts)]
 
-    def _in_turn(self, costly: Sequence[Node], others: Sequence[Node]) -> list[Node]:
+    def _in_turn(self, costly: Sequence[Node], others: Sequence[Node], depth: int) -> list[Node]:
         """*costly*, and copies of *others* where they belong among them."""
         copied = {id(part) for part in others if not conditions.has_subquery(part)}
         found = [*costly, *(part for part in others if id(part) in copied)]
         return [
             copy.deepcopy(part) if id(part) in copied else part
-            for part in sorted(found, key=self._turn("AND"))
+            for part in sorted(found, key=self._turn(depth))
         ]
 
-    def _lazy(self, part: Node) -> Node:
+    def _lazy(self, part: Node, depth: int) -> Node:
         """*part*, its costly alternatives behind the cheap ones, if it is an OR."""
         if part.get("type") != "CONJUNCTION_OR" or not self._asks(part):
             return part
-        each = [self.guarded(a, is_alternative=True) for a in conditions.alternatives(part)]
+        each = [self.guarded(a, depth=depth + 1) for a in conditions.alternatives(part)]
         if any(conditions.has_subquery(a) and self._asks(a) for a in each) or _is_one_enough(each):
             return conjunction(each, "OR")
         cheap, costly = self._told_apart(each)
         before = [conjunction(cheap, "OR")] if cheap else []
-        return conditions.first_true([*before, *sorted(costly, key=self._turn("OR"))])
+        return conditions.first_true([*before, *sorted(costly, key=self._turn(depth))])
 
     def _asks(self, part: Node) -> bool:
         return is_inside(part, self.is_costly)
 
-    def _turn(self, joint: str) -> Callable[[Node], tuple[bool, int, int]]:
+    def _turn(self, depth: int) -> Callable[[Node], tuple[bool, int, int]]:
         """What decides whose turn is first: DuckDB has folded what reads no column."""
-        placed = turns(lambda part: self.places(part, joint))
+        placed = turns(lambda part: self.places(part, depth))
 
         def turn(part: Node) -> tuple[bool, int, int]:
             calls = sum(self.is_costly(node) and reads_columns(node) for node in tree.nodes(part))

@@ -36,8 +36,8 @@ class Order:
     *steps* are those at which each call is first made; calls of one step are made side by side, for
     the same rows. Of those *named* the plan shows only a column's name. *text* is all conditions,
     as they are evaluated, *places* where in it each call is first made. Of their parts, *parts* are
-    the places of those with calls, by what joins them (AND, OR) and these calls; *cheap* those that
-    filters evaluate without any.
+    the places of those with calls, by how deep they are and these calls; *cheap* those that filters
+    evaluate without any.
     """
 
     is_known: bool = True
@@ -45,13 +45,17 @@ class Order:
     named: set[Call] = field(default_factory=set)
     text: str = ""
     places: dict[Call, int] = field(default_factory=dict)
-    parts: dict[tuple[str, frozenset[Call]], list[int]] = field(default_factory=dict)
+    parts: dict[tuple[int, frozenset[Call]], list[int]] = field(default_factory=dict)
     cheap: list[tuple[int, str]] = field(default_factory=list)
 
-    def found(self, calls: frozenset[Call], joint: str) -> tuple[int, ...]:
-        """Where parts of an AND or OR with just these *calls* are evaluated; 0 if unknown."""
+    def found(self, calls: frozenset[Call], depth: int) -> tuple[int, ...]:
+        """Where parts of an AND or OR with just these *calls* are evaluated; 0 if unknown.
+
+        What a condition joins by AND is at depth 0, by OR in one of these at 1, by AND in one of
+        those at 2, and so on.
+        """
         last = max((self.places.get(call, 0) for call in calls), default=0)
-        return tuple(self.parts.get((joint, calls), [last]))
+        return tuple(self.parts.get((depth, calls), [last]))
 
     def keeps(self, plain: Order) -> bool:
         """True when each call still comes behind all that it comes behind in *plain*."""
@@ -141,15 +145,14 @@ class _Reading:
         self._note_parts(condition, start)
         order.text += condition + "\n"
 
-    def _note_parts(self, condition: str, start: int) -> None:
+    def _note_parts(self, condition: str, start: int, depth: int = 0) -> None:
         """Note where the parts of *condition*, which stands at *start*, and theirs stand."""
-        for joint in _JOINTS:
-            found = list(_parts(condition, joint))
-            for place, part in found:
-                calls = frozenset(self.calls[number] for number in _numbers(part))
-                self.order.parts.setdefault((joint, calls), []).append(start + place)
-            for place, part in found if len(found) > 1 else ():
-                self._note_parts(part, start + place)
+        found = list(_parts(condition, ("AND", "OR")[depth % 2]))
+        for place, part in found:
+            calls = frozenset(self.calls[number] for number in _numbers(part))
+            self.order.parts.setdefault((depth, calls), []).append(start + place)
+            if len(found) > 1 or depth % 2 == 0:
+                self._note_parts(part, start + place, depth + 1)
 
     def _one_by_one(self, detail: Detail, step: int) -> int:
         """Give each new call in a condition a step of its own; returns the first one after them."""

@@ -73,11 +73,11 @@ class Ranks:
         """The rank of a call of this statement."""
         return self.by_text[self._keys[id(call)]]
 
-    def places(self, part: Node, joint: str) -> tuple[int, ...]:
-        """Where DuckDB evaluates parts of an AND or OR that ask like *part*; 0 if unknown."""
+    def places(self, part: Node, depth: int) -> tuple[int, ...]:
+        """Where DuckDB evaluates parts, so deep in ANDs and ORs, that ask like *part*."""
         calls = (node for node in tree.nodes(part) if id(node) in self._keys)
         shown = filter(tree.column_references, calls)  # DuckDB has computed the others
-        return self.order.found(frozenset(map(self._key, shown)), joint)
+        return self.order.found(frozenset(map(self._key, shown)), depth)
 
     def are_evaluated(self) -> bool:
         """True unless DuckDB, as far as is known, leaves out a condition that reads columns."""
@@ -123,19 +123,23 @@ class Ranks:
             tree.rename(call, TAGGED + tree.function_name(call))
             tree.put_first(call, [tree.expression(str(rank)), tree.expression(str(number))])
 
-    def _visit(self, item: Any, base: int) -> int:
-        """Rank the calls inside *item* from *base* on; returns the first rank after them."""
+    def _visit(self, item: Any, base: int, depth: int = 0) -> int:
+        """Rank the calls inside *item* from *base* on; returns the first rank after them.
+
+        An OR is *depth* 1 and its ANDs are depth 2, as in the plan.
+        """
         if isinstance(item, list):
             return max((self._visit(part, base) for part in item), default=base)
         if not isinstance(item, dict):
             return base
         parts = _parts(item)
         if parts is not None:
-            if item.get("class") == "CONJUNCTION":
-                joint = item["type"].removeprefix("CONJUNCTION_")
-                parts.sort(key=turns(partial(self.places, joint=joint)))
+            is_or, is_joined = item["type"] == "CONJUNCTION_OR", item.get("class") == "CONJUNCTION"
+            depth = depth + (depth % 2 != is_or) if is_joined else 0
+            if is_joined:
+                parts.sort(key=turns(partial(self.places, depth=depth)))
             for part in parts:
-                base = self._visit(part, base)
+                base = self._visit(part, base, depth)
             return base
         after = max((self._visit(part, base) for part in item.values()), default=base)
         if id(item) not in self._keys:

@@ -38,7 +38,8 @@ def arrange(
         return _unguarded(query, models, is_costly, Order(is_known=False))
     if not guards.asks_several(query, is_costly):
         guards.guard(query, is_costly)
-        return Ranks(query, models)
+        is_late = any(map(_may_compute_late, tree.nodes(query)))
+        return Ranks(query, models, _order(statement, models, explain) if is_late else None)
     sketch = copy.deepcopy(statement)
     Headings(tree.body(sketch), is_costly, is_inner=True).write_out()
     plain = _order(ladder.without_rungs(sketch), models, explain)
@@ -51,6 +52,12 @@ def arrange(
     if not guarded.keeps(plain):
         return _unguarded(query, models, is_costly, plain)
     return _guarded(query, models, is_costly, plain, guarded)
+
+
+def _may_compute_late(node: Node) -> bool:
+    """True for a query whose LIMIT may choose rows before its SELECT list is computed."""
+    kinds = {modifier["type"] for modifier in node.get("modifiers", ())}
+    return {"ORDER_MODIFIER", "LIMIT_MODIFIER"} <= kinds
 
 
 def _asks_constants(query: Node, is_costly: Test) -> bool:
