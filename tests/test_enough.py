@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import rare
+from tests.aliased import Aliased
 from tests.hidden import DEFINITIONS, Hidden
 from tests.oracle import TABLES, Ours, Plain, numbered, same_rows
 from tests.subqueries import Subqueries
@@ -101,6 +102,11 @@ FOUND = [
     "SELECT g(g(s)) AS z, i, k + 1 AS kk FROM t WHERE flag OR g(s) < '4' AND z < '3'"
     " LIMIT 7 OFFSET 2",
     "SELECT i, pick(s || i) FROM tm(6) WHERE gg(s || i) < '4' AND ty = 'true'",
+    "SELECT i + 1 AS i, flag, m('b' || i) AS s FROM t ORDER BY g(s), s || i, t.i LIMIT 9",
+    "SELECT m(s) IS NULL AS y, upper(m('o' || i)) AS y FROM t WHERE flag ORDER BY y, i LIMIT 4",
+    "SELECT m(s) IS NULL, s AS y FROM t WHERE k < 3 AND g(s) < '5' ORDER BY upper(y), i LIMIT 9",
+    "SELECT s, m(s) IS NULL AS k FROM t WHERE flag AND g(s) < '5' ORDER BY k + 1, t.i LIMIT 4",
+    "SELECT i + 1 AS y, m(s), k AS i FROM t WHERE y < 90 AND g(s) < '5' ORDER BY k, t.i LIMIT 4",
 ]
 """What a generator found, each of another kind."""
 
@@ -176,6 +182,14 @@ def test_clauses_that_are_rare(small: Sides, seed: int) -> None:
         small.compare(generator.statement())
         small.compare_tables("t", "e", "pk")
         small.restore()
+
+
+@pytest.mark.parametrize("seed", range(6000, 6006))
+def test_names_that_mean_several_things(small: Sides, seed: int) -> None:
+    """An alias or the column of that name, of two aliases the last: as DuckDB has it."""
+    generator = Aliased(seed)
+    for _ in range(15):
+        small.compare(generator.statement())
 
 
 @pytest.mark.parametrize("sql", numbered(ENDING))

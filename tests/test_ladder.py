@@ -49,6 +49,11 @@ BELOW = [
         " ORDER BY n, 1 DESC LIMIT 9 OFFSET 2",
     ),
     (
+        "SELECT i AS x, -i AS x FROM t WHERE m(s) ORDER BY x LIMIT 9",
+        "SELECT i AS x, -i AS x FROM t WHERE m(s) AND (-i <= [0] OR [0] IS NULL)"
+        " ORDER BY x LIMIT 9",
+    ),
+    (
         "SELECT * FROM t WHERE m(s) ORDER BY a, b, c LIMIT 9",
         "SELECT * FROM t WHERE m(s) AND (a <= [0] OR [0] IS NULL)"
         " AND (a < [0] OR ([0] IS NULL AND a IS NOT NULL) OR ((b <= [1] OR [1] IS NULL)"
@@ -130,7 +135,6 @@ def test_settings_say_what_an_order_does_not(
         "SELECT * REPLACE (-i AS i) FROM t WHERE m(s) ORDER BY i LIMIT 3",
         "SELECT COLUMNS(*) + 1 FROM t WHERE m(s) ORDER BY i LIMIT 3",
         "SELECT -i AS x, i FROM t WHERE m(s) ORDER BY x % 7 LIMIT 3",
-        "SELECT i AS x, -i AS x FROM t WHERE m(s) ORDER BY x LIMIT 3",
         "SELECT b.k FROM t LEFT JOIN b USING (k) WHERE m(s) ORDER BY k LIMIT 3",
         "SELECT b.* FROM t LEFT JOIN b USING (k) WHERE m(s) ORDER BY k LIMIT 3",
         "SELECT DISTINCT i FROM t WHERE m(s) ORDER BY i LIMIT 3",

@@ -21,7 +21,8 @@ def shadows(function: SqlFunction, native: str) -> dict[str, str]:
 
     One shadows the function; the other takes rank and site as well, for calls that were rewritten.
     """
-    places = ((function.name, "", _NOWHERE), (TAGGED + function.name.lower(), "rank, site, ", _PLACE))
+    tagged = TAGGED + function.name.lower()
+    places = ((function.name, "", _NOWHERE), (tagged, "rank, site, ", _PLACE))
     found: dict[str, str] = {}
     for name, before, place in places:
         is_text = function.answer_type == "VARCHAR"

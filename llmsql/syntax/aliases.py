@@ -1,7 +1,8 @@
-"""Aliases of what models answer, spelled out where WHERE and other items read them.
+"""Aliases of what models answer, spelled out where WHERE, sort keys and other items read them.
 
 DuckDB puts the expression in an alias's place, too. Only where it stands there can be seen who
-asks, and who waits for whom. Of a name that is also a column's DuckDB takes the column.
+asks, and who waits for whom. Of a name that is also a column's DuckDB takes the column, unless it
+is a whole key of ORDER BY; of two aliases alike the last.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 
 from llmsql.syntax import quote, sets, tree
-from llmsql.syntax.conditions import Test, has_subquery, is_inside
+from llmsql.syntax.conditions import Test, has_subquery, is_inside, reads_columns
+from llmsql.syntax.outputs import is_sorted_and_limited, orders
 from llmsql.syntax.tree import Node
 
 Binds = Callable[[str], bool]
@@ -24,12 +26,44 @@ def are_columns(select: Node, names: Collection[str], binds: Binds) -> bool:
 
 
 def spell_out(root: Node, is_costly: Test, binds: Binds) -> None:
-    """Replace, in place, aliases of what asks models by it, unless they are columns' names."""
+    """Replace, in place, aliases of what asks models by it, unless they are columns' names.
+
+    In a SELECT with ORDER BY and LIMIT also those of what its row decides: more of them can then
+    be asked about the rows alone that stay.
+    """
     for select in [node for node in tree.nodes(root) if node.get("type") == "SELECT_NODE"]:
-        if _is_row_by_row(select):
-            names = _read(select) & _asking(select, is_costly)
-            if names and _are_no_columns(select, names, binds):
+        if _is_row_by_row(select) and is_inside(select, is_costly):
+            can_move = _movable(is_costly, is_limited=is_sorted_and_limited(select))
+            if names := _no_columns(select, _read(select) & _single(select, can_move), binds):
                 _replace(select, names)
+            if is_sorted_and_limited(select):
+                _spell_out_keys(select, can_move, binds)
+
+
+def note_unread(query: Node, is_costly: Test, binds: Binds) -> None:
+    """Note, for `drop_unread`, what asks models in *query* under an alias that nothing in it reads.
+
+    A column of that name may be read.
+    """
+    if query["type"] != "SELECT_NODE" or not _is_row_by_row(query):
+        return
+    if query["modifiers"] and not is_sorted_and_limited(query):
+        return
+    keys = [order["expression"] for order in orders(query)]
+    read = {*map(_name, _references([query["where_clause"], query["select_list"], keys]))}
+    asking = [item for item in query["select_list"] if is_inside(item, is_costly)]
+    named = read & {item.get("alias", "").lower() for item in asking}
+    left = set() if are_columns(query, named, binds) else named
+    for item in asking:
+        if item.get("alias", "").lower() not in left:
+            item[tree.UNREAD] = True
+
+
+def drop_unread(query: Node) -> None:
+    """Leave out, in place, the aliases that are noted: a plan shows them, and no call behind."""
+    for item in query.get("select_list", ()):
+        if item.pop(tree.UNREAD, False):
+            item["alias"] = ""
 
 
 def _is_row_by_row(select: Node) -> bool:
@@ -42,22 +76,52 @@ def _is_row_by_row(select: Node) -> bool:
     )
 
 
-def _asking(select: Node, is_costly: Test) -> set[str]:
-    """The aliases of *select*, each of one item alone, that stand for what asks models."""
+def _movable(is_costly: Test, *, is_limited: bool) -> Test:
+    """The test for items that may also stand in the place of their alias."""
+
+    def test(item: Node) -> bool:
+        if is_inside(item, is_costly):
+            return not has_subquery(item)
+        return is_limited and reads_columns(item) and not is_inside(item, _may_differ)
+
+    return test
+
+
+def _single(select: Node, can_move: Test) -> set[str]:
+    """The aliases of *select*, each of one item alone, that stand for what *can_move*."""
     items = [item for item in select["select_list"] if item.get("alias")]
     counts = Counter(item["alias"].lower() for item in items)
-    asking = {
-        item["alias"].lower()
-        for item in items
-        if is_inside(item, is_costly) and not has_subquery(item)
-    }
-    return {name for name in asking if counts[name] == 1}
+    names = {item["alias"].lower() for item in items if can_move(item)}
+    return {name for name in names if counts[name] == 1}
+
+
+def _may_differ(node: Node) -> bool:
+    """True for what elsewhere, or once more, may have another value; a macro may hide it."""
+    if node.get("class") in ("SUBQUERY", "STAR", "POSITIONAL_REFERENCE"):
+        return True
+    stable = tree.builtins() - tree.volatiles()
+    return tree.is_function(node) and tree.function_name(node) not in stable
 
 
 def _read(select: Node) -> set[str]:
     """What WHERE, and items behind others, name without a table."""
     parts = [select["where_clause"], select["select_list"][1:]]
     return {_name(reference) for reference in _references(parts)}
+
+
+def _spell_out_keys(select: Node, can_move: Test, binds: Binds) -> None:
+    """Put in the place of aliases that ORDER BY reads what they stand for."""
+    items = {item["alias"].lower(): item for item in select["select_list"] if item.get("alias")}
+    meant = {name: item for name, item in items.items() if can_move(item)}
+    for order in orders(select):
+        key = order["expression"]
+        read = [reference for reference in _references(key) if _name(reference) in meant]
+        if read != [key]:  # a key that is more than a name
+            names = _no_columns(select, set(map(_name, read)), binds)
+            read = [reference for reference in read if _name(reference) in names]
+        elif meant[_name(key)].get("class") == "COLUMN_REF":
+            continue  # whose name, as a key, might be another alias
+        _put(read, meant)
 
 
 def _references(part: object) -> Iterator[Node]:
@@ -73,12 +137,15 @@ def _references(part: object) -> Iterator[Node]:
         yield from _references(item)
 
 
-def _are_no_columns(select: Node, names: Collection[str], binds: Binds) -> bool:
-    """True when DuckDB knows what *select* reads, and nothing in it that is called like one."""
-    return binds(_probe(select, "1")) and not any(
-        binds(_probe(select, name)) or binds(f"SELECT {name} FROM ({_probe(select, '*')})")
-        for name in map(quote.identifier, names)
-    )
+def _no_columns(select: Node, names: Collection[str], binds: Binds) -> set[str]:
+    """Those of *names* that nothing is called by which *select* reads, if DuckDB knows that."""
+    if not names or not binds(_probe(select, "1")):
+        return set()
+    return {name for name in names if not _is_column(select, quote.identifier(name), binds)}
+
+
+def _is_column(select: Node, name: str, binds: Binds) -> bool:
+    return binds(_probe(select, name)) or binds(f"SELECT {name} FROM ({_probe(select, '*')})")
 
 
 def _probe(select: Node, items: str) -> str:

@@ -12,10 +12,10 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from llmsql.syntax import conditions, late, sets, tree
+from llmsql.syntax import conditions, sets, tree
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.inlining import substitute
-from llmsql.syntax.outputs import Outputs
+from llmsql.syntax.outputs import Outputs, is_sorted_and_limited
 from llmsql.syntax.tree import Node
 
 VARIABLE = "llmsql_rung_"
@@ -178,7 +178,7 @@ def _is_rung(node: Node) -> bool:
 
 
 def _fits(query: Node, is_costly: Test, definitions: sets.Definitions) -> bool:
-    if not late.is_sorted_and_limited(query) or not _is_counted(_limit(query)):
+    if not is_sorted_and_limited(query) or not _is_counted(_limit(query)):
         return False
     costly = [p for p in conditions.conjuncts(query["where_clause"]) if is_inside(p, is_costly)]
     items, is_of_set = query["select_list"], sets.is_of_set(definitions)

@@ -7,12 +7,11 @@ subquery, with what the order itself asks, and only those that stay are asked ab
 from __future__ import annotations
 
 import copy
-from itertools import islice
 
 from llmsql.syntax import sets, tree
 from llmsql.syntax.aliases import Binds, are_columns
 from llmsql.syntax.conditions import Test, is_inside
-from llmsql.syntax.outputs import Outputs
+from llmsql.syntax.outputs import Outputs, is_sorted_and_limited, orders
 from llmsql.syntax.sets import Definitions
 from llmsql.syntax.tree import Node
 
@@ -40,64 +39,42 @@ def postpone(
             _postpone(select, is_call)
 
 
-def is_sorted_and_limited(query: Node) -> bool:
-    """True for a SELECT that does not group, and ends in ORDER BY and LIMIT alone."""
-    if query["type"] != "SELECT_NODE":
-        return False
-    kinds = [modifier["type"] for modifier in query["modifiers"]]
-    return (
-        sorted(kinds) == ["LIMIT_MODIFIER", "ORDER_MODIFIER"]
-        and not any(query[part] for part in ("group_expressions", "having", "qualify", "sample"))
-        and query.get("aggregate_handling") == "STANDARD_HANDLING"  # no GROUP BY ALL
-    )
-
-
 def _fits(select: Node, is_call: Test, is_costly: Test, is_unmovable: Test) -> bool:
     if not is_sorted_and_limited(select):
         return False
-    outputs, keys = Outputs(select), [order["expression"] for order in _orders(select)]
-    sorting = {id(item) for key in keys for item in _named(outputs, key)}
+    outputs, keys = Outputs(select), [order["expression"] for order in orders(select)]
+    sorting = {id(_named(outputs, key)) for key in keys}
     items = [item for item in outputs.items if id(item) not in sorting]
     costly = [item for item in items if is_inside(item, is_costly)]
     return (
         bool(costly)
         and not any(is_inside(part, is_unmovable) for part in (*outputs.items, *keys))
         and all(is_inside(item, is_call) for item in costly)
-        and all(_is_plain_key(key, outputs) for key in keys)
+        and not any(map(_is_literal, (_named(outputs, key) or key for key in keys)))
     )
 
 
 def _aliases_read(select: Node) -> set[str]:
-    """The aliases of its items that WHERE, or an item, names."""
-    names = {item["alias"].lower() for item in select["select_list"] if item.get("alias")}
+    """The aliases of its items that WHERE, an item, or a key that is more than one, names."""
+    outputs, keys = Outputs(select), [order["expression"] for order in orders(select)]
+    computed = [key for key in keys if not _named(outputs, key)]
+    names = {item["alias"].lower() for item in outputs.items if item.get("alias")}
     return names & {
         reference["column_names"][0].lower()
-        for part in (select["where_clause"], select["select_list"])
+        for part in (select["where_clause"], select["select_list"], computed)
         for reference in tree.column_references(part)
         if len(reference["column_names"]) == 1
     }
 
 
-def _orders(select: Node) -> list[Node]:
-    """What *select* is sorted by."""
-    return [order for modifier in select["modifiers"] for order in modifier.get("orders", ())]
-
-
-def _is_plain_key(key: Node, outputs: Outputs) -> bool:
-    """True for a key that is one of *outputs*, or that each row decides, with no alias inside."""
-    if named := _named(outputs, key):
-        return len(named) == 1 and not _is_literal(named[0])  # among the rows it is a position
-    return not _is_literal(key) and outputs.reads_no_output(key)
-
-
-def _named(outputs: Outputs, key: Node) -> list[Node]:
-    """Those of *outputs* that *key* stands for: by position, alias, or the same words."""
+def _named(outputs: Outputs, key: Node) -> Node | None:
+    """The one of *outputs* that *key* stands for: by position, alias, or the same words."""
     same = (item for item in outputs.items if tree.text_key(item) == tree.text_key(key))
-    return outputs.named_by(key) or list(islice(same, 1))
+    return outputs.named_by(key) or next(same, None)
 
 
 def _is_literal(node: Node) -> bool:
-    """True for a constant, also with a collation: DuckDB may take it for a position."""
+    """True for a constant, also with a collation: as a key DuckDB may take it for a position."""
     return not any(tree.column_references(node)) and not is_inside(node, tree.is_function)
 
 
@@ -150,8 +127,8 @@ def _spell_out_keys(select: Node) -> set[int]:
     Returns which items these are, by identity.
     """
     outputs, sorting = Outputs(select), set[int]()
-    for order in _orders(select):
-        for item in _named(outputs, order["expression"]):
+    for order in orders(select):
+        if item := _named(outputs, order["expression"]):
             order["expression"] = {**copy.deepcopy(item), "alias": ""}
             sorting.add(id(item))
     return sorting

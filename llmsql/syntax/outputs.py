@@ -11,6 +11,23 @@ from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.tree import Node
 
 
+def is_sorted_and_limited(query: Node) -> bool:
+    """True for a SELECT that does not group, and ends in ORDER BY and LIMIT alone."""
+    if query["type"] != "SELECT_NODE":
+        return False
+    kinds = [modifier["type"] for modifier in query["modifiers"]]
+    return (
+        sorted(kinds) == ["LIMIT_MODIFIER", "ORDER_MODIFIER"]
+        and not any(query[part] for part in ("group_expressions", "having", "qualify", "sample"))
+        and query.get("aggregate_handling") == "STANDARD_HANDLING"  # no GROUP BY ALL
+    )
+
+
+def orders(query: Node) -> list[Node]:
+    """What *query* is sorted by: keys, each with its direction."""
+    return [order for modifier in query["modifiers"] for order in modifier.get("orders", ())]
+
+
 class Outputs:
     """The SELECT list of one query, by the names its columns have."""
 
@@ -38,15 +55,20 @@ class Outputs:
         names = {_first_name(each) for each in tree.column_references(parts)}
         return [item for item in self.items if item.get("alias") and _alias(item) in names]
 
-    def named_by(self, key: Node) -> list[Node]:
-        """The outputs that *key* of the ORDER BY stands for, by its position or their alias."""
+    def named_by(self, key: Node) -> Node | None:
+        """The output that *key* of the ORDER BY stands for, by its position or alias.
+
+        Of several of one alias DuckDB takes the last.
+        """
         position = tree.position(key)
         if position is not None:
             before = self.items[:position] if 0 < position <= len(self.items) else []
-            return [] if any(is_inside(item, _is_star) for item in before) else before[-1:]
+            is_certain = before and not any(is_inside(item, _is_star) for item in before)
+            return before[-1] if is_certain else None
         if key.get("class") != "COLUMN_REF" or len(key["column_names"]) > 1:
-            return []
-        return [item for item in self.items if _alias(item) == _first_name(key)]
+            return None
+        named = (item for item in reversed(self.items) if _alias(item) == _first_name(key))
+        return next(named, None)
 
     def reads_no_output(self, key: Node) -> bool:
         """True where all that *key* of the ORDER BY reads are columns, and no output is meant."""
@@ -58,7 +80,7 @@ class Outputs:
             return None
         named = self.named_by(key)
         if named or is_constant:
-            return named[0] if len(named) == 1 else None
+            return named
         return key if self.reads_no_output(key) else None
 
     def _may_be_output(self, reference: Node) -> bool:

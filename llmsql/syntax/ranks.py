@@ -15,7 +15,7 @@ from typing import Any
 
 from llmsql.syntax import tree
 from llmsql.syntax.order import Call, Order, turns
-from llmsql.syntax.outputs import Outputs
+from llmsql.syntax.outputs import Outputs, orders
 from llmsql.syntax.tree import Node
 
 VARIABLE = "llmsql_statement"
@@ -232,8 +232,8 @@ def _outputs(select: Node) -> list[Any]:
     items, modifiers = select["select_list"], select["modifiers"]
     if not any("LIMIT" in modifier["type"] for modifier in modifiers):
         return [items, select["qualify"], modifiers]
-    keys = [order["expression"] for m in modifiers for order in m.get("orders", ())]
-    named = {id(item) for key in keys for item in Outputs(select).named_by(key)}
+    keys = [order["expression"] for order in orders(select)]
+    named = set(map(id, map(Outputs(select).named_by, keys)))
     inside = {r["column_names"][-1].lower() for key in keys for r in tree.column_references(key)}
     chosen = [
         item for item in items if id(item) in named or str(item.get("alias", "")).lower() in inside

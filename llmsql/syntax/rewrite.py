@@ -173,6 +173,7 @@ class _Rewriting:
             self.models,
             self.costs,
             lambda text: explain(text, never_raises),
+            binds=_binds(explain),
             is_ordered=is_ordered,
         )
         where_rank = ranks.highest(self.query.get("where_clause"))

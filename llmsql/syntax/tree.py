@@ -20,9 +20,13 @@ Node = dict[str, Any]
 SCOPE = "llmsql_scope"
 """The key of a SELECT's number, which DuckDB's printer does not know and leaves out."""
 
+UNREAD = "llmsql_unread"
+"""The key of an item whose alias nothing reads."""
+
 WRITTEN = "llmsql_written"
 """The key of an expression's text before it was rewritten."""
 
+_PLACING = ("query_location", "query_location_length", "alias", SCOPE, UNREAD, WRITTEN)
 _CALLED = re.compile(r"\b(\w+)\s*\(")
 
 _lock = threading.Lock()
@@ -281,11 +285,7 @@ def _unnamed(expression: Node) -> Node:
 
 def _unplaced(item: Any) -> Any:
     if isinstance(item, dict):
-        return {
-            key: _unplaced(value)
-            for key, value in item.items()
-            if key not in ("query_location", "query_location_length", "alias", SCOPE, WRITTEN)
-        }
+        return {key: _unplaced(value) for key, value in item.items() if key not in _PLACING}
     if isinstance(item, list):
         return [_unplaced(value) for value in item]
     return item

@@ -11,10 +11,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from llmsql.syntax import conditions, guards, ladder, order, tree
-from llmsql.syntax.conditions import Test
+from llmsql.syntax import aliases, conditions, guards, ladder, order, tree
+from llmsql.syntax.aliases import Binds
+from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.order import Order
+from llmsql.syntax.outputs import Outputs, is_sorted_and_limited, orders
 from llmsql.syntax.ranks import Ranks
 from llmsql.syntax.tree import Node
 
@@ -25,21 +27,25 @@ def arrange(
     is_costly: Test,
     explain: Callable[[str], list[Node] | None],
     *,
+    binds: Binds,
     is_ordered: bool,
 ) -> Ranks:
     """Guard, in place, the conditions of *statement*, and rank its calls.
 
-    *explain* gives DuckDB's plan of a query, or None. Where a call that a view or a macro hides
-    may wait for another, *is_ordered* is False: its place in a plan is not to be found, and an OR
-    inside would be evaluated as a whole behind a guard.
+    *explain* gives DuckDB's plan of a query, or None, *binds* tells whether it has one. Where a
+    call that a view or a macro hides may wait for another, *is_ordered* is False: its place in a
+    plan is not to be found, and an OR inside would be evaluated as a whole behind a guard.
     """
     query = tree.body(statement)
     if not is_ordered:
         return _unguarded(query, models, is_costly, Order(is_known=False))
     if not guards.asks_several(query, is_costly):
         guards.guard(query, is_costly)
-        is_late = any(map(_may_compute_late, tree.nodes(query)))
-        return Ranks(query, models, _order(statement, models, explain) if is_late else None)
+        if not any(_may_compute_late(node, is_costly) for node in tree.nodes(query)):
+            return Ranks(query, models)
+        aliases.note_unread(query, is_costly, binds)
+        return Ranks(query, models, _order(statement, models, explain))
+    aliases.note_unread(query, is_costly, binds)
     sketch = copy.deepcopy(statement)
     Headings(tree.body(sketch), is_costly, is_inner=True).write_out()
     plain = _order(ladder.without_rungs(sketch), models, explain)
@@ -54,10 +60,15 @@ def arrange(
     return _guarded(query, models, is_costly, plain, guarded)
 
 
-def _may_compute_late(node: Node) -> bool:
-    """True for a query whose LIMIT may choose rows before its SELECT list is computed."""
-    kinds = {modifier["type"] for modifier in node.get("modifiers", ())}
-    return {"ORDER_MODIFIER", "LIMIT_MODIFIER"} <= kinds
+def _may_compute_late(select: Node, is_costly: Test) -> bool:
+    """True where a LIMIT chooses rows by what models answer, perhaps before others are asked."""
+    if select.get("type") != "SELECT_NODE" or not is_sorted_and_limited(select):
+        return False
+    outputs, keys = Outputs(select), [order["expression"] for order in orders(select)]
+    sorting = [outputs.named_by(key) or key for key in keys]
+    known = {tree.text_key(key) for key in sorting}
+    others = [item for item in outputs.items if tree.text_key(item) not in known]
+    return all(any(is_inside(each, is_costly) for each in some) for some in (sorting, others))
 
 
 def _asks_constants(query: Node, is_costly: Test) -> bool:
@@ -85,6 +96,7 @@ def _order(
 ) -> Order:
     """When DuckDB evaluates each call of *statement*; empty where that is not to be known."""
     tagged = copy.deepcopy(statement)
+    aliases.drop_unread(tree.body(tagged))
     ranks = Ranks(tree.body(tagged), models)
     calls, columns = list(ranks.by_text), ranks.by_column(tagged)
     ranks.tag()
