@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from llmsql.syntax import quote, sets, tree
 from llmsql.syntax.conditions import Test, has_subquery, is_inside, reads_columns
@@ -33,11 +33,25 @@ def spell_out(root: Node, is_costly: Test, binds: Binds) -> None:
     """
     for select in [node for node in tree.nodes(root) if node.get("type") == "SELECT_NODE"]:
         if _is_row_by_row(select) and is_inside(select, is_costly):
-            can_move = _movable(is_costly, is_limited=is_sorted_and_limited(select))
-            if names := _no_columns(select, _read(select) & _single(select, can_move), binds):
-                _replace(select, names)
-            if is_sorted_and_limited(select):
-                _spell_out_keys(select, can_move, binds)
+            _spell_out(select, is_costly, binds)
+
+
+def _spell_out(select: Node, is_costly: Test, binds: Binds) -> None:
+    is_limited = is_sorted_and_limited(select)
+    keys = [order["expression"] for order in orders(select)] if is_limited else []
+    can_move = _movable(is_costly, is_limited=is_limited)
+    named = [item for item in select["select_list"] if item.get("alias")]
+    meant = {item["alias"].lower(): item for item in named}  # of two alike the last
+    meant = {name: item for name, item in meant.items() if can_move(item)}
+    read = _references([select["where_clause"], select["select_list"][1:], keys])
+    free = _no_columns(select, meant.keys() & set(map(_name, read)), binds)
+    counts = Counter(item["alias"].lower() for item in named)
+    _replace_in_items(select, {name for name in free if counts[name] == 1})
+    _put(select["where_clause"], {name: meant[name] for name in free})
+    for key in keys:
+        is_name = key.get("class") == "COLUMN_REF"
+        asking = {name for name in meant if is_name and is_inside(meant[name], is_costly)}
+        _put(key, {name: meant[name] for name in (asking if is_name else free)})
 
 
 def note_unread(query: Node, is_costly: Test, binds: Binds) -> None:
@@ -87,41 +101,12 @@ def _movable(is_costly: Test, *, is_limited: bool) -> Test:
     return test
 
 
-def _single(select: Node, can_move: Test) -> set[str]:
-    """The aliases of *select*, each of one item alone, that stand for what *can_move*."""
-    items = [item for item in select["select_list"] if item.get("alias")]
-    counts = Counter(item["alias"].lower() for item in items)
-    names = {item["alias"].lower() for item in items if can_move(item)}
-    return {name for name in names if counts[name] == 1}
-
-
 def _may_differ(node: Node) -> bool:
     """True for what elsewhere, or once more, may have another value; a macro may hide it."""
     if node.get("class") in ("SUBQUERY", "STAR", "POSITIONAL_REFERENCE"):
         return True
     stable = tree.builtins() - tree.volatiles()
     return tree.is_function(node) and tree.function_name(node) not in stable
-
-
-def _read(select: Node) -> set[str]:
-    """What WHERE, and items behind others, name without a table."""
-    parts = [select["where_clause"], select["select_list"][1:]]
-    return {_name(reference) for reference in _references(parts)}
-
-
-def _spell_out_keys(select: Node, can_move: Test, binds: Binds) -> None:
-    """Put in the place of aliases that ORDER BY reads what they stand for."""
-    items = {item["alias"].lower(): item for item in select["select_list"] if item.get("alias")}
-    meant = {name: item for name, item in items.items() if can_move(item)}
-    for order in orders(select):
-        key = order["expression"]
-        read = [reference for reference in _references(key) if _name(reference) in meant]
-        if read != [key]:  # a key that is more than a name
-            names = _no_columns(select, set(map(_name, read)), binds)
-            read = [reference for reference in read if _name(reference) in names]
-        elif meant[_name(key)].get("class") == "COLUMN_REF":
-            continue  # whose name, as a key, might be another alias
-        _put(read, meant)
 
 
 def _references(part: object) -> Iterator[Node]:
@@ -157,25 +142,25 @@ def _probe(select: Node, items: str) -> str:
     return tree.show(probe)
 
 
-def _replace(select: Node, names: Collection[str]) -> None:
-    """Put in the place of *names*, in WHERE and in items behind theirs, what they stand for."""
+def _replace_in_items(select: Node, names: Collection[str]) -> None:
+    """Put in the place of *names*, in items behind theirs, what they stand for."""
     meant: dict[str, Node] = {}
     for item in select["select_list"]:
-        read = [reference for reference in _references(item) if _name(reference) in meant]
-        item["alias"] = item.get("alias") or (tree.own_name(item) if read else "")
-        _put(read, meant)
+        is_reader = any(_name(reference) in meant for reference in _references(item))
+        item["alias"] = item.get("alias") or (tree.own_name(item) if is_reader else "")
+        _put(item, meant)
         if item["alias"].lower() in names:
             meant[item["alias"].lower()] = item
-    where = _references(select["where_clause"])
-    _put([reference for reference in where if _name(reference) in meant], meant)
 
 
-def _put(references: list[Node], meant: dict[str, Node]) -> None:
-    for reference in references:
-        expression = copy.deepcopy(meant[_name(reference)])
-        alias = reference.get("alias", "")
-        reference.clear()
-        reference.update(expression, alias=alias)
+def _put(part: object, meant: Mapping[str, Node]) -> None:
+    """Put in the place of the names of *meant*, in *part*, what they stand for."""
+    for reference in list(_references(part)):
+        if _name(reference) in meant:
+            expression = copy.deepcopy(meant[_name(reference)])
+            alias = reference.get("alias", "")
+            reference.clear()
+            reference.update(expression, alias=alias)
 
 
 def _name(reference: Node) -> str:

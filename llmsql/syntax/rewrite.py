@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from llmsql.syntax import aliases, hints, inlining, ladder, late, tree, waiting
@@ -62,6 +62,7 @@ def plan(
     macros: Callable[[str], Macro | None] = lambda name: None,
     tags_all: bool = False,
     sorting: Callable[[], tuple[str, str]] | None = None,
+    bound: dict[str, bool] | None = None,
 ) -> Plan | None:
     """Plan the query *sql*; None where it does not parse as one, or would be printed as another.
 
@@ -71,12 +72,14 @@ def plan(
     them: names in lower case. *definitions* gives the parsed bodies of a macro, *explain* the plan
     that DuckDB makes of a query that asks models in several conditions, *macros* what may be
     inlined, *sorting* what an ORDER BY means that does not say it; without it there is no ladder.
+    Where DuckDB must not be asked what it can bind, as that may fail, *bound* has what it said.
     """
     statement = tree.parse(sql)
     if statement is None or not hints.restore(statement, sql):
         return None
-    rewriting = _Rewriting(sql, statement, models, costly)
-    rewriting.spell_out(explain)
+    binds = _Binds(explain) if bound is None else _Binds(lambda sql, never_raises: None, bound)
+    rewriting = _Rewriting(sql, statement, models, costly, binds)
+    rewriting.spell_out()
     rewriting.inline(macros, definitions, is_wanted=tags_all)
     if not tags_all:  # who reads of calls wants each text once
         number_scopes(rewriting.query, rewriting.costs)
@@ -84,22 +87,41 @@ def plan(
     found = rewriting.plan(definitions, explain, tags_all=tags_all)
     below = partial(
         plan, models=models, costly=costly, definitions=definitions, explain=explain,
-        macros=macros, tags_all=tags_all,
+        macros=macros, tags_all=tags_all, bound=binds.known,
     )  # fmt: skip
     return replace(found, ladder=steps, below=below) if steps else found
+
+
+@dataclass
+class _Binds:
+    """Whether DuckDB can plan a query, asked once by *explain*."""
+
+    explain: Explain
+    known: dict[str, bool] = field(default_factory=dict)
+
+    def __call__(self, sql: str) -> bool:
+        if sql not in self.known:
+            self.known[sql] = bool(self.explain(sql, False))
+        return self.known[sql]
 
 
 class _Rewriting:
     """One statement on its way from what was typed to what is run."""
 
     def __init__(
-        self, sql: str, statement: Node, models: frozenset[str], costly: frozenset[str]
+        self,
+        sql: str,
+        statement: Node,
+        models: frozenset[str],
+        costly: frozenset[str],
+        binds: aliases.Binds,
     ) -> None:
         self.sql = sql
         self.statement = statement
         self.query = tree.body(statement)
         self.models = models
         self.costly = costly
+        self.binds = binds
         self._find_costly_tables()
 
     def calls(self, node: Node) -> bool:
@@ -126,9 +148,9 @@ class _Rewriting:
         """True for a call of a macro that reaches a model."""
         return is_call(node, self.costly) and not self.calls(node)
 
-    def spell_out(self, explain: Explain) -> None:
+    def spell_out(self) -> None:
         """Write what models answer where only its alias stands."""
-        aliases.spell_out(self.query, self.costs, _binds(explain))
+        aliases.spell_out(self.query, self.costs, self.binds)
 
     def inline(
         self,
@@ -166,14 +188,14 @@ class _Rewriting:
         shape = Shape(self.calls, self.costs, definitions)
         limit, never_raises = shape.limit(self.query), shape.never_raises(self.query)
         is_ordered = shape.is_ordered(self.query)
-        late.postpone(self.query, self.calls, self.costs, definitions, _binds(explain))
+        late.postpone(self.query, self.calls, self.costs, definitions, self.binds)
         headings = Headings(self.query, self.costs)
         ranks = waiting.arrange(
             self.statement,
             self.models,
             self.costs,
             lambda text: explain(text, never_raises),
-            binds=_binds(explain),
+            binds=self.binds,
             is_ordered=is_ordered,
         )
         where_rank = ranks.highest(self.query.get("where_clause"))
@@ -201,8 +223,3 @@ class _Rewriting:
         self.query["select_list"].append(tree.expression(ROW_NUMBER))
         text = tree.show(self.statement)
         return replace(found, limit=limit, limited_text=text, where_rank=where_rank)
-
-
-def _binds(explain: Explain) -> aliases.Binds:
-    """Whether DuckDB can plan a query, asked by *explain*."""
-    return lambda sql: bool(explain(sql, False))
