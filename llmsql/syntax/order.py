@@ -37,7 +37,8 @@ class Order:
     the same rows. Of those *named* the plan shows only a column's name. *text* is all conditions,
     as they are evaluated, *places* where in it each call is first made. Of their parts, *parts* are
     the places of those with calls, by how deep they are and these calls; *cheap* those that filters
-    evaluate without any.
+    evaluate without any. Those *scanned* a table makes while it is read, before a join says which
+    of its rows it wants.
     """
 
     is_known: bool = True
@@ -47,6 +48,7 @@ class Order:
     places: dict[Call, int] = field(default_factory=dict)
     parts: dict[tuple[int, frozenset[Call]], list[int]] = field(default_factory=dict)
     cheap: list[tuple[int, str]] = field(default_factory=list)
+    scanned: set[Call] = field(default_factory=set)
 
     def found(self, calls: frozenset[Call], depth: int) -> tuple[int, ...]:
         """Where parts of an AND or OR with just these *calls* are evaluated; 0 if unknown.
@@ -60,15 +62,19 @@ class Order:
     def keeps(self, plain: Order) -> bool:
         """True when each call still comes behind all that it comes behind in *plain*."""
         shared = plain.steps.keys() & self.steps.keys()
-        return not any(
-            plain.steps[one] < plain.steps[two] and self.steps[one] > self.steps[two]
-            for one in shared
-            for two in shared
-        ) and all(
-            part in self.text[: self.places[call]]
-            for call in plain.places.keys() & self.places.keys()
-            for place, part in plain.cheap
-            if place < plain.places[call]
+        return (
+            self.scanned <= plain.scanned
+            and not any(
+                plain.steps[one] < plain.steps[two] and self.steps[one] > self.steps[two]
+                for one in shared
+                for two in shared
+            )
+            and all(
+                part in self.text[: self.places[call]]
+                for call in plain.places.keys() & self.places.keys()
+                for place, part in plain.cheap
+                if place < plain.places[call]
+            )
         )
 
 
@@ -112,7 +118,9 @@ class _Reading:
         """Note what *operator* evaluates from *step* on; returns the first step after it."""
         details = dict(operator.get("extra_info") or {})
         step = self._children(operator, details, step)
-        filters = [*_as_run(details.pop("Filters", [])), *_texts(details.pop("Expression", []))]
+        scanned = _as_run(details.pop("Filters", []))
+        self.order.scanned |= {self.calls[number] for number in _numbers(scanned)}
+        filters = [*scanned, *_texts(details.pop("Expression", []))]
         joins = [*_texts(details.pop("Conditions", [])), *_texts(details.pop("Condition", []))]
         for text in (*filters, *joins):
             self._pass(text, is_filter=text in filters)
