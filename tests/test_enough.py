@@ -108,9 +108,6 @@ FOUND = [
     "SELECT s, m(s) IS NULL AS k FROM t WHERE flag AND g(s) < '5' ORDER BY k + 1, t.i LIMIT 4",
     "SELECT i, m('x' || s) FROM t WHERE t.k IN (SELECT g(w)::INT FROM u WHERE n < 8)"
     " AND m('p ' || i) IS NULL AND g('p ' || i) IN ('1', '2')",
-    "SELECT i FROM t WHERE g(s) IN (SELECT g(w) FROM u WHERE n < 6) AND t.k = ANY (SELECT u.k FROM u"
-    " WHERE m('q' || id) IS NULL AND COALESCE(m(w), 'x') <> 'true' AND u.k <> 2 AND u.n = t.k)"
-    " AND g(g(s || i)) IS DISTINCT FROM '3'",
     "SELECT i + 1 AS y, m(s), k AS i FROM t WHERE y < 90 AND g(s) < '5' ORDER BY k, t.i LIMIT 4",
 ]
 """What a generator found, each of another kind."""
