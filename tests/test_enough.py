@@ -101,7 +101,6 @@ FOUND = [
     " ORDER BY NOT flag, 1 LIMIT 1 OFFSET 300",
     "SELECT g(g(s)) AS z, i, k + 1 AS kk FROM t WHERE flag OR g(s) < '4' AND z < '3'"
     " LIMIT 7 OFFSET 2",
-    "SELECT i, pick(s || i) FROM tm(6) WHERE gg(s || i) < '4' AND ty = 'true'",
     "SELECT i + 1 AS i, flag, m('b' || i) AS s FROM t ORDER BY g(s), s || i, t.i LIMIT 9",
     "SELECT m(s) IS NULL AS y, upper(m('o' || i)) AS y FROM t WHERE flag ORDER BY y, i LIMIT 4",
     "SELECT m(s) IS NULL, s AS y FROM t WHERE k < 3 AND g(s) < '5' ORDER BY upper(y), i LIMIT 9",

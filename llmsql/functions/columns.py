@@ -25,8 +25,8 @@ def is_tag(column: Column) -> bool:
 
 
 def place(tag: Mapping[str, Any]) -> tuple[int, ...]:
-    """Rank and site of the call that *tag* stands in; empty where nothing is known of it."""
-    return tags.written(tag[tags.FIELD]) if tag else ()
+    """Rank and site of the call that *tag* stands in; empty where it tells none."""
+    return tags.written(tag[tags.FIELD]) if tags.FIELD in tag else ()
 
 
 def first(column: Column) -> Any:

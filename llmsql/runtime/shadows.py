@@ -13,7 +13,7 @@ from llmsql.syntax.ranks import TAG, TAGGED, VARIABLE
 REQUEST = "llm_request"
 REQUESTS = "requests"
 _LISTS = "('VARCHAR[]', 'JSON[]', '\"NULL\"[]')"
-_NOWHERE, _PLACE = (f", '{tags.FIELD}': {place}" for place in (tags.NOWHERE, tags.PLACE))
+_PLACE = f", '{tags.FIELD}': {tags.PLACE}"
 
 
 def shadows(function: SqlFunction, native: str) -> dict[str, str]:
@@ -21,8 +21,7 @@ def shadows(function: SqlFunction, native: str) -> dict[str, str]:
 
     One shadows the function; the other takes rank and site as well, for calls that were rewritten.
     """
-    tagged = TAGGED + function.name.lower()
-    places = ((function.name, "", _NOWHERE), (tagged, "rank, site, ", _PLACE))
+    places = ((function.name, "", ""), (TAGGED + function.name.lower(), "rank, site, ", _PLACE))
     found: dict[str, str] = {}
     for name, before, place in places:
         is_text = function.answer_type == "VARCHAR"

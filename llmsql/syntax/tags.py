@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-NOWHERE = "to_months(-1) + to_days(30)"
-"""What PLACE is for the rank and site -1, of calls that the rewriting did not see."""
 PLACE = "to_months(rank) - to_days(30 * rank + site + 1) + to_hours(24 * (site + 1))"
 FIELD = "place"
 

@@ -155,7 +155,7 @@ def test_closing_stops_what_runs(smollm2: Any) -> None:
     before = set(threading.enumerate())
     long = [Prompt(f"Tell story {i}.", Sampling(max_tokens=1500)) for i in range(20)]
     running = smollm2.generate([Prompt("Hi", Sampling(max_tokens=1)), *long])
-    assert next(running)[0] == 0
+    next(running)  # mostly the short one's answer, unless another had its slot first
     running.close()
     assert set(threading.enumerate()) <= before
     assert answer(smollm2, "Hi", max_tokens=1).usage.output_tokens == 1
