@@ -8,7 +8,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 PIP := $(INSTALL) -c constraints.txt
 PIP_VLLM := $(INSTALL) -c constraints-vllm.txt
 # A file's models are loaded once; files come as they are named, as those with models are longest.
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder -rs
 # What reads SQL as text, and how calls are resolved: run with each build of sqlglot on each DuckDB;
 # test_words.py says that the statements of all others are the same words to each.
 TEXT_TESTS := tests/test_words.py tests/test_syntax.py tests/test_write.py tests/test_sql.py \
