@@ -39,19 +39,18 @@ def spell_out(root: Node, is_costly: Test, binds: Binds) -> None:
 def _spell_out(select: Node, is_costly: Test, binds: Binds) -> None:
     is_limited = is_sorted_and_limited(select)
     keys = [order["expression"] for order in orders(select)] if is_limited else []
+    names = [key for key in keys if key.get("class") == "COLUMN_REF"]
+    parts = [select["where_clause"], *(key for key in keys if key not in names)]
     can_move = _movable(is_costly, is_limited=is_limited)
     named = [item for item in select["select_list"] if item.get("alias")]
-    meant = {item["alias"].lower(): item for item in named}  # of two alike the last
-    meant = {name: item for name, item in meant.items() if can_move(item)}
-    read = _references([select["where_clause"], select["select_list"][1:], keys])
-    free = _no_columns(select, meant.keys() & set(map(_name, read)), binds)
+    last = {item["alias"].lower(): item for item in named}
+    meant = {name: item for name, item in last.items() if can_move(item)}
+    read = set(map(_name, _references([*parts, select["select_list"][1:]])))
+    free = _no_columns(select, meant.keys() & read, binds)
     counts = Counter(item["alias"].lower() for item in named)
     _replace_in_items(select, {name for name in free if counts[name] == 1})
-    _put(select["where_clause"], {name: meant[name] for name in free})
-    for key in keys:
-        is_name = key.get("class") == "COLUMN_REF"
-        asking = {name for name in meant if is_name and is_inside(meant[name], is_costly)}
-        _put(key, {name: meant[name] for name in (asking if is_name else free)})
+    _put(parts, {name: meant[name] for name in free})
+    _put(names, {name: item for name, item in meant.items() if is_inside(item, is_costly)})
 
 
 def note_unread(query: Node, is_costly: Test, binds: Binds) -> None:
