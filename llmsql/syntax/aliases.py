@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from llmsql.syntax import quote, sets, tree
 from llmsql.syntax.conditions import Test, has_subquery, is_inside, reads_columns
-from llmsql.syntax.outputs import is_sorted_and_limited, orders
+from llmsql.syntax.outputs import is_sorted_and_limited, sort_keys
 from llmsql.syntax.tree import Node
 
 Binds = Callable[[str], bool]
@@ -38,7 +38,7 @@ def spell_out(root: Node, is_costly: Test, binds: Binds) -> None:
 
 def _spell_out(select: Node, is_costly: Test, binds: Binds) -> None:
     is_limited = is_sorted_and_limited(select)
-    keys = [order["expression"] for order in orders(select)] if is_limited else []
+    keys = sort_keys(select) if is_limited else []
     names = [key for key in keys if key.get("class") == "COLUMN_REF"]
     parts = [select["where_clause"], *(key for key in keys if key not in names)]
     can_move = _movable(is_costly, is_limited=is_limited)
@@ -62,8 +62,8 @@ def note_unread(query: Node, is_costly: Test, binds: Binds) -> None:
         return
     if query["modifiers"] and not is_sorted_and_limited(query):
         return
-    keys = [order["expression"] for order in orders(query)]
-    read = {*map(_name, _references([query["where_clause"], query["select_list"], keys]))}
+    parts = [query["where_clause"], query["select_list"], sort_keys(query)]
+    read = set(map(_name, _references(parts)))
     asking = [item for item in query["select_list"] if is_inside(item, is_costly)]
     named = read & {item.get("alias", "").lower() for item in asking}
     left = set() if are_columns(query, named, binds) else named
@@ -104,8 +104,8 @@ def _may_differ(node: Node) -> bool:
     """True for what elsewhere, or once more, may have another value; a macro may hide it."""
     if node.get("class") in ("SUBQUERY", "STAR", "POSITIONAL_REFERENCE"):
         return True
-    stable = tree.builtins() - tree.volatiles()
-    return tree.is_function(node) and tree.function_name(node) not in stable
+    name = tree.function_name(node) if tree.is_function(node) else None
+    return name is not None and (name not in tree.builtins() or name in tree.volatiles())
 
 
 def _references(part: object) -> Iterator[Node]:

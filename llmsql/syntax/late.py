@@ -11,7 +11,7 @@ import copy
 from llmsql.syntax import sets, tree
 from llmsql.syntax.aliases import Binds, are_columns
 from llmsql.syntax.conditions import Test, is_inside
-from llmsql.syntax.outputs import Outputs, is_sorted_and_limited, orders
+from llmsql.syntax.outputs import Outputs, is_sorted_and_limited, orders, sort_keys
 from llmsql.syntax.sets import Definitions
 from llmsql.syntax.tree import Node
 
@@ -42,7 +42,7 @@ def postpone(
 def _fits(select: Node, is_call: Test, is_costly: Test, is_unmovable: Test) -> bool:
     if not is_sorted_and_limited(select):
         return False
-    outputs, keys = Outputs(select), [order["expression"] for order in orders(select)]
+    outputs, keys = Outputs(select), sort_keys(select)
     sorting = {id(_named(outputs, key)) for key in keys}
     items = [item for item in outputs.items if id(item) not in sorting]
     costly = [item for item in items if is_inside(item, is_costly)]
@@ -56,7 +56,7 @@ def _fits(select: Node, is_call: Test, is_costly: Test, is_unmovable: Test) -> b
 
 def _aliases_read(select: Node) -> set[str]:
     """The aliases of its items that WHERE, an item, or a key that is more than one, names."""
-    outputs, keys = Outputs(select), [order["expression"] for order in orders(select)]
+    outputs, keys = Outputs(select), sort_keys(select)
     computed = [key for key in keys if not _named(outputs, key)]
     names = {item["alias"].lower() for item in outputs.items if item.get("alias")}
     return names & {

@@ -28,6 +28,11 @@ def orders(query: Node) -> list[Node]:
     return [order for modifier in query["modifiers"] for order in modifier.get("orders", ())]
 
 
+def sort_keys(query: Node) -> list[Node]:
+    """The keys alone of what *query* is sorted by."""
+    return [order["expression"] for order in orders(query)]
+
+
 class Outputs:
     """The SELECT list of one query, by the names its columns have."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from llmsql.syntax import tree
 from llmsql.syntax.order import Call, Order, turns
-from llmsql.syntax.outputs import Outputs, orders
+from llmsql.syntax.outputs import Outputs, sort_keys
 from llmsql.syntax.tree import Node
 
 VARIABLE = "llmsql_statement"
@@ -232,7 +232,7 @@ def _outputs(select: Node) -> list[Any]:
     items, modifiers = select["select_list"], select["modifiers"]
     if not any("LIMIT" in modifier["type"] for modifier in modifiers):
         return [items, select["qualify"], modifiers]
-    keys = [order["expression"] for order in orders(select)]
+    keys = sort_keys(select)
     named = set(map(id, map(Outputs(select).named_by, keys)))
     inside = {r["column_names"][-1].lower() for key in keys for r in tree.column_references(key)}
     chosen = [

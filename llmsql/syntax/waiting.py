@@ -16,7 +16,7 @@ from llmsql.syntax.aliases import Binds
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.order import Order
-from llmsql.syntax.outputs import Outputs, is_sorted_and_limited, orders
+from llmsql.syntax.outputs import Outputs, is_sorted_and_limited, sort_keys
 from llmsql.syntax.ranks import Ranks
 from llmsql.syntax.tree import Node
 
@@ -64,7 +64,7 @@ def _may_compute_late(select: Node, is_costly: Test) -> bool:
     """True where a LIMIT chooses rows by what models answer, perhaps before others are asked."""
     if select.get("type") != "SELECT_NODE" or not is_sorted_and_limited(select):
         return False
-    outputs, keys = Outputs(select), [order["expression"] for order in orders(select)]
+    outputs, keys = Outputs(select), sort_keys(select)
     sorting = [outputs.named_by(key) or key for key in keys]
     known = {tree.text_key(key) for key in sorting}
     others = [item for item in outputs.items if tree.text_key(item) not in known]
