@@ -21,6 +21,9 @@ from llmsql.errors import GenerationError
 # slower. A GPU wants as many as it can hold, and says when that is too many.
 TOKENS_PER_CORE = 1024
 TOKENS_PER_GPU = 65536
+# Read at a time to be sorted: what the tokenizer makes of a text is 100 bytes and more a token.
+WINDOW_BATCHES = 16
+CHARACTERS_PER_TOKEN = 4
 
 
 class Model(Encoder, base.Model):
@@ -43,8 +46,8 @@ class Model(Encoder, base.Model):
         mask = features.get("attention_mask")
         # Else the tokens follow each other without padding, as those of static embeddings do.
         self.is_padded = mask is not None and tuple(mask.shape[:-1]) == (len(self.sample),)
-        if not self.is_padded:
-            self.window_characters = 4 * self.batch_tokens
+        batches = WINDOW_BATCHES if self.is_padded else 1
+        self.window_characters = CHARACTERS_PER_TOKEN * batches * self.batch_tokens
         self.width = self._forward(features).shape[1]
 
     @property
@@ -121,6 +124,8 @@ class Model(Encoder, base.Model):
                 rows = [GenerationError(f"a text of {width} tokens does not fit into memory")]
             yield from zip(chosen.tolist(), rows, strict=True)
             start += len(chosen)
+            if self.engine.device.type == "cpu":
+                placement.trim()
 
     def _rows(self, features: Mapping[str, Any], tokens: np.ndarray | None) -> list[Row]:
         """Run *features* and return the row of each item, which has so many *tokens*."""
