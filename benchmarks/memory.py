@@ -6,22 +6,28 @@ Each has a process of its own, which loads the same files and answers the same i
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
+import tempfile
 import textwrap
+from functools import cache
+from typing import Any
 
+from benchmarks.engines import _names, _texts
 from benchmarks.table import Line
+from llmsql import sources
+from llmsql.backends.onnxruntime import conversion as onnx_conversion
+from llmsql.torch_models import conversion
 
 PEAK = """
 def peak():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 """
-INPUTS = """
-from benchmarks.engines import _names, _texts
-from llmsql import sources
-prompts = [f"What do people do in the city of {name}?" for name in _names(64)]
-texts = _texts(2_000)
+GIVEN = """
+import json, sys
+paths, prompts, texts = json.load(open(sys.argv[1])).values()
 """
 SQL = """
 import warnings
@@ -36,8 +42,7 @@ con.execute("SELECT count(ask(x{sampling})) FROM inputs").fetchall()
 TRANSFORMERS = """
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from llmsql.torch_models import conversion
-path = conversion.plain(sources.locate("smollm2"))
+path = paths["smollm2 plain"]
 tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
 model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
 asked = [tokenizer.apply_chat_template([{"role": "user", "content": p}], tokenize=False,
@@ -49,7 +54,7 @@ with torch.inference_mode():
 """
 SENTENCE_TRANSFORMERS = """
 from sentence_transformers import SentenceTransformer
-model = SentenceTransformer(sources.locate("minilm"), device="cpu")
+model = SentenceTransformer(paths["minilm"], device="cpu")
 model.encode(texts, batch_size=32, normalize_embeddings=True)
 """
 ONNXRUNTIME = """
@@ -57,10 +62,8 @@ import numpy as np
 import onnxruntime
 from pathlib import Path
 from tokenizers import Tokenizer
-from llmsql.backends.onnxruntime import conversion
-path = sources.locate("minilm")
-session = onnxruntime.InferenceSession(str(conversion.place(path) / conversion.FILE))
-tokenizer = Tokenizer.from_file(str(next(Path(path).rglob("tokenizer.json"))))
+session = onnxruntime.InferenceSession(paths["minilm onnx"])
+tokenizer = Tokenizer.from_file(str(next(Path(paths["minilm"]).rglob("tokenizer.json"))))
 tokenizer.enable_truncation(256)
 tokenizer.enable_padding()
 inputs = [one.name for one in session.get_inputs()]
@@ -74,7 +77,7 @@ LLAMACPP = """
 from concurrent.futures import ThreadPoolExecutor
 import xllamacpp
 params = xllamacpp.CommonParams()
-params.model.path = sources.locate("smollm2")
+params.model.path = paths["smollm2"]
 params.n_ctx, params.n_parallel, params.warmup = 512 * 8, 8, False
 params.cache_ram_mib = 0
 server = xllamacpp.Server(params)
@@ -117,12 +120,33 @@ def _line(library: str) -> Line:
 
 def _peak(script: str) -> int:
     """The most memory, in KiB, that a process had while it ran *script*; the better of two runs."""
-    text = textwrap.dedent(PEAK + INPUTS + script) + '\nprint("PEAK", peak(), flush=True)\n'
-    return min(_measured(text) for _ in range(2))
+    text = textwrap.dedent(PEAK + GIVEN + script) + '\nprint("PEAK", peak(), flush=True)\n'
+    given = json.dumps(_given())
+    return min(_measured(text, given) for _ in range(2))
 
 
-def _measured(text: str) -> int:
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+@cache
+def _given() -> dict[str, Any]:
+    """The inputs, and where the models' files are: what only we find, no library imports us for."""
+    paths = {name: sources.locate(name) for name in ("smollm2", "minilm")}
+    return {
+        "paths": {
+            **paths,
+            "smollm2 plain": str(conversion.plain(paths["smollm2"])),
+            "minilm onnx": str(onnx_conversion.place(paths["minilm"]) / onnx_conversion.FILE),
+        },
+        "prompts": [f"What do people do in the city of {name}?" for name in _names(64)],
+        "texts": _texts(2_000),
+    }
+
+
+def _measured(text: str, given: str) -> int:
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(given)
+        file.flush()
+        done = subprocess.run(
+            [sys.executable, "-c", text, file.name], capture_output=True, text=True, check=False
+        )
     found = [line for line in done.stdout.splitlines() if line.startswith("PEAK ")]
     if not found:
         raise RuntimeError(done.stderr[-2000:])
