@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from llmsql.runtime.deployments import Deployment
 
     Group = tuple[Deployment, Answers]
+    Noted = dict[Group, dict[Hashable, int]]
+    """Inputs to compute, by who computes them, each with the number of its call."""
 
 MAX_NOTED = 262_144
 FIRST_BUDGET = 16
@@ -98,7 +100,7 @@ class Collector:
     def begin(self, mode: Mode) -> None:
         """Start a pass in *mode*: nothing is noted yet."""
         self.mode = mode
-        self.noted: dict[int, dict[Group, dict[Hashable, int]]] = {}
+        self.noted: dict[int, Noted] = {}
         self.notes: Counter[int] = Counter()  # how often a function was called, by rank
         self.count = 0
         self.is_full = False
@@ -201,7 +203,7 @@ class Collector:
         store, ranks = self.account.conditions.store, sorted(self.noted)
         return self.undecided.decide_early(orders, store, ranks, self.limit.where_rank)
 
-    def lowest(self) -> dict[Group, dict[Hashable, int]]:
+    def lowest(self) -> Noted:
         """What was noted at the lowest rank, and everything untagged."""
         return self._merged(self._lowest())
 
@@ -218,11 +220,11 @@ class Collector:
         tagged = sorted(rank for rank in self.noted if rank != UNTAGGED.rank)
         return [rank for rank in self.noted if rank == UNTAGGED.rank] + tagged[:1]
 
-    def in_where(self) -> dict[Group, dict[Hashable, int]]:
+    def in_where(self) -> Noted:
         """What a pass that ends with a LIMIT noted in WHERE."""
         return self._merged(rank for rank in self.noted if rank <= self.limit.where_rank)
 
-    def behind_where(self) -> dict[Group, dict[Hashable, int]]:
+    def behind_where(self) -> Noted:
         """What it noted behind WHERE, at the lowest rank there."""
         return self._merged(sorted(r for r in self.noted if r > self.limit.where_rank)[:1])
 
@@ -253,8 +255,8 @@ class Collector:
             self.counts.first_error = self.counts.first_error or next(iter(failures.values()))
             excused.update(failures)
 
-    def _merged(self, ranks: Iterable[int]) -> dict[Group, dict[Hashable, int]]:
-        merged: dict[Group, dict[Hashable, int]] = {}
+    def _merged(self, ranks: Iterable[int]) -> Noted:
+        merged: Noted = {}
         for rank in ranks:
             for group, keys in self.noted[rank].items():
                 merged.setdefault(group, {}).update(keys)

@@ -11,7 +11,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import duckdb
 
@@ -23,6 +23,9 @@ from llmsql.runtime.orders import Orders
 from llmsql.syntax.early import asks_twice, has_own_order, may_end_early
 from llmsql.syntax.rewrite import Plan
 from llmsql.syntax.tree import Node
+
+if TYPE_CHECKING:
+    from llmsql.runtime.collector import Noted
 
 RESULT = f"llmsql_result_{secrets.token_hex(4)}"
 MOST_AT_A_LIMIT = 1024
@@ -110,7 +113,7 @@ class Resolver:
         if plan.limit is not None:
             self._settle_limit(plan)
         else:
-            self._settle(plan.text, plan.sites + 2)
+            self._settle(plan)
 
     def discard(self, text: str) -> None:
         """Run the query *text* in the mode that was begun, and keep none of its rows."""
@@ -128,7 +131,10 @@ class Resolver:
         )
         return f"SELECT {items} FROM temp.main.{RESULT}"
 
-    def _settle(self, text: str, passes: int) -> None:
+    def _settle(self, plan: Plan) -> None:
+        text, passes = plan.text, plan.sites + 2
+        plain = plan.plain if self.keeps_rows else None  # what writes is the other text
+        passes *= 2 if plain else 1
         while passes > 0:
             error = self._pass(text, len(self.columns), Mode.COLLECT)
             if not self.collector.has_met_unknown:
@@ -145,12 +151,36 @@ class Resolver:
                     self.restart()
                 continue
             if self._may_ask_less(text):
-                return self._run_at_once(text)
-            if not self._compute(self.collector.lowest()):
+                return self._run_at_once(plain or text)
+            noted = self.collector.lowest()
+            shared = self._needed_by_both(noted, plain) if plain and error is None else noted
+            if shared is None:
+                return None
+            if not self._compute(shared):
                 break
             if error is not None:
                 self.restart()
         raise Unsettled
+
+    def _needed_by_both(self, noted: Noted, plain: str) -> Noted | None:
+        """What *plain* needs, too, of what another text of the query has *noted*.
+
+        None where it needs nothing, its rows are the result. So never more is asked than it needs,
+        and less where one of the two is settled before. Where they want nothing alike, it decides.
+        """
+        self.collector.is_tracking = False
+        error = self._pass(plain, len(self.columns), Mode.COLLECT)
+        if error is not None:
+            self.restart()
+            return noted
+        if not self.collector.has_met_unknown:
+            return None
+        wanted = self.collector.lowest()
+        both = {
+            group: {key: site for key, site in keys.items() if key in wanted.get(group, ())}
+            for group, keys in noted.items()
+        }
+        return {group: keys for group, keys in both.items() if keys} or wanted
 
     def _settle_limit(self, plan: Plan) -> None:
         """Let passes see ever more unknown rows until LIMIT rows stand before the first of them."""
@@ -162,7 +192,7 @@ class Resolver:
             if error is not None:
                 self._give_up(error)
             if budget.is_hopeless:
-                return self._settle(plan.text, plan.sites + 2)
+                return self._settle(plan)
             if not self.collector.has_met_unknown:
                 return None
             if self.collector.decide_where(self.orders):
@@ -258,13 +288,13 @@ class Resolver:
             raise Unsettled from error
         return [(row[0], row[1]) for row in rows]
 
-    def _compute(self, noted: dict[Any, Any]) -> bool:
+    def _compute(self, noted: Noted) -> bool:
         """Compute what was noted; False when there was nothing."""
         self.collector.is_tracking &= not noted
         self._resolve(noted)
         return bool(noted)
 
-    def _resolve(self, noted: dict[Any, Any]) -> None:
+    def _resolve(self, noted: Noted) -> None:
         scheduler.check_together(noted, self.collector)
         for (deployment, answers), keys in noted.items():
             with suppress(Retired):  # the next pass notes them for the model that serves now

@@ -16,7 +16,7 @@ from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.inlining import Macro
 from llmsql.syntax.ladder import Ladder
-from llmsql.syntax.ranks import is_call, number_scopes
+from llmsql.syntax.ranks import Ranks, is_call, number_scopes
 from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
 
@@ -36,6 +36,7 @@ class Plan:
     calls that stand in the text; *calls* are their texts by number, where they were asked for.
     *is_ordered* tells that no call waits for one that a view or a macro hides, which has no rank.
     With a *ladder* rows may be asked about from its foot on, by the plans that *below* makes.
+    Where guards may take from DuckDB what it filters by, *plain* is the text without them.
     """
 
     text: str
@@ -49,6 +50,7 @@ class Plan:
     calls: tuple[str, ...] = ()
     is_ordered: bool = True
     ladder: Ladder | None = None
+    plain: str | None = None
     below: Callable[[str], Plan | None] = lambda sql: None
 
 
@@ -189,15 +191,19 @@ class _Rewriting:
         limit, never_raises = shape.limit(self.query), shape.never_raises(self.query)
         is_ordered = shape.is_ordered(self.query)
         late.postpone(self.query, self.calls, self.costs, definitions, self.binds)
-        headings = Headings(self.query, self.costs)
-        ranks = waiting.arrange(
-            self.statement,
-            self.models,
-            self.costs,
-            lambda text: explain(text, never_raises),
+        arrange = partial(
+            waiting.arrange,
+            models=self.models,
+            is_costly=self.costs,
+            explain=lambda text: explain(text, never_raises),
             binds=self.binds,
             is_ordered=is_ordered,
         )
+        plain = None
+        if waiting.may_lose_links(self.query, self.costs):
+            plain = self._plain(partial(arrange, may_guard=False))
+        headings = Headings(self.query, self.costs)
+        ranks = arrange(self.statement)
         where_rank = ranks.highest(self.query.get("where_clause"))
         texts = ranks.texts() if tags_all else ()
         # A LIMIT's passes must tell calls apart, also from those of WHERE that macros hide.
@@ -215,8 +221,18 @@ class _Rewriting:
             is_tagged=is_tagged,
             calls=tuple(texts),
             is_ordered=is_ordered,
+            plain=plain if is_changed else None,
         )
         return found if limit is None else self._limited(found, limit, where_rank)
+
+    def _plain(self, arrange: Callable[[Node], Ranks]) -> str:
+        """The statement with calls that are tagged, and conditions as they are."""
+        statement = copy.deepcopy(self.statement)
+        headings = Headings(tree.body(statement), self.costs)
+        ranks = arrange(statement)
+        headings.write_out()
+        ranks.tag()
+        return tree.show(statement)
 
     def _limited(self, found: Plan, limit: int, where_rank: int) -> Plan:
         """*found* with the text that a LIMIT's passes run, which changes the statement."""

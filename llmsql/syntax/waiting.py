@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from llmsql.syntax import aliases, conditions, guards, ladder, order, tree
+from llmsql.syntax import aliases, conditions, guards, joins, ladder, order, tree
 from llmsql.syntax.aliases import Binds
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.headings import Headings
@@ -29,17 +29,21 @@ def arrange(
     *,
     binds: Binds,
     is_ordered: bool,
+    may_guard: bool = True,
 ) -> Ranks:
     """Guard, in place, the conditions of *statement*, and rank its calls.
 
     *explain* gives DuckDB's plan of a query, or None, *binds* tells whether it has one. Where a
     call that a view or a macro hides may wait for another, *is_ordered* is False: its place in a
-    plan is not to be found, and an OR inside would be evaluated as a whole behind a guard.
+    plan is not to be found, and an OR inside would be evaluated as a whole behind a guard. Unless
+    it *may_guard*, conditions stay as DuckDB has them.
     """
     query = tree.body(statement)
     if not is_ordered:
         return _unguarded(query, models, is_costly, Order(is_known=False))
     if not guards.asks_several(query, is_costly):
+        if not may_guard:
+            return _unguarded(query, models, is_costly, Order(is_known=False))
         guards.guard(query, is_costly)
         if not any(_may_compute_late(node, is_costly) for node in tree.nodes(query)):
             return Ranks(query, models)
@@ -49,7 +53,8 @@ def arrange(
     sketch = copy.deepcopy(statement)
     Headings(tree.body(sketch), is_costly, is_inner=True).write_out()
     plain = _order(ladder.without_rungs(sketch), models, explain)
-    if not Ranks(query, models, plain).are_evaluated():  # the conditions contradict one another
+    contradict = not Ranks(query, models, plain).are_evaluated()
+    if contradict or not may_guard:
         return _unguarded(query, models, is_costly, plain)
     if conditions.is_only_where(query) and not _asks_constants(query, is_costly):
         return _guarded(query, models, is_costly, plain, plain)  # one CASE has all, in this order
@@ -58,6 +63,20 @@ def arrange(
     if not guarded.keeps(plain):
         return _unguarded(query, models, is_costly, plain)
     return _guarded(query, models, is_costly, plain, guarded)
+
+
+def may_lose_links(query: Node, is_costly: Test) -> bool:
+    """True where columns link a subquery that asks, by which DuckDB may join and filter.
+
+    Behind a guard it may no longer do so, which costs calls elsewhere; in most it saves some.
+    """
+    subqueries = (n["subquery"]["node"] for n in tree.nodes(query) if n.get("class") == "SUBQUERY")
+    return any(
+        select.get("type") == "SELECT_NODE"
+        and is_inside(select, is_costly)
+        and any(map(joins.is_key, conditions.conjuncts(select["where_clause"])))
+        for select in subqueries
+    )
 
 
 def _may_compute_late(select: Node, is_costly: Test) -> bool:
