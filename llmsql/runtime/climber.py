@@ -66,9 +66,7 @@ class Climber:
         found = None
         if plan.ladder and self._may_try(plan.ladder):
             found = self._climbed(plan, plan.ladder, sql)
-        if found is None:
-            self.resolver.settle(plan, sql)
-        return found or plan
+        return found or self.resolver.settle(plan, sql)
 
     def forget(self) -> None:
         """Leave nothing behind of the rungs."""
@@ -135,7 +133,8 @@ class Climber:
         if below is None or not below.is_ordered:
             return None
         statement, sites = below.statement or tree.parse(below.text), max(below.sites, plan.sites)
-        return replace(below, sites=sites, statement=statement)
+        plain = below.plain if self.resolver.keeps_rows else None  # what writes is *below*
+        return replace(below, sites=sites, statement=statement, plain=plain)
 
     def _is_enough(self, below: Plan, sql: str, wanted: _Wanted) -> bool:
         """Settle *below*; True where it has all rows that are wanted."""

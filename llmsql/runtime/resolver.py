@@ -100,10 +100,11 @@ class Resolver:
             self._resolve(self.collector.lowest())
         return None
 
-    def settle(self, plan: Plan, sql: str, *, may_stop: bool = True) -> None:
+    def settle(self, plan: Plan, sql: str, *, may_stop: bool = True) -> Plan:
         """Leave the rows of *sql*, planned as *plan*, in the temp table RESULT.
 
-        Unless it *may_stop* early, DuckDB is not asked whether it would.
+        Returns the plan by which that was done, *plan* or its plain one. Unless it *may_stop*
+        early, DuckDB is not asked whether it would.
         """
         self.columns = self.describe(sql)
         self._is_ordered = plan.is_ordered
@@ -111,9 +112,8 @@ class Resolver:
         if plan.statement is not None:
             self.describe(plan.text)
         if plan.limit is not None:
-            self._settle_limit(plan)
-        else:
-            self._settle(plan)
+            return self._settle_limit(plan)
+        return self._settle(plan)
 
     def discard(self, text: str) -> None:
         """Run the query *text* in the mode that was begun, and keep none of its rows."""
@@ -131,16 +131,15 @@ class Resolver:
         )
         return f"SELECT {items} FROM temp.main.{RESULT}"
 
-    def _settle(self, plan: Plan) -> None:
-        text, passes = plan.text, plan.sites + 2
-        plain = plan.plain if self.keeps_rows else None  # what writes is the other text
+    def _settle(self, plan: Plan) -> Plan:
+        plain, passes = plan.plain, plan.sites + 2
         passes *= 2 if plain else 1
         while passes > 0:
-            error = self._pass(text, len(self.columns), Mode.COLLECT)
+            error = self._pass(plan.text, len(self.columns), Mode.COLLECT)
             if not self.collector.has_met_unknown:
                 if error is not None:
                     self._give_up(error)
-                return
+                return plan
             if error is not None and self._may_want_vectors():
                 self.collector.has_vectors = True
                 self.restart()
@@ -150,26 +149,26 @@ class Resolver:
                 if error is not None:
                     self.restart()
                 continue
-            if self._may_ask_less(text):
-                return self._run_at_once(plain or text)
+            if self._may_ask_less(plan.text):
+                return self._run_at_once(plain or plan)
             noted = self.collector.lowest()
             shared = self._needed_by_both(noted, plain) if plain and error is None else noted
-            if shared is None:
-                return None
-            if not self._compute(shared):
+            if plain and shared is None:
+                return plain
+            if not self._compute(shared or {}):
                 break
             if error is not None:
                 self.restart()
         raise Unsettled
 
-    def _needed_by_both(self, noted: Noted, plain: str) -> Noted | None:
-        """What *plain* needs, too, of what another text of the query has *noted*.
+    def _needed_by_both(self, noted: Noted, plain: Plan) -> Noted | None:
+        """What *plain* needs, too, of what another plan of the query has *noted*.
 
         None where it needs nothing, its rows are the result. So never more is asked than it needs,
         and less where one of the two is settled before. Where they want nothing alike, it decides.
         """
         self.collector.is_tracking = False
-        error = self._pass(plain, len(self.columns), Mode.COLLECT)
+        error = self._pass(plain.text, len(self.columns), Mode.COLLECT)
         if error is not None:
             self.restart()
             return noted
@@ -182,7 +181,7 @@ class Resolver:
         }
         return {group: keys for group, keys in both.items() if keys} or wanted
 
-    def _settle_limit(self, plan: Plan) -> None:
+    def _settle_limit(self, plan: Plan) -> Plan:
         """Let passes see ever more unknown rows until LIMIT rows stand before the first of them."""
         budget = self.collector.limit
         budget.where_rank = plan.where_rank if plan.is_tagged else _ALL_RANKS
@@ -194,7 +193,7 @@ class Resolver:
             if budget.is_hopeless:
                 return self._settle(plan)
             if not self.collector.has_met_unknown:
-                return None
+                return plan
             if self.collector.decide_where(self.orders):
                 continue
             behind = self.collector.behind_where()
@@ -202,14 +201,14 @@ class Resolver:
                 if self.collector.decide(self.orders):
                     continue
                 if not behind:
-                    return None
+                    return plan
                 self._compute(behind)
             elif where := self.collector.in_where():
                 self._compute(where)
                 budget.double()
             elif not self.collector.decide(self.orders):
                 self._compute(behind)
-        return self._run_at_once(plan.text)
+        return self._run_at_once(plan)
 
     def _may_want_vectors(self) -> bool:
         """True when the pass may have failed because DuckDB's lists take no vector that is NULL.
@@ -246,21 +245,22 @@ class Resolver:
         found: list[Node] = json.loads(plan)
         return found
 
-    def _run_at_once(self, text: str) -> None:
-        """Let the calls in *text* compute what they meet, some rows at a time, until DuckDB ends.
+    def _run_at_once(self, plan: Plan) -> Plan:
+        """Let the calls of *plan* compute what they meet, some rows at a time, until DuckDB ends.
 
         No function alone is asked about fewer rows. What writes will do so by itself.
         """
         if not self.keeps_rows:
-            return
+            return plan
         self.collector.begin(Mode.SPOT)
         names = ", ".join(f"c{index}" for index in range(len(self.columns)))
         try:
-            self.execute(f"CREATE OR REPLACE TEMP TABLE {RESULT}({names}) AS {text}\n")
+            self.execute(f"CREATE OR REPLACE TEMP TABLE {RESULT}({names}) AS {plan.text}\n")
         except duckdb.Error as error:
             if self.collector.error is not None:
                 raise
             self._give_up(error)
+        return plan
 
     def _pass(self, text: str, width: int, mode: Mode) -> duckdb.Error | None:
         """Run *text* into RESULT; returns the error of a pass that failed on its own."""

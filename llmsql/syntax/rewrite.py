@@ -36,7 +36,7 @@ class Plan:
     calls that stand in the text; *calls* are their texts by number, where they were asked for.
     *is_ordered* tells that no call waits for one that a view or a macro hides, which has no rank.
     With a *ladder* rows may be asked about from its foot on, by the plans that *below* makes.
-    Where guards may take from DuckDB what it filters by, *plain* is the text without them.
+    Where guards may take from DuckDB what it filters by, *plain* is the plan without them.
     """
 
     text: str
@@ -50,7 +50,7 @@ class Plan:
     calls: tuple[str, ...] = ()
     is_ordered: bool = True
     ladder: Ladder | None = None
-    plain: str | None = None
+    plain: Plan | None = None
     below: Callable[[str], Plan | None] = lambda sql: None
 
 
@@ -221,18 +221,20 @@ class _Rewriting:
             is_tagged=is_tagged,
             calls=tuple(texts),
             is_ordered=is_ordered,
-            plain=plain if is_changed else None,
         )
+        if plain is not None and is_changed:
+            other = replace(found, text=tree.show(plain), statement=plain)
+            found = replace(found, plain=other)
         return found if limit is None else self._limited(found, limit, where_rank)
 
-    def _plain(self, arrange: Callable[[Node], Ranks]) -> str:
-        """The statement with calls that are tagged, and conditions as they are."""
+    def _plain(self, arrange: Callable[[Node], Ranks]) -> Node:
+        """A copy of the statement with calls that are tagged, and conditions as they are."""
         statement = copy.deepcopy(self.statement)
         headings = Headings(tree.body(statement), self.costs)
         ranks = arrange(statement)
         headings.write_out()
         ranks.tag()
-        return tree.show(statement)
+        return statement
 
     def _limited(self, found: Plan, limit: int, where_rank: int) -> Plan:
         """*found* with the text that a LIMIT's passes run, which changes the statement."""
