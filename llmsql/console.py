@@ -121,7 +121,7 @@ def warned(say: Callable[[str], None]) -> Iterator[None]:
 
         def shown(warning: Any, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, LlmsqlWarning):
-                say(" ".join(str(warning).split()))
+                say("; ".join(map(str.strip, str(warning).splitlines())))
             else:
                 show(warning, category, *place, **more)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +271,17 @@ def test_what_a_stopped_statement_did_not_ask_may_be_asked(con: Any) -> None:
         con.execute(TEN)
     assert not con._session.conditions.spent.reserved
     con.execute("SELECT chat('two ' || i) FROM range(10) t(i)")
+
+
+def test_the_cap_that_is_proposed_is_enough(con: Any) -> None:
+    """Also where answers may be longer than those before, from which they are expected."""
+    con.execute(DEPLOY + " AND price_input='1' AND price_output='2'")
+    con.execute("SELECT chat('a' || i) FROM range(5) t(i)")
+    con.execute('!llm setup "max_cost=0.000001"')
+    sql = "SELECT count(chat('b b ' || i, {'max_tokens': 7})) FROM range(20) t(i)"
+    with pytest.raises(LimitError) as said:
+        con.execute(sql)
+    proposed = re.search(r'"(max_cost=.*)"', str(said.value))
+    assert proposed
+    con.execute(f'!llm setup "{proposed[1]}"')
+    assert con.execute(sql).fetchall() == [(20,)]

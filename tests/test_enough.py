@@ -108,6 +108,14 @@ FOUND = [
     "SELECT i, m('x' || s) FROM t WHERE t.k IN (SELECT g(w)::INT FROM u WHERE n < 8)"
     " AND m('p ' || i) IS NULL AND g('p ' || i) IN ('1', '2')",
     "SELECT i + 1 AS y, m(s), k AS i FROM t WHERE y < 90 AND g(s) < '5' ORDER BY k, t.i LIMIT 4",
+    "SELECT i, y FROM (SELECT *, g(s) AS y FROM t WHERE (SELECT max(n) FROM u WHERE m(w)"
+    " AND u.n = t.k AND n IN (1, 5, 7) AND n < 3) > t.k) t"
+    " WHERE g(s || i) IN ('1', '2') AND y IS NOT NULL",
+    "SELECT t.k, count(*) FROM t GROUP BY t.k HAVING g(min(s)) IN ('1', '2')"
+    " AND t.k = ANY (SELECT u.k FROM u WHERE m(w || n) AND g('c') < '4' AND u.id = t.k)"
+    " AND t.k > 2",
+    "INSERT INTO e SELECT i, y FROM (SELECT *, g(s) AS y FROM t WHERE (SELECT max(n) FROM u"
+    " WHERE m(w) AND u.n = t.k AND n < 3) > t.k) t WHERE g(s || i) IN ('1', '2')",
 ]
 """What a generator found, each of another kind."""
 

@@ -153,6 +153,13 @@ def test_input_tokens_are_counted_by_the_models_tokenizer(table: Any) -> None:
     assert found == [(28.0, True)]
 
 
+def test_input_tokens_of_a_sample_are_estimated(table: Any) -> None:
+    """Of many texts only some are counted, and their sum is said to be about right."""
+    sql = "SELECT chat('one two ' || i) FROM range(5000) t(i)"
+    ((tokens, is_counted),) = estimates(table, sql, "input_tokens, is_counted")
+    assert not is_counted and abs(tokens - 15_000) < 150
+
+
 def test_output_tokens_come_from_history(table: Any) -> None:
     """Without one an answer is as long as max_tokens."""
     before = estimates(table, "SELECT chat(s) FROM t", "output_tokens, seconds IS NULL")

@@ -267,7 +267,9 @@ def test_a_read_only_database_reads_what_is_kept(database: str, journal: Path) -
     with llmsql.connect(database, read_only=True) as con:
         con.execute(deployed(journal))
         con.execute(TEN)
-        with pytest.warns(LlmsqlWarning, match="cannot be written: answers in it are reused"):
+        with pytest.warns(
+            LlmsqlWarning, match="opened read-only: kept answers are reused, none are added"
+        ):
             con.execute("SELECT chat('another')")
     assert len(asked(journal)) == 11
     assert Path(database + ".llmsql").read_bytes() == before

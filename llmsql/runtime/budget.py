@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from llmsql.errors import LimitError, warn
@@ -78,7 +79,7 @@ class Budget:
         store = self.conditions.store
         found = [expected.of(*need, store, is_exact=is_exact) for need in needs]
         for cap in others:
-            cap.check(expected.together([one.need for one in found]))
+            cap.check(expected.together([one.need for one in found]), at_most=partial(_most, needs))
         return found[0]
 
     def check_most(self, most: Need) -> None:
@@ -120,3 +121,7 @@ class Budget:
             is_meant = self.conditions.confirm(f"{said}{cost}.")
         if not is_meant:
             raise LimitError(f"{said}{cost}, and that was declined\n  nothing was asked")
+
+
+def _most(needs: Needs) -> Need:
+    return expected.together([expected.at_most(*need) for need in needs])

@@ -6,11 +6,12 @@ the budget and its gate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 from llmsql.errors import LimitError
-from llmsql.runtime.spent import Need, Spent
+from llmsql.runtime.spent import GATED, Need, Spent
 
 ROUNDING = 1 + 1e-9
 """Sums of prices may come out a little above what they are."""
@@ -49,10 +50,11 @@ class Cap:
         """How much is left beside the most that is being asked."""
         return self.unspent - self.spent.promised_at_worst(self.name)
 
-    def check(self, need: Need, about: str = "") -> None:
+    def check(self, need: Need, about: str = "", at_most: Callable[[], Need] | None = None) -> None:
         """Raise LimitError where *need* does not fit any more, or where nobody can tell.
 
-        *about* stands before what is needed.
+        *about* stands before what is needed. *at_most* gives what it may turn out to be: only a cap
+        above that is sure to let it through.
         """
         spent = self.spent.so_far(self.name) + self.spent.promised(self.name)
         more = getattr(need, self.name)
@@ -64,10 +66,12 @@ class Cap:
         if more is None:
             self.enforce()
         elif spent + more > self.most * ROUNDING:
+            worst = getattr(at_most(), self.name) if at_most and self.name in GATED else None
+            enough = spent + max(more, worst or 0)
             raise LimitError(
                 f"{about}{_amount(self.name, more)} would be needed, and {self.setting} is "
                 f"{_number(self.most)}, of which {_number(spent)} are spent\n"
-                f'  nothing more was asked; !llm setup "{self.setting}={_number(spent + more)}" '
+                f'  nothing more was asked; !llm setup "{self.setting}={_enough(enough)}" '
                 f"allows it{_otherwise(self.name) if about else ''}"
             )
 
@@ -97,6 +101,12 @@ def _otherwise(name: str) -> str:
 def _amount(name: str, number: float) -> str:
     words = {"calls": "more model calls", "cost": "more of cost", "seconds": "more seconds"}
     return f"{_number(number)} {words.get(name, 'more ' + name.replace('_', ' '))}"
+
+
+def _enough(number: float) -> str:
+    """*number* as `_number` writes it, never below what it is."""
+    digits = math.floor(math.log10(number)) - 3 if 0 < number < 1000 else 0
+    return _number(math.ceil(number / 10.0**digits / ROUNDING) * 10.0**digits)
 
 
 def _number(number: float) -> str:

@@ -29,7 +29,7 @@ class Expected:
 
     calls: int
     input_tokens: float
-    is_counted: bool  # by the model's tokenizer, and not estimated
+    is_counted: bool  # all of them by the model's tokenizer, and not estimated
     output_tokens: float
     seconds: float | None
     cost: float | None
@@ -63,6 +63,15 @@ def of(
         seconds=past.seconds_per_call and past.seconds_per_call * len(keys),
         cost=deployment.spec.terms.cost(inputs, outputs),
     )
+
+
+def at_most(deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> Need:
+    """What asking *keys* may turn out to need: answers as long as they may be, texts as dense."""
+    read = _counted(deployment, answers, keys)
+    if read is None:
+        read = [deployment.bound.of(asked.of(deployment, answers, key).texts) for key in keys]
+    inputs, outputs = sum(read), sum(asked.most_written(deployment, answers, keys))
+    return Need(len(keys), inputs, outputs, deployment.spec.terms.cost(inputs, outputs))
 
 
 def tokens_asked(
@@ -146,11 +155,11 @@ def _input_tokens(
     *,
     is_exact: bool,
 ) -> tuple[float, bool]:
-    """How many tokens *keys* are, and whether the model's own tokenizer says so."""
+    """How many tokens *keys* are, and whether the model's own tokenizer has counted them all."""
     sample, factor = (keys, 1.0) if is_exact else _sampled(keys)
     counts = _counted(deployment, answers, sample)
     if counts is not None:
-        return sum(counts) * factor, True
+        return round(sum(counts) * factor), len(sample) == len(keys)
     tokens = sum(estimate(text) for key in sample for text in asked.texts(key)) * factor
     known = past.input_tokens(len(keys), sum(map(asked.length, keys)), tokens)
     if known is not None:

@@ -79,7 +79,7 @@ class ModelExists(Statement):
 
 @dataclass(frozen=True)
 class ModelRemove(Statement):
-    """Unload a model, drop its SQL function and let the database forget it."""
+    """Unload a model and let the database forget it; its SQL function is an error then."""
 
     syntax: ClassVar[str] = "!llm model remove <name>"
     name: str

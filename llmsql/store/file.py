@@ -42,6 +42,7 @@ class File:
         self.path = path
         self.is_usable = path is not None
         self.is_writable = path is not None and not is_read_only
+        self._is_read_only = is_read_only
         self._lock = threading.RLock()
         self._unsaid: list[str] = []
         self._said: set[str] = set()
@@ -130,6 +131,13 @@ class File:
 
     def cannot_add(self) -> None:
         """Say that answers are read and none added."""
+        if self._is_read_only:
+            self.say(
+                "the database is opened read-only: kept answers are reused, none are added\n"
+                '  to keep new ones elsewhere: !llm setup "cache=PATH"',
+                "read-only",
+            )
+            return
         self.say(
             f'the result store "{self.path}" cannot be written: answers in it are reused, none are'
             f' added\n  to see who may write it: ls -ld "{self.path and self.path.parent}"'

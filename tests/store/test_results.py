@@ -316,7 +316,7 @@ def test_read_only_answers_are_read_and_none_written(path: Path, group: Group) -
     before.close()
     store = Store.open(path, is_read_only=True)
     assert len(store.get(group, keys)) == 3
-    with pytest.warns(LlmsqlWarning, match="cannot be written: answers in it are reused") as said:
+    with pytest.warns(LlmsqlWarning, match="opened read-only: kept answers are reused") as said:
         for i in range(3):
             store.put(group, group.key(f"new {i}"), Entry("n"))
     assert len(said) == 1
