@@ -253,7 +253,8 @@ def _precision(plan: Plan, where: Where, unknown: dict[Where, list[Any]]) -> str
     site = where[0]
     others = [other[0] for other, keys in unknown.items() if keys and other != where]
     is_free = all(other != UNTAGGED and other.rank >= site.rank for other in others)
-    if others and (site == UNTAGGED or not is_free):
+    may_go_otherwise = plan.plain is not None and len(plan.calls) > 1
+    if may_go_otherwise or others and (site == UNTAGGED or not is_free):
         return ESTIMATED
     is_limited = plan.limit is not None and site.rank <= plan.where_rank or plan.ladder is not None
     return AT_MOST if is_limited and unknown[where] else EXACT
