@@ -249,6 +249,17 @@ def test_analyze_counts_what_a_view_asked(table: Any) -> None:
     assert found == [("in a view or macro", 7, 14)]
 
 
+def test_analyze_adds_up_what_it_took(table: Any) -> None:
+    """Behind what was expected, in the last line too; of a statement that asks nothing, nothing."""
+    shown = [
+        table.execute(f"EXPLAIN ANALYZE SELECT chat(s) FROM t LIMIT {rows}").fetchall()[-1][1]
+        for rows in (100, 0)
+    ]
+    assert shown[0].splitlines()[1].split()[-4:] == ["made", "read", "written", "paid"]
+    assert shown[0].splitlines()[-1].split()[-4:] == ["7", "14", "14", "0.00042"]
+    assert shown[1].splitlines()[-1].split()[-4:] == ["0", "0", "0", "0"]
+
+
 def test_calls_in_views_are_counted(table: Any) -> None:
     """By their model, as their text is the view's."""
     table.execute("CREATE VIEW v AS SELECT chat(s) AS answer FROM t")

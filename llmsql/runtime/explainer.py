@@ -36,7 +36,7 @@ _HEADS = (
     "cost", "",
 )  # fmt: skip
 _CERTAIN = (EXACT, AT_MOST, ESTIMATED)
-_MADE = ("made", "in", "out", "cost")
+_MADE = ("made", "read", "written", "paid")
 
 
 class Explainer:
@@ -190,11 +190,15 @@ def _row(estimate: Estimate, is_analyzed: bool) -> list[str]:
 
 
 def _made(estimate: Estimate) -> list[str]:
+    return [_number(number) for number in _took(estimate)]
+
+
+def _took(estimate: Estimate) -> tuple[float | None, ...]:
+    """Calls, tokens read and written, and money: what happened."""
     spent = estimate.spent
     if spent is None:
-        return ["0", "0", "0", "NULL" if estimate.cost is None else "0"]
-    numbers = (spent.calls, spent.input_tokens, spent.output_tokens, spent.cost)
-    return [_number(number) for number in numbers]
+        return 0, 0, 0, None if estimate.cost is None else 0
+    return spent.calls, spent.input_tokens, spent.output_tokens, spent.cost
 
 
 def _sum(estimates: Sequence[Estimate], is_analyzed: bool) -> list[str]:
@@ -202,8 +206,7 @@ def _sum(estimates: Sequence[Estimate], is_analyzed: bool) -> list[str]:
     asking = [estimate for estimate in estimates if estimate.calls]
 
     def total(name: str) -> float | None:
-        values = [getattr(estimate, name) for estimate in asking]
-        return None if None in values else sum(values)
+        return _together([getattr(estimate, name) for estimate in asking])
 
     cells = [
         "",
@@ -218,7 +221,16 @@ def _sum(estimates: Sequence[Estimate], is_analyzed: bool) -> list[str]:
         _number(total("cost")),
         _precision(max((e.precision for e in estimates), key=_CERTAIN.index, default=EXACT)),
     ]
-    return cells + ([""] * len(_MADE) if is_analyzed else [])
+    if not is_analyzed:
+        return cells
+    columns = ([_took(estimate)[at] for estimate in estimates] for at in range(len(_MADE)))
+    return cells + [_number(_together(column)) for column in columns]
+
+
+def _together(values: Sequence[float | None]) -> float | None:
+    """The sum; None where one of *values* is unknown."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _tokens(value: float | None, *, is_counted: bool = False) -> str:

@@ -27,6 +27,7 @@ _JOINTS = {joint: re.compile(rf" {joint} ") for joint in ("AND", "OR")}
 _NOT_EVALUATED = "optional: "  # a filter that only skips blocks
 _IN_ORDER = ("CTE", "RECURSIVE_CTE")
 _ANY_ORDER = ("UNION",)
+_CUT = "EMPTY_RESULT"
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Order:
     as they are evaluated, *places* where in it each call is first made. Of their parts, *parts* are
     the places of those with calls, by how deep they are and these calls; *cheap* those that filters
     evaluate without any. Those *scanned* a table makes while it is read, before a join says which
-    of its rows it wants.
+    of its rows it wants. A plan that *is_cut* leaves out conditions that contradict one another.
     """
 
     is_known: bool = True
@@ -49,6 +50,7 @@ class Order:
     parts: dict[tuple[int, frozenset[Call]], list[int]] = field(default_factory=dict)
     cheap: list[tuple[int, str]] = field(default_factory=list)
     scanned: set[Call] = field(default_factory=set)
+    is_cut: bool = False
 
     def found(self, calls: frozenset[Call], depth: int) -> tuple[int, ...]:
         """Where parts of an AND or OR with just these *calls* are evaluated; 0 if unknown.
@@ -116,6 +118,7 @@ class _Reading:
 
     def visit(self, operator: Node, step: int) -> int:
         """Note what *operator* evaluates from *step* on; returns the first step after it."""
+        self.order.is_cut |= operator["name"].strip() == _CUT
         details = dict(operator.get("extra_info") or {})
         step = self._children(operator, details, step)
         scanned = _as_run(details.pop("Filters", []))

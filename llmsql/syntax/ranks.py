@@ -152,9 +152,9 @@ class Ranks:
         """Let DuckDB's *steps* decide, and within one of them what each call waits for.
 
         Calls that read no column are made while DuckDB plans, before all. A column that it does not
-        show comes last; where it does not show a condition, nothing is known.
+        show comes last; where it does not show a condition, nor has cut it off, nothing is known.
         """
-        if not self.are_evaluated():
+        if not self.are_evaluated() and not self.order.is_cut:
             return
         running = {self._key(call) for call in self.calls if tree.column_references(call)}
         last = max(steps.values(), default=0) + 1
