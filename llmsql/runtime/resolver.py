@@ -151,12 +151,14 @@ class Resolver:
                 continue
             if self._may_ask_less(plan.text):
                 return self._run_at_once(plain or plan)
-            noted = self.collector.lowest()
-            shared = self._needed_by_both(noted, plain) if plain and error is None else noted
-            if plain and shared is None:
-                return plain
-            if not self._compute(shared or {}):
+            noted: Noted | None = self.collector.lowest()
+            if plain and noted and error is None:
+                noted = self._needed_by_both(noted, plain)
+                if noted is None:
+                    return plain
+            if not noted:
                 break
+            self._compute(noted)
             if error is not None:
                 self.restart()
         raise Unsettled
@@ -179,7 +181,7 @@ class Resolver:
             group: {key: site for key, site in keys.items() if key in wanted.get(group, ())}
             for group, keys in noted.items()
         }
-        return {group: keys for group, keys in both.items() if keys} or wanted
+        return {group: keys for group, keys in both.items() if keys} or wanted or noted
 
     def _settle_limit(self, plan: Plan) -> Plan:
         """Let passes see ever more unknown rows until LIMIT rows stand before the first of them."""
@@ -288,11 +290,10 @@ class Resolver:
             raise Unsettled from error
         return [(row[0], row[1]) for row in rows]
 
-    def _compute(self, noted: Noted) -> bool:
-        """Compute what was noted; False when there was nothing."""
+    def _compute(self, noted: Noted) -> None:
+        """Compute what was noted; what a later pass finds known is no reuse then."""
         self.collector.is_tracking &= not noted
         self._resolve(noted)
-        return bool(noted)
 
     def _resolve(self, noted: Noted) -> None:
         scheduler.check_together(noted, self.collector)

@@ -222,9 +222,8 @@ class _Rewriting:
             calls=tuple(texts),
             is_ordered=is_ordered,
         )
-        if plain is not None and is_changed:
-            other = replace(found, text=tree.show(plain), statement=plain)
-            found = replace(found, plain=other)
+        if plain and is_changed and (text := tree.show(plain)) != found.text:
+            found = replace(found, plain=replace(found, text=text, statement=plain))
         return found if limit is None else self._limited(found, limit, where_rank)
 
     def _plain(self, arrange: Callable[[Node], Ranks]) -> Node:
