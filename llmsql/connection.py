@@ -261,7 +261,7 @@ class Connection:
         with self._lock:
             try:
                 yield
-            except duckdb.CatalogException as error:
+            except (duckdb.CatalogException, duckdb.BinderException) as error:
                 advice.advise(error, self.engine.deployments)
                 raise
 

@@ -20,6 +20,7 @@ from llmsql.syntax import cell, script
 
 PROMPT = "llmsql> "
 CONTINUED = "   ...> "
+_LEAVING = ("exit", "quit")  # as in other shells
 HISTORY_LENGTH = 2000
 
 
@@ -49,8 +50,8 @@ class Shell:
         """Take one line; run it when it completes a statement."""
         try:
             line = self._line(CONTINUED if self._pending else PROMPT)
-            if not self._pending and line.startswith("."):
-                self._command(line)
+            if not self._pending and (line.startswith(".") or line.strip(" ;") in _LEAVING):
+                self._command(line if line.startswith(".") else f".{line.strip(' ;')}")
                 return
             self._pending += line + "\n"
             if not _is_complete(self._pending):

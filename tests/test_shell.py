@@ -132,10 +132,10 @@ def test_width_is_the_terminals(terminal: Terminal) -> None:
     assert "  100 rows (40 shown)" in terminal.type("FROM range(100);")
 
 
-@pytest.mark.parametrize("leave", [".quit", ".exit", "\x04"])
+@pytest.mark.parametrize("leave", [".quit", ".exit", "exit", "quit;", "\x04"])
 def test_leaving(terminal: Terminal, leave: str) -> None:
     """
-    .quit, .exit and Ctrl-D leave with code 0.
+    .quit, .exit and Ctrl-D leave with code 0, and so do the words alone.
     """
     os.write(terminal.fd, (leave if leave == "\x04" else leave + "\n").encode())
     assert terminal.left() == 0

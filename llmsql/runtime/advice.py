@@ -1,16 +1,22 @@
-"""What to type where DuckDB misses a function that a model would have been."""
+"""What to type where DuckDB misses what a model, a variable or a vector would have been."""
 
 from __future__ import annotations
 
 import difflib
 import re
+from functools import partial
 
 import duckdb
 
 from llmsql.runtime.deployments import SMALL, Deployments
 
 _MISSING = re.compile(
-    r"(Scalar Function with name \"?(\w+)\"? does not exist!)(\nDid you mean .*)?"
+    r"(Scalar Function with name \"?(?P<name>\w+)\"? does not exist!)(\nDid you mean .*)?"
+)
+_UNKNOWN_SETTING = re.compile(r"(unrecognized configuration parameter \"(?P<name>\w+)\")")
+_OTHER_TYPES = re.compile(
+    r"(No function matches the given name and argument types"
+    r" 'array_(?P<name>\w+)\((?P<types>.*)\)'\.)( You might .*)?"
 )
 _USUAL = {
     **dict.fromkeys(("chat", "ask", "llm", "complete", "generate"), SMALL["chat"]),
@@ -21,20 +27,40 @@ _USUAL = {
 
 
 def advise(error: duckdb.Error, deployments: Deployments) -> None:
-    """Add to *error* which model was meant, or how one of that name is deployed."""
-    found = _MISSING.search(str(error))
-    if found is None:
-        return
-    missing = found[2].lower()
+    """Add to *error* what was meant, or what to type, where that is known."""
+    said = str(error)
+    for pattern, advice in (
+        (_MISSING, partial(_model, deployments)),
+        (_UNKNOWN_SETTING, _variable),
+        (_OTHER_TYPES, _list_function),
+    ):
+        found = pattern.search(said)
+        if found and (text := advice(found)):
+            error.args = (said.replace(found[0], f"{found[1]}\n{text}"),)
+
+
+def _model(deployments: Deployments, found: re.Match[str]) -> str | None:
+    """Which model was meant, or how one of that name is deployed."""
+    missing = found["name"].lower()
     names = {deployment.name.lower(): deployment.name for deployment in deployments}
     near = difflib.get_close_matches(missing, names, n=1)
     if near:
-        advice = f'Did you mean "{names[near[0]]}", which is deployed?'
-    elif missing in _USUAL:
-        advice = (
-            "No model of that name is deployed: RUN command AS LLM WHERE localModelDir="
-            f"{_USUAL[missing]} AND udfName='{missing}';"
-        )
-    else:
-        return
-    error.args = (str(error).replace(found[0], f"{found[1]}\n{advice}"),)
+        return f'Did you mean "{names[near[0]]}", which is deployed?'
+    if missing not in _USUAL:
+        return None
+    return (
+        "No model of that name is deployed: RUN command AS LLM WHERE localModelDir="
+        f"{_USUAL[missing]} AND udfName='{missing}';"
+    )
+
+
+def _variable(found: re.Match[str]) -> str:
+    """A variable's value without quotes makes DuckDB look for a setting."""
+    return f"For a variable, put the value in quotes: SET {found['name']} = '…';"
+
+
+def _list_function(found: re.Match[str]) -> str | None:
+    """A vector of any model's has no fixed length, as DuckDB's functions of arrays want."""
+    if "FLOAT[]" not in found["types"]:
+        return None
+    return f"For a FLOAT[], as llm_embed gives: list_{found['name']}(…), or a cast to FLOAT[n]"
