@@ -33,9 +33,13 @@ class Worker:
 
     def submit(self, work: Callable[[], Any]) -> Future[Any]:
         """Run *work* after what was submitted before; returns its future."""
-        self.start()
         future: Future[Any] = Future()
-        self._tasks.put((future, work))
+        try:
+            self.start()
+        except RuntimeError:  # from Python 3.12 on no thread begins while the interpreter ends
+            _carry_out(future, work)
+        else:
+            self._tasks.put((future, work))
         return future
 
     def stop(self) -> None:
@@ -50,9 +54,12 @@ class Worker:
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
-            future, work = task
-            try:
-                future.set_result(work())
-            except BaseException as error:  # whoever waits for the future gets it
-                future.set_exception(error)
-            del task, future, work
+            _carry_out(*task)
+            del task
+
+
+def _carry_out(future: Future[Any], work: Callable[[], Any]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:  # whoever waits for the future gets it
+        future.set_exception(error)
