@@ -53,6 +53,11 @@ def most_written(
     return [of(deployment, answers, key).most for key in keys]
 
 
+def most_read(deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> Sequence[int]:
+    """The most tokens that a server, which alone can count them, may count for each of *keys*."""
+    return [deployment.bound.of(of(deployment, answers, key).texts) for key in keys]
+
+
 def length(key: Any) -> int:
     """How many characters the input *key* has."""
     return sum(map(len, texts(key)))

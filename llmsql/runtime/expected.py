@@ -68,9 +68,8 @@ def of(
 def at_most(deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> Need:
     """What asking *keys* may turn out to need: answers as long as they may be, texts as dense."""
     read = _counted(deployment, answers, keys)
-    if read is None:
-        read = [deployment.bound.of(asked.of(deployment, answers, key).texts) for key in keys]
-    inputs, outputs = sum(read), sum(asked.most_written(deployment, answers, keys))
+    inputs = sum(asked.most_read(deployment, answers, keys) if read is None else read)
+    outputs = sum(asked.most_written(deployment, answers, keys))
     return Need(len(keys), inputs, outputs, deployment.spec.terms.cost(inputs, outputs))
 
 
