@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 
 from llmsql.syntax import aliases, hints, inlining, ladder, late, tree, waiting
 from llmsql.syntax.conditions import is_inside
@@ -195,7 +195,7 @@ class _Rewriting:
             waiting.arrange,
             models=self.models,
             is_costly=self.costs,
-            explain=lambda text: explain(text, never_raises),
+            explain=cache(lambda text: explain(text, never_raises)),  # with guards and without
             binds=self.binds,
             is_ordered=is_ordered,
         )

@@ -39,11 +39,10 @@ def arrange(
     it *may_guard*, conditions stay as DuckDB has them.
     """
     query = tree.body(statement)
-    if not is_ordered:
+    is_one = not guards.asks_several(query, is_costly)
+    if not is_ordered or (is_one and not may_guard):
         return _unguarded(query, models, is_costly, Order(is_known=False))
-    if not guards.asks_several(query, is_costly):
-        if not may_guard:
-            return _unguarded(query, models, is_costly, Order(is_known=False))
+    if is_one:
         guards.guard(query, is_costly)
         if not any(_may_compute_late(node, is_costly) for node in tree.nodes(query)):
             return Ranks(query, models)
