@@ -240,3 +240,19 @@ def test_a_database_that_is_being_closed_is_waited_for(
     with llmsql.connect(path) as con:
         assert con.execute("SELECT 1").fetchall() == [(1,)]
     closing.join()
+
+
+def test_work_is_done_where_no_thread_may_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Python 3.12 on none begins while the interpreter ends, and a model is to be unloaded."""
+    from llmsql.runtime.worker import Worker
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    worker = Worker("late")
+    assert worker.submit(lambda: "unloaded").result(0) == "unloaded"
+    with pytest.raises(KeyError):
+        worker.submit(lambda: {}["none"]).result(0)
+    worker.stop()
+    worker.join(0)

@@ -116,6 +116,9 @@ FOUND = [
     " AND t.k > 2",
     "INSERT INTO e SELECT i, y FROM (SELECT *, g(s) AS y FROM t WHERE (SELECT max(n) FROM u"
     " WHERE m(w) AND u.n = t.k AND n < 3) > t.k) t WHERE g(s || i) IN ('1', '2')",
+    "SELECT i, y FROM (SELECT *, g(s) AS y FROM t WHERE t.k < ALL (SELECT n FROM u WHERE n > 3"
+    " AND COALESCE(m(w || n), 'x') <> 'true' AND n < 3)) t"
+    " WHERE m('p ' || i) IS NULL AND s LIKE '%1%'",
 ]
 """What a generator found, each of another kind."""
 
