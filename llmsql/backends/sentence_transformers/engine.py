@@ -17,8 +17,8 @@ from llmsql.backends.sentence_transformers.options import Options
 from llmsql.encoders import Encoder, Row, Rows, max_characters
 from llmsql.errors import GenerationError
 
-# Some hundred tokens for each core keep a layer in its cache and the memory small: 768 to 2048 were
-# as fast, 8192 a third slower. A GPU wants as many as it can hold, and says when it is too many.
+# Few tokens for each core keep a layer in its cache and the memory small: 768 to 2048 were as fast
+# or 3 % faster, 8192 a third slower. A GPU wants as many as it holds, and says if it is too many.
 TOKENS_PER_CORE = 512
 TOKENS_PER_GPU = 65536
 # Read at a time to be sorted: what the tokenizer makes of a text is 100 bytes and more a token.
