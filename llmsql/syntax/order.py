@@ -11,13 +11,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmsql.syntax import tags
 from llmsql.syntax.tree import Node
 
-Call = tuple[str, bool, int]
-"""What a call is known by: its text, whether it stands in WHERE or ON, and its SELECT's number."""
+
+class Call(NamedTuple):
+    """What a call is known by; *scope* is the number of its SELECT, *branch* that of its branch.
+
+    They are -1 where they were not numbered, or all rows come to it.
+    """
+
+    text: str
+    is_filter: bool  # in WHERE or ON
+    scope: int = -1
+    branch: int = -1
+
 
 Detail = str | list[Any]
 """What an operator says of itself under one key: one text, or several."""

@@ -49,7 +49,12 @@ class Ranks:
         self.calls = [node for node in tree.nodes(root) if is_call(node, models)]
         filters, scopes = _filters(root), _scopes(root)
         self._keys = {
-            id(node): (tree.text_key(node), id(node) in filters, scopes.get(id(node), -1))
+            id(node): Call(
+                tree.text_key(node),
+                id(node) in filters,
+                scopes.get(id(node), -1),
+                node.get(tree.BRANCH, -1),
+            )
             for node in self.calls
         }
         self._visit(root, 0)
@@ -82,7 +87,7 @@ class Ranks:
     def are_evaluated(self) -> bool:
         """True unless DuckDB, as far as is known, leaves out a condition that reads columns."""
         running = (call for call in self.calls if tree.column_references(call))
-        keys = {key for key in map(self._key, running) if key[1]}
+        keys = {key for key in map(self._key, running) if key.is_filter}
         return not self.order.is_known or keys <= self.order.steps.keys()
 
     def _key(self, call: Node) -> Call:
@@ -173,12 +178,10 @@ class Ranks:
 
         Where a plan shows only a column's name, that may be another SELECT's.
         """
-        _, is_filter, scope = key
-        if is_filter or scope < 0 or key not in self.order.named:
+        if key.is_filter or key.scope < 0 or key not in self.order.named:
             return -1
-        return max(
-            (at for (_, filters, of), at in steps.items() if filters and of == scope), default=-1
-        )
+        filters = (at for call, at in steps.items() if call.is_filter and call.scope == key.scope)
+        return max(filters, default=-1)
 
 
 def _filters(root: Node) -> set[int]:
@@ -204,6 +207,35 @@ def number_scopes(root: Node, is_costly: Callable[[Node], bool]) -> None:
     selects = (node for node in tree.nodes(root) if node.get("type") == "SELECT_NODE")
     for number, select in enumerate(selects):
         select[tree.SCOPE] = number
+
+
+def number_branches(root: Node, is_costly: Callable[[Node], bool]) -> None:
+    """Number, in place, the branches of CASE, so that calls of one text in two differ.
+
+    Not every row comes to each, and what one waits for another need not. Equal branches of equal
+    expressions have one number. Outside of CASE DuckDB makes calls of one text once.
+    """
+    numbers: dict[tuple[Any, ...], int] = {}
+
+    def number(item: Any, branch: tuple[Any, ...]) -> None:
+        if isinstance(item, list):
+            for each in item:
+                number(each, branch)
+        if not isinstance(item, dict):
+            return
+        if item.get("type") == "SELECT_NODE":
+            branch = ()
+        elif branch and is_costly(item):
+            item[tree.BRANCH] = numbers.setdefault(branch, len(numbers))
+        is_case, is_first = item.get("class") == "CASE", item.get("type") == "OPERATOR_COALESCE"
+        if not is_case and not (is_first and branch):
+            return number(list(item.values()), branch)
+        first, *others = _parts(item) or []
+        number(first, branch)
+        for place, part in enumerate(others):
+            number(part, (*(branch or (tree.text_key(item),)), place))
+
+    number(root, ())
 
 
 def _scopes(root: Node) -> dict[int, int]:

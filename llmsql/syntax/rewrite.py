@@ -16,7 +16,7 @@ from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.inlining import Macro
 from llmsql.syntax.ladder import Ladder
-from llmsql.syntax.ranks import Ranks, is_call, number_scopes
+from llmsql.syntax.ranks import Ranks, is_call, number_branches, number_scopes
 from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
 
@@ -85,6 +85,7 @@ def plan(
     rewriting.inline(macros, definitions, is_wanted=tags_all)
     if not tags_all:  # who reads of calls wants each text once
         number_scopes(rewriting.query, rewriting.costs)
+        number_branches(rewriting.query, rewriting.costs)
     steps = rewriting.ladder(definitions, sorting) if sorting else None
     found = rewriting.plan(definitions, explain, tags_all=tags_all)
     below = partial(
@@ -147,7 +148,9 @@ class _Rewriting:
             self.costly |= found
 
     def hides(self, node: Node) -> bool:
-        """True for a call of a macro that reaches a model."""
+        """True for a call of a macro that reaches a model, or of DuckDB's `if` for one that does."""
+        if is_call(node, frozenset((inlining.IF,))):
+            return is_inside(node, self.costs)
         return is_call(node, self.costly) and not self.calls(node)
 
     def spell_out(self) -> None:
@@ -163,8 +166,12 @@ class _Rewriting:
     ) -> None:
         """Take macros apart where that *is_wanted*, or one call of a model may wait for another."""
         if is_wanted or Shape(self.calls, self.costs, definitions).sites(self.query) > 1:
+
+            def find(name: str) -> Macro | None:
+                return macros(name) if definitions(name) else inlining.own(name)
+
             Headings(self.query, self.hides).write_out()
-            inlining.inline(self.query, self.hides, macros)
+            inlining.inline(self.query, self.hides, find)
 
     def ladder(
         self,

@@ -20,13 +20,16 @@ Node = dict[str, Any]
 SCOPE = "llmsql_scope"
 """The key of a SELECT's number, which DuckDB's printer does not know and leaves out."""
 
+BRANCH = "llmsql_branch"
+"""The key of the number of the branch that a call stands in, which not every row comes to."""
+
 UNREAD = "llmsql_unread"
 """The key of an item whose alias nothing reads."""
 
 WRITTEN = "llmsql_written"
 """The key of an expression's text before it was rewritten."""
 
-_PLACING = ("query_location", "query_location_length", "alias", SCOPE, UNREAD, WRITTEN)
+_PLACING = ("query_location", "query_location_length", "alias", SCOPE, BRANCH, UNREAD, WRITTEN)
 _CALLED = re.compile(r"\b(\w+)\s*\(")
 
 _lock = threading.Lock()
