@@ -21,8 +21,8 @@ QUERIES = [
      "SELECT m(x), [1, 2][1] FROM t WHERE c = 3"),
     ("UPDATE t AS q SET a = m(u.x) FROM u WHERE q.i = u.i RETURNING q.a",
      "SELECT m(u.x) FROM t AS q, u WHERE q.i = u.i"),
-    ("DELETE FROM t WHERE m(x) = 'y'", "SELECT 1 FROM t WHERE m(x) = 'y'"),
-    ("DELETE FROM t USING u WHERE t.i = u.i", "SELECT 1 FROM t, u WHERE t.i = u.i"),
+    ("DELETE FROM t WHERE m(x) = 'y'", "SELECT hash(*COLUMNS(*)) FROM t WHERE m(x) = 'y'"),
+    ("DELETE FROM t USING u WHERE t.i = u.i", "SELECT hash(*COLUMNS(*)) FROM t, u WHERE t.i = u.i"),
 ]  # fmt: skip
 
 

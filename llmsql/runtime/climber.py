@@ -128,13 +128,15 @@ class Climber:
         return below if below and self._is_enough(below, sql, wanted) else None
 
     def _below(self, plan: Plan, text: str) -> Plan | None:
-        """The plan of the query *text* below a rung; None where a call may wait for another."""
+        """The plan of the query *text* below a rung, if that stands before all calls.
+
+        None where a call may wait for another, or guards would turn conditions round.
+        """
         below = plan.below(text)
-        if below is None or not below.is_ordered:
+        if below is None or not below.is_ordered or not below.is_guarded:
             return None
         statement, sites = below.statement or tree.parse(below.text), max(below.sites, plan.sites)
-        plain = below.plain if self.resolver.keeps_rows else None  # what writes is *below*
-        return replace(below, sites=sites, statement=statement, plain=plain)
+        return replace(below, sites=sites, statement=statement, plain=None)
 
     def _is_enough(self, below: Plan, sql: str, wanted: _Wanted) -> bool:
         """Settle *below*; True where it has all rows that are wanted."""

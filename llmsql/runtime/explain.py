@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -21,9 +22,8 @@ from llmsql.runtime.collector import UNTAGGED, Collector, Mode, Site
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.spent import Spent
 from llmsql.store import Store
-from llmsql.syntax import tree
+from llmsql.syntax import tags, tree
 from llmsql.syntax.on_error import SIBLINGS
-from llmsql.syntax.ranks import plain_number
 from llmsql.syntax.rewrite import Plan
 from llmsql.syntax.write import Write
 
@@ -93,7 +93,10 @@ def explain(
         if more is None:
             raise
         return [_elsewhere(e, plan) for e in _estimates(loose, more, store, {})]
-    found = list(_estimates(plan, census, store, {}))
+    doubtful = _doubtful(
+        plan, census, store, partial(_first, collector=collector, run=run, may_fail=may_fail)
+    )
+    found = list(_estimates(plan, census, store, {}, doubtful))
     is_alone = len(found) == len(plan.calls) == 1 and found[0].precision != ESTIMATED
     if is_alone and not query.is_recursive or not any(e.calls for e in found):
         return found
@@ -101,7 +104,7 @@ def explain(
     if more is None:
         return [replace(e, precision=ESTIMATED) for e in found]
     seen, seen_then = _by_call(plan, census), _by_call(loose, more)
-    doubtful = {call for call, inputs in seen.items() if seen_then.get(call) != inputs}
+    doubtful |= {call for call, inputs in seen.items() if seen_then.get(call) != inputs}
     claimed: Claimed = {}
     found = list(_estimates(plan, census, store, claimed, doubtful))
     by_call = {e.call: e for e in _estimates(loose, more, store, claimed)}
@@ -121,8 +124,45 @@ def _first(
     constant = {number for number, call in enumerate(plan.calls) if not _reads(call)}
     if constant and may_fail:
         with suppress(duckdb.Error):
-            return _counted(plan, collector, run, lambda s: plain_number(s.number) in constant)
+            return _counted(plan, collector, run, lambda s: tags.plain(s.number) in constant)
     return _counted(plan, collector, run, lambda site: False)
+
+
+def _doubtful(
+    plan: Plan, census: Census, store: Store, count: Callable[[Plan], Census]
+) -> set[str]:
+    """The calls of *plan* that may be asked something else, as its plain text wants something else.
+
+    What both want first is asked, and then what either does.
+    """
+    if plan.plain is None:
+        return set()
+    try:
+        wanted = _first_asked(count(plan.plain), store)
+    except duckdb.Error:
+        return set()  # nor does it decide in a pass
+    found = _first_asked(census, store)
+    return {
+        _text(plan, where)
+        for where, inputs in found.items()
+        if not inputs
+        <= set().union(*(of for other, of in wanted.items() if other[1:] == where[1:]))
+    }
+
+
+def _first_asked(census: Census, store: Store) -> dict[Where, set[Any]]:
+    """The unknown inputs of those calls that wait for no other."""
+    unknown = {
+        where: set(_unknown(inputs, where[1], where[2], store))
+        for where, inputs in census.inputs.items()
+    }
+    first = min(
+        (site.rank for (site, *_), found in unknown.items() if found and site != UNTAGGED),
+        default=0,
+    )
+    return {
+        where: found for where, found in unknown.items() if where[0].rank in (first, UNTAGGED.rank)
+    }
 
 
 def _reads(call: str) -> bool:
@@ -212,7 +252,7 @@ def _estimate(
     keys, count = unknown[where], len(census.inputs[where])
     need = expected.of(deployment, answers, keys, store)
     return Estimate(
-        site=None if site == UNTAGGED else plain_number(site.number) + 1,
+        site=None if site == UNTAGGED else tags.plain(site.number) + 1,
         call=_text(plan, where),
         model=deployment.name,
         inputs=count,
@@ -236,7 +276,7 @@ def _shared(where: Where, store: Store) -> Hashable:
 
 def _text(plan: Plan, where: Where) -> str:
     """A call as the user wrote it, where it stands in the statement."""
-    number = plain_number(where[0].number)
+    number = tags.plain(where[0].number)
     is_named = 0 <= number < len(plan.calls)
     return _said(plan.calls[number]) if is_named else ELSEWHERE
 
@@ -253,8 +293,7 @@ def _precision(plan: Plan, where: Where, unknown: dict[Where, list[Any]]) -> str
     site = where[0]
     others = [other[0] for other, keys in unknown.items() if keys and other != where]
     is_free = all(other != UNTAGGED and other.rank >= site.rank for other in others)
-    may_go_otherwise = plan.plain is not None and len(plan.calls) > 1
-    if may_go_otherwise or others and (site == UNTAGGED or not is_free):
+    if others and (site == UNTAGGED or not is_free):
         return ESTIMATED
     is_limited = plan.limit is not None and site.rank <= plan.where_rank or plan.ladder is not None
     return AT_MOST if is_limited and unknown[where] else EXACT

@@ -14,8 +14,8 @@ from typing import Any
 
 from llmsql.runtime import history
 from llmsql.store import Store
+from llmsql.syntax import tags
 from llmsql.syntax.mask import masked
-from llmsql.syntax.ranks import plain_number
 from llmsql.types import Usage
 
 SHOWN_CHARACTERS = 10_000
@@ -59,7 +59,7 @@ class Records:
             if prompt is None and len(data) >= LONG:
                 error = error.replace(data.decode(), "…")  # servers repeat what they were asked
         row = (
-            self.number, plain_number(site) + 1 if site >= 0 else None, model, call.hex(),
+            self.number, tags.plain(site) + 1 if site >= 0 else None, model, call.hex(),
             hashlib.blake2b(data, digest_size=8).hexdigest(),
             prompt, is_reused, None if is_reused else replica,
             usage.input_tokens, usage.output_tokens, usage.cached_tokens, seconds, retries,

@@ -17,7 +17,7 @@ from llmsql.runtime.answers import Answers, Tokens
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.spent import Spent
 from llmsql.store import Entry
-from llmsql.syntax.ranks import plain_number
+from llmsql.syntax import tags
 from llmsql.token_estimate import estimate
 from llmsql.types import Completion, Usage, bare
 
@@ -136,7 +136,7 @@ class Run:
         self.gate.learn(key, usage)
         if self.account.tallies is not None:
             tally = self.account.tallies.setdefault(
-                (self.deployment.name, plain_number(site)), Spent()
+                (self.deployment.name, tags.plain(site)), Spent()
             )
             tally.add(inputs, outputs, cached, cost)
         sums = self._sums

@@ -159,7 +159,7 @@ class _Reading:
         """Note the parts of a condition, and where in all that is evaluated they stand."""
         start, order = len(self.order.text), self.order
         for place, number in tags.printed(condition):
-            order.places.setdefault(self.calls[number], start + place)
+            order.places.setdefault(self.calls[tags.plain(number)], start + place)
         for place, part in _parts(condition, "AND"):
             if is_filter and not tags.printed(part) and not part.startswith(_NOT_EVALUATED):
                 order.cheap.append((start + place, part))
@@ -199,7 +199,8 @@ class _Reading:
 
 def _numbers(detail: Detail) -> list[int]:
     """The calls in a part of a plan, in the order in which DuckDB gets to them."""
-    return [number for text in _texts(detail) for _, number in tags.printed(text)]
+    found = (number for text in _texts(detail) for _, number in tags.printed(text))
+    return [*map(tags.plain, found)]
 
 
 def _texts(detail: Detail) -> list[str]:

@@ -9,25 +9,21 @@ known at which steps DuckDB evaluates them, ranks follow these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from llmsql.syntax import tree
+from llmsql.syntax import tags, tree
+from llmsql.syntax.conditions import reads_columns
 from llmsql.syntax.order import Call, Order, turns
 from llmsql.syntax.outputs import Outputs, sort_keys
 from llmsql.syntax.tree import Node
 
 VARIABLE = "llmsql_statement"
 TAG = "llmsql"
-APART = 1000
 TAGGED = "llmsql_tagged_"
+Path = tuple[Any, ...]
 CLAUSES = ("cte_map", "from_table", "where_clause", "group_expressions", "having")
-
-
-def plain_number(number: int) -> int:
-    """The number of a call as the statement has it: wherever it stands, or -1 without a tag."""
-    return number % APART if number >= 0 else number
 
 
 def is_call(node: Node, models: frozenset[str]) -> bool:
@@ -42,8 +38,16 @@ def is_call(node: Node, models: frozenset[str]) -> bool:
 class Ranks:
     """The ranks of the model calls of one statement."""
 
-    def __init__(self, root: Node, models: frozenset[str], order: Order | None = None) -> None:
+    def __init__(
+        self,
+        root: Node,
+        models: frozenset[str],
+        order: Order | None = None,
+        *,
+        is_guarded: bool = True,
+    ) -> None:
         self.models = models
+        self.is_guarded = is_guarded
         self.by_text: dict[Call, int] = {}
         self.order = order or Order(is_known=False)
         self.calls = [node for node in tree.nodes(root) if is_call(node, models)]
@@ -123,8 +127,10 @@ class Ranks:
         numbers = self.numbers
         behind = {id(node) for node in tree.nodes(apart)}
         for call in self.calls:
-            offset = APART if id(call) in behind else 0
-            rank, number = self.of(call) + offset, numbers[self._keys[id(call)]] + offset
+            offset = tags.APART if id(call) in behind else 0
+            key = self._keys[id(call)]
+            rank, number = self.of(call) + offset, numbers[key] + offset
+            number += tags.BRANCH * (key.branch + 1)
             tree.rename(call, TAGGED + tree.function_name(call))
             tree.put_first(call, [tree.expression(str(rank)), tree.expression(str(number))])
 
@@ -143,6 +149,7 @@ class Ranks:
             depth = depth + (depth % 2 != is_or) if is_joined else 0
             if is_joined:
                 parts.sort(key=turns(partial(self.places, depth=depth)))
+                parts.sort(key=reads_columns)  # DuckDB folds the others while it plans
             for part in parts:
                 base = self._visit(part, base, depth)
             return base
@@ -210,32 +217,40 @@ def number_scopes(root: Node, is_costly: Callable[[Node], bool]) -> None:
 
 
 def number_branches(root: Node, is_costly: Callable[[Node], bool]) -> None:
-    """Number, in place, the branches of CASE, so that calls of one text in two differ.
+    """Number, in place, the branches of CASE and COALESCE, so that calls of one text in two differ.
 
     Not every row comes to each, and what one waits for another need not. Equal branches of equal
-    expressions have one number. Outside of CASE DuckDB makes calls of one text once.
+    expressions have one number. In a SELECT that groups, what also stands where every row comes has
+    none: it may be a key.
     """
-    numbers: dict[tuple[Any, ...], int] = {}
+    found = [each for each in _branched(root, {}, ()) if is_costly(each[0])]
+    keys = {
+        (id(select), tree.text_key(node))
+        for node, select, branch in found
+        if not branch and select.get("group_expressions")
+    }
+    numbers: dict[Path, int] = {}
+    for node, select, branch in found:
+        if branch and (id(select), tree.text_key(node)) not in keys:
+            node[tree.BRANCH] = numbers.setdefault(branch, len(numbers))
 
-    def number(item: Any, branch: tuple[Any, ...]) -> None:
-        if isinstance(item, list):
-            for each in item:
-                number(each, branch)
-        if not isinstance(item, dict):
-            return
-        if item.get("type") == "SELECT_NODE":
-            branch = ()
-        elif branch and is_costly(item):
-            item[tree.BRANCH] = numbers.setdefault(branch, len(numbers))
-        is_case, is_first = item.get("class") == "CASE", item.get("type") == "OPERATOR_COALESCE"
-        if not is_case and not (is_first and branch):
-            return number(list(item.values()), branch)
-        first, *others = _parts(item) or []
-        number(first, branch)
-        for place, part in enumerate(others):
-            number(part, (*(branch or (tree.text_key(item),)), place))
 
-    number(root, ())
+def _branched(item: Any, select: Node, branch: Path) -> Iterator[tuple[Node, Node, Path]]:
+    """Yield each function in *item* with the SELECT and the branch that it stands in."""
+    if isinstance(item, list):
+        for each in item:
+            yield from _branched(each, select, branch)
+    if not isinstance(item, dict):
+        return
+    if item.get("class") == "FUNCTION":
+        yield item, select, branch
+    if item.get("type") == "SELECT_NODE":
+        select, branch = item, ()
+    is_choice = item.get("class") == "CASE" or item.get("type") == "OPERATOR_COALESCE"
+    first, *others = (_parts(item) or [None]) if is_choice else [list(item.values())]
+    yield from _branched(first, select, branch)
+    for place, part in enumerate(others):
+        yield from _branched(part, select, (*(branch or (tree.text_key(item),)), place))
 
 
 def _scopes(root: Node) -> dict[int, int]:

@@ -34,7 +34,8 @@ class Plan:
     that calls carry their ranks. *limit* is the number of rows that end it, with *limited_text* to
     run until then and *where_rank* the highest rank asked for by WHERE. *sites* counts the model
     calls that stand in the text; *calls* are their texts by number, where they were asked for.
-    *is_ordered* tells that no call waits for one that a view or a macro hides, which has no rank.
+    *is_ordered* tells that no call waits for one that a view or a macro hides, which has no rank,
+    *is_guarded* that what is cheap stands before all calls of a condition.
     With a *ladder* rows may be asked about from its foot on, by the plans that *below* makes.
     Where guards may take from DuckDB what it filters by, *plain* is the plan without them.
     """
@@ -49,6 +50,7 @@ class Plan:
     where_rank: int = -1
     calls: tuple[str, ...] = ()
     is_ordered: bool = True
+    is_guarded: bool = True
     ladder: Ladder | None = None
     plain: Plan | None = None
     below: Callable[[str], Plan | None] = lambda sql: None
@@ -148,7 +150,7 @@ class _Rewriting:
             self.costly |= found
 
     def hides(self, node: Node) -> bool:
-        """True for a call of a macro that reaches a model, or of DuckDB's `if` for one that does."""
+        """True for a call of a macro that reaches a model, or of DuckDB's `if` around one."""
         if is_call(node, frozenset((inlining.IF,))):
             return is_inside(node, self.costs)
         return is_call(node, self.costly) and not self.calls(node)
@@ -206,16 +208,14 @@ class _Rewriting:
             binds=self.binds,
             is_ordered=is_ordered,
         )
-        plain = None
-        if waiting.may_lose_links(self.query, self.costs):
-            plain = self._plain(partial(arrange, may_guard=False))
+        before = copy.deepcopy(self.statement)
         headings = Headings(self.query, self.costs)
         ranks = arrange(self.statement)
         where_rank = ranks.highest(self.query.get("where_clause"))
-        texts = ranks.texts() if tags_all else ()
+        guarded, texts = tree.text_key(self.statement), ranks.texts() if tags_all else ()
         # A LIMIT's passes must tell calls apart, also from those of WHERE that macros hide.
         is_tagged = not ranks.are_all_equal or bool(ranks and (tags_all or limit is not None))
-        is_changed = is_tagged or tree.text_key(self.statement) != original
+        is_changed = is_tagged or guarded != original
         if is_changed:
             headings.write_out()
         if is_tagged:
@@ -228,19 +228,27 @@ class _Rewriting:
             is_tagged=is_tagged,
             calls=tuple(texts),
             is_ordered=is_ordered,
+            is_guarded=ranks.is_guarded,
         )
-        if plain and is_changed and (text := tree.show(plain)) != found.text:
-            found = replace(found, plain=replace(found, text=text, statement=plain))
+        if guarded != original and waiting.may_lose_filters(tree.body(before)):
+            found = self._with_plain(found, before, guarded, partial(arrange, may_guard=False))
         return found if limit is None else self._limited(found, limit, where_rank)
 
-    def _plain(self, arrange: Callable[[Node], Ranks]) -> Node:
-        """A copy of the statement with calls that are tagged, and conditions as they are."""
-        statement = copy.deepcopy(self.statement)
+    def _with_plain(
+        self, found: Plan, statement: Node, guarded: str, arrange: Callable[[Node], Ranks]
+    ) -> Plan:
+        """*found* with the plan of *statement*, its conditions as they are, if not *guarded*."""
         headings = Headings(tree.body(statement), self.costs)
         ranks = arrange(statement)
+        if tree.text_key(statement) == guarded:
+            return found
+        texts = ranks.texts() if found.calls else ()
         headings.write_out()
         ranks.tag()
-        return statement
+        text = tree.show(statement)
+        return replace(
+            found, plain=replace(found, text=text, statement=statement, calls=tuple(texts))
+        )
 
     def _limited(self, found: Plan, limit: int, where_rank: int) -> Plan:
         """*found* with the text that a LIMIT's passes run, which changes the statement."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from llmsql.syntax import aliases, conditions, guards, joins, ladder, order, tree
+from llmsql.syntax import aliases, conditions, guards, ladder, order, tree
 from llmsql.syntax.aliases import Binds
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.headings import Headings
@@ -64,17 +64,14 @@ def arrange(
     return _guarded(query, models, is_costly, plain, guarded)
 
 
-def may_lose_links(query: Node, is_costly: Test) -> bool:
-    """True where columns link a subquery that asks, by which DuckDB may join and filter.
+def may_lose_filters(query: Node) -> bool:
+    """True where DuckDB may filter by what it makes of several conditions, tables or branches.
 
-    Behind a guard it may no longer do so, which costs calls elsewhere; in most it saves some.
+    Behind a guard it may no longer do so, which costs calls; mostly a guard saves some.
     """
-    subqueries = (n["subquery"]["node"] for n in tree.nodes(query) if n.get("class") == "SUBQUERY")
-    return any(
-        select.get("type") == "SELECT_NODE"
-        and is_inside(select, is_costly)
-        and any(map(joins.is_key, conditions.conjuncts(select["where_clause"])))
-        for select in subqueries
+    return not conditions.is_only_where(query) or any(
+        node.get("type") in ("CONJUNCTION_OR", "OPERATOR_COALESCE")
+        for node in tree.nodes(query["where_clause"])
     )
 
 
@@ -106,7 +103,7 @@ def _guarded(
 
 def _unguarded(query: Node, models: frozenset[str], is_costly: Test, plain: Order) -> Ranks:
     guards.guard_values(query, is_costly)
-    return Ranks(query, models, plain)
+    return Ranks(query, models, plain, is_guarded=False)
 
 
 def _order(

@@ -12,6 +12,8 @@ from llmsql.syntax import tree
 from llmsql.syntax.words import Word, words
 
 _QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES")
+_ALL_COLUMNS = "hash(*COLUMNS(*))"
+"""What a DELETE reads: with fewer columns DuckDB plans its conditions otherwise."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def _delete(sql: str, found: list[Word]) -> Write | None:
     first_end = min(i for i in ends.values() if i is not None)
     source = sql[found[1].end : found[first_end].start]
     extra = _clause(sql, found, ends["USING"], ends["WHERE"], ends["RETURNING"])
-    return _by_condition(sql, found, "SELECT 1", source, extra, ends)
+    return _by_condition(sql, found, f"SELECT {_ALL_COLUMNS}", source, extra, ends)
 
 
 def _by_condition(
