@@ -83,7 +83,9 @@ class Branches(Generator):
 
     def grouped(self) -> str:
         key = self.choice()
-        of_key = self.random.choice([key, key, f"upper({key})", f"CASE WHEN {key} < '3' THEN 'low' ELSE m({key}) END"])
+        of_key = self.random.choice(
+            [key, key, f"upper({key})", f"CASE WHEN {key} < '3' THEN 'low' ELSE m({key}) END"]
+        )
         return f"SELECT {of_key} AS y, count(*), max({self.choice()}) FROM t{self.where()} GROUP BY {key}"
 
     def filtered(self) -> str:
@@ -101,7 +103,9 @@ class Branches(Generator):
         on = self.random.choice(["t.i = u.id", "t.i = u.id + 30", "t.i = u.n"])
         kind = self.random.choice(["JOIN", "LEFT JOIN", "JOIN"])
         source = "(SELECT id, n, w FROM u) u"
-        where = self.random.choice([self.condition(), f"m(w || id) AND {self.condition()}", "n > 3"])
+        where = self.random.choice(
+            [self.condition(), f"m(w || id) AND {self.condition()}", "n > 3"]
+        )
         return f"SELECT i, id, {self.choice()} FROM t {kind} {source} ON {on} WHERE {where}"
 
     def linked(self) -> str:

@@ -8,7 +8,9 @@ import pytest
 
 from tests import rare
 from tests.aliased import Aliased
+from tests.branches import Branches
 from tests.hidden import DEFINITIONS, Hidden
+from tests.nested import Nested
 from tests.oracle import TABLES, Ours, Plain, numbered, same_rows
 from tests.subqueries import Subqueries
 
@@ -119,6 +121,34 @@ FOUND = [
     "SELECT i, y FROM (SELECT *, g(s) AS y FROM t WHERE t.k < ALL (SELECT n FROM u WHERE n > 3"
     " AND COALESCE(m(w || n), 'x') <> 'true' AND n < 3)) t"
     " WHERE m('p ' || i) IS NULL AND s LIKE '%1%'",
+    "SELECT i, CASE WHEN flag THEN m(s || i) WHEN g('a' || i) > '3' THEN 'x' ELSE m(s || i) END"
+    " FROM t",
+    "SELECT i, CASE WHEN g('a' || i) > '3' THEN 'x' ELSE m(s || i) END,"
+    " CASE WHEN k < 3 THEN m(s || i) END FROM t",
+    "SELECT i, if(flag, m(g(s || i)), m(s || i)), if(m(s), g(g(s || i)), g(s)) FROM t"
+    " WHERE m(s || i)",
+    "SELECT i, CASE g(s) WHEN '1' THEN g(s) WHEN 'true' THEN NULL ELSE m(s || i) END,"
+    " COALESCE(nullif(m(s || i), 'true'), g('p ' || i)) FROM t",
+    "SELECT i, CASE WHEN k < 3 THEN g(s || i) ELSE g('p ' || i) END,"
+    " COALESCE(nullif(m(s), 'true'), m(g(s || i))) FROM t",
+    "SELECT CASE WHEN flag THEN g('p ' || i) ELSE m(g(s || i)) END AS y, count(*),"
+    " max(COALESCE(m(s || i), g(s || i), 'none')) FROM t"
+    " GROUP BY CASE WHEN flag THEN g('p ' || i) ELSE m(g(s || i)) END",
+    "SELECT i FROM t WHERE k = ANY (SELECT u.k FROM u WHERE m(w || id)) AND ((i % 7 = 1 OR"
+    " g(g(s || i)) < '4') AND (i % 7 = 1 OR g('p ' || i) IN ('1', '2')))"
+    " OR (m(g(s || i)) AND g('p ' || i) IN ('1', '2'))",
+    "SELECT i FROM t WHERE CASE WHEN g(s) < '4' THEN s WHEN k < 3 THEN NULL END < '4' AND flag",
+    "SELECT k, max(g(s)) FILTER (k = 3 AND m('p ' || s) AND g('c') IN ('1', '2')) AS y FROM t"
+    " WHERE g(s) IS DISTINCT FROM '3' OR flag GROUP BY k",
+    "DELETE FROM t WHERE i IN (SELECT id FROM u WHERE m(w) IS NULL) AND m(s || i)",
+    "DELETE FROM t WHERE i IN (SELECT id FROM u WHERE g(w) IS DISTINCT FROM '3') AND NOT m(s || k)",
+    "SELECT i, i % 4 AS y, g('a' || i) FROM t WHERE m(g(s)) IS NULL AND (k IN (1, 2, 5)"
+    " OR m(NULL) = 'true') AND m(g(s)) LIKE 't%' ORDER BY k % 3, g(s), i LIMIT 30",
+    "SELECT i, yes FROM v, near(2, 20) n WHERE v.i = n.id AND yes = 'true' AND m(v.s) = 'false'"
+    " AND g(n.w) = '3'",
+    "SELECT * FROM near(2, 30) WHERE mark < '2' AND g(w) > '4' AND m(w)",
+    "SELECT m(s || k) AS z, i, g(z || i) AS b FROM t WHERE COALESCE(m(s || k), 'x') <> 'true'"
+    " OR g(g(s)) IS DISTINCT FROM '3' OR k IN (1, 2, 5) AND z IS NOT NULL LIMIT 7 OFFSET 2",
 ]
 """What a generator found, each of another kind."""
 
@@ -193,6 +223,26 @@ def test_clauses_that_are_rare(small: Sides, seed: int) -> None:
     for _ in range(10):
         small.compare(generator.statement())
         small.compare_tables("t", "e", "pk")
+        small.restore()
+
+
+@pytest.mark.parametrize("seed", range(7000, 7006))
+def test_branches_that_ask_one_thing(small: Sides, seed: int) -> None:
+    """Not every row comes to each, and none is asked for the sake of another branch."""
+    generator = Branches(seed)
+    for _ in range(10):
+        small.compare(generator.statement())
+        small.compare_tables("t", "e")
+        small.restore()
+
+
+@pytest.mark.parametrize("seed", range(8000, 8006))
+def test_anything_inside_anything(small: Sides, seed: int) -> None:
+    """Subqueries, joins, branches and groups of one another."""
+    generator = Nested(seed)
+    for _ in range(10):
+        small.compare(generator.statement())
+        small.compare_tables("t", "e")
         small.restore()
 
 

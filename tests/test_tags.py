@@ -7,7 +7,7 @@ import pytest
 
 from llmsql.syntax import tags
 
-PLACES = [(0, 0), (0, 7), (1, 3), (12, 40), (1005, 1031), (70_000, 12_345)]
+PLACES = [(0, 0), (0, 7), (1, 3), (12, 40), (1005, 1031), (70_000, 2_345)]
 
 
 def at(rank: int, site: int) -> str:
@@ -29,3 +29,13 @@ def test_all_tags_are_one_to_duckdb(rank: int, site: int) -> None:
     one, other = at(0, 0), at(rank, site)
     found = duckdb.sql(f"SELECT {one} = {other}, hash({one}) = hash({other})").fetchall()
     assert found == [(True, True)]
+
+
+@pytest.mark.parametrize("site", [0, 7, 1031])
+def test_calls_of_other_branches_are_others_to_duckdb(site: int) -> None:
+    """So that it does not make one for all rows where each is for some."""
+    one, other = at(2, site), at(2, site + tags.BRANCH)
+    assert duckdb.sql(f"SELECT {one} = {other}").fetchall() == [(False,)]
+    (shown,) = duckdb.sql(f"SELECT {other}::VARCHAR").fetchall()[0]
+    ((_, found),) = tags.printed(f"{{'place': '{shown}'::INTERVAL}}")
+    assert tags.plain(found) == tags.plain(site)

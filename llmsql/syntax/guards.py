@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from llmsql.syntax import conditions, joins, tree
 from llmsql.syntax.conditions import Test, conjunction, conjuncts, is_inside, reads_columns
 from llmsql.syntax.order import turns
+from llmsql.syntax.outputs import group_keys
 from llmsql.syntax.tree import Node
 
 Places = Callable[[Node, int], tuple[int, ...]]
@@ -94,17 +95,12 @@ def _has_costly_columns(root: Node, is_costly: Test) -> bool:
 
 def _asked_of_groups(select: Node, is_costly: Test) -> Test:
     """The test for what HAVING asks itself: what its groups are made by is known."""
-    items, keys = select["select_list"], list(select["group_expressions"])
-    if select.get("aggregate_handling") == "FORCE_AGGREGATES":  # GROUP BY ALL
-        keys = list(items)
-    names = {r["column_names"][-1].lower() for key in keys for r in tree.column_references(key)}
-    positions = set(map(tree.position, keys))
-    keys += [
-        item
-        for position, item in enumerate(items, 1)
-        if position in positions or item.get("alias", "").lower() in names
-    ]
-    known = {tree.text_key(node) for key in keys for node in tree.nodes(key) if is_costly(node)}
+    known = {
+        tree.text_key(node)
+        for key in group_keys(select)
+        for node in tree.nodes(key)
+        if is_costly(node)
+    }
     return lambda node: is_costly(node) and tree.text_key(node) not in known
 
 

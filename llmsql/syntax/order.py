@@ -103,6 +103,11 @@ def read(plan: list[Node] | None, calls: Sequence[Call], columns: Mapping[str, l
     return reading.order
 
 
+def is_cut(plan: Sequence[Node] | None) -> bool:
+    """True when a *plan* leaves out what gives no rows, as conditions contradict one another."""
+    return any(each["name"].strip() == _CUT or is_cut(each["children"]) for each in plan or ())
+
+
 def turns(places: Callable[[Node], tuple[int, ...]]) -> Callable[[Node], int]:
     """The key by which to sort parts of one AND or OR, once, which are in the order as written.
 

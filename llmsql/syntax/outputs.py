@@ -33,6 +33,20 @@ def sort_keys(query: Node) -> list[Node]:
     return [order["expression"] for order in orders(query)]
 
 
+def group_keys(select: Node) -> list[Node]:
+    """What *select* is grouped by, and the outputs that names and positions in it stand for."""
+    items, keys = select["select_list"], list(select["group_expressions"])
+    if select.get("aggregate_handling") == "FORCE_AGGREGATES":  # GROUP BY ALL
+        keys = list(items)
+    names = {r["column_names"][-1].lower() for key in keys for r in tree.column_references(key)}
+    positions = set(map(tree.position, keys))
+    return keys + [
+        item
+        for position, item in enumerate(items, 1)
+        if position in positions or item.get("alias", "").lower() in names
+    ]
+
+
 class Outputs:
     """The SELECT list of one query, by the names its columns have."""
 

@@ -9,7 +9,7 @@ known at which steps DuckDB evaluates them, ranks follow these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,6 @@ from llmsql.syntax.tree import Node
 VARIABLE = "llmsql_statement"
 TAG = "llmsql"
 TAGGED = "llmsql_tagged_"
-Path = tuple[Any, ...]
 CLAUSES = ("cte_map", "from_table", "where_clause", "group_expressions", "having")
 
 
@@ -143,7 +142,7 @@ class Ranks:
             return max((self._visit(part, base) for part in item), default=base)
         if not isinstance(item, dict):
             return base
-        parts = _parts(item)
+        parts = parts_in_turn(item)
         if parts is not None:
             is_or, is_joined = item["type"] == "CONJUNCTION_OR", item.get("class") == "CONJUNCTION"
             depth = depth + (depth % 2 != is_or) if is_joined else 0
@@ -216,43 +215,6 @@ def number_scopes(root: Node, is_costly: Callable[[Node], bool]) -> None:
         select[tree.SCOPE] = number
 
 
-def number_branches(root: Node, is_costly: Callable[[Node], bool]) -> None:
-    """Number, in place, the branches of CASE and COALESCE, so that calls of one text in two differ.
-
-    Not every row comes to each, and what one waits for another need not. Equal branches of equal
-    expressions have one number. In a SELECT that groups, what also stands where every row comes has
-    none: it may be a key.
-    """
-    found = [each for each in _branched(root, {}, ()) if is_costly(each[0])]
-    keys = {
-        (id(select), tree.text_key(node))
-        for node, select, branch in found
-        if not branch and select.get("group_expressions")
-    }
-    numbers: dict[Path, int] = {}
-    for node, select, branch in found:
-        if branch and (id(select), tree.text_key(node)) not in keys:
-            node[tree.BRANCH] = numbers.setdefault(branch, len(numbers))
-
-
-def _branched(item: Any, select: Node, branch: Path) -> Iterator[tuple[Node, Node, Path]]:
-    """Yield each function in *item* with the SELECT and the branch that it stands in."""
-    if isinstance(item, list):
-        for each in item:
-            yield from _branched(each, select, branch)
-    if not isinstance(item, dict):
-        return
-    if item.get("class") == "FUNCTION":
-        yield item, select, branch
-    if item.get("type") == "SELECT_NODE":
-        select, branch = item, ()
-    is_choice = item.get("class") == "CASE" or item.get("type") == "OPERATOR_COALESCE"
-    first, *others = (_parts(item) or [None]) if is_choice else [list(item.values())]
-    yield from _branched(first, select, branch)
-    for place, part in enumerate(others):
-        yield from _branched(part, select, (*(branch or (tree.text_key(item),)), place))
-
-
 def _scopes(root: Node) -> dict[int, int]:
     """The number of the SELECT that each node stands in, where they were numbered."""
     found: dict[int, int] = {}
@@ -262,7 +224,7 @@ def _scopes(root: Node) -> dict[int, int]:
     return found
 
 
-def _parts(node: Node) -> list[Any] | None:
+def parts_in_turn(node: Node) -> list[Any] | None:
     """The parts of *node* that are evaluated one after the other; None where order is free."""
     if node.get("type") == "SELECT_NODE":
         return [*(node[clause] for clause in CLAUSES), *_outputs(node)]

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
-from llmsql.syntax import aliases, hints, inlining, ladder, late, tree, waiting
+from llmsql.syntax import aliases, branches, hints, inlining, ladder, late, order, tree, waiting
 from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.inlining import Macro
 from llmsql.syntax.ladder import Ladder
-from llmsql.syntax.ranks import Ranks, is_call, number_branches, number_scopes
+from llmsql.syntax.ranks import Ranks, is_call, number_scopes
 from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
 
@@ -87,7 +87,7 @@ def plan(
     rewriting.inline(macros, definitions, is_wanted=tags_all)
     if not tags_all:  # who reads of calls wants each text once
         number_scopes(rewriting.query, rewriting.costs)
-        number_branches(rewriting.query, rewriting.costs)
+        branches.number(rewriting.query, rewriting.costs)
     steps = rewriting.ladder(definitions, sorting) if sorting else None
     found = rewriting.plan(definitions, explain, tags_all=tags_all)
     below = partial(
@@ -199,6 +199,10 @@ class _Rewriting:
         shape = Shape(self.calls, self.costs, definitions)
         limit, never_raises = shape.limit(self.query), shape.never_raises(self.query)
         is_ordered = shape.is_ordered(self.query)
+        if not (is_ordered or tags_all) and order.is_cut(explain(self.sql, never_raises)):
+            # Tagged, a call would be another than the hidden one that it contradicts.
+            sites = shape.sites(self.query)
+            return Plan(self.sql, None, sites, never_raises, is_ordered=False)
         late.postpone(self.query, self.calls, self.costs, definitions, self.binds)
         arrange = partial(
             waiting.arrange,
