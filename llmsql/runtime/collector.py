@@ -207,6 +207,10 @@ class Collector:
         """What was noted at the lowest rank, and everything untagged."""
         return self._merged(self._lowest())
 
+    def lowest_rank(self) -> int:
+        """The rank of what `lowest` gives; 0 where nothing has one."""
+        return min((rank for rank in self.noted if rank != UNTAGGED.rank), default=0)
+
     def is_of_many(self, *, at_any_rank: bool = False) -> bool:
         """True when the lowest, or all, was noted in several calls of functions for some rows.
 

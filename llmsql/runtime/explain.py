@@ -131,9 +131,9 @@ def _first(
 def _doubtful(
     plan: Plan, census: Census, store: Store, count: Callable[[Plan], Census]
 ) -> set[str]:
-    """The calls of *plan* that may be asked something else, as its plain text wants something else.
+    """The calls of *plan* that may be asked more, as its plain text may decide.
 
-    What both want first is asked, and then what either does.
+    What both want first is asked; where that is all of a call, or there is no other, no more is.
     """
     if plan.plain is None:
         return set()
@@ -141,12 +141,15 @@ def _doubtful(
         wanted = _first_asked(count(plan.plain), store)
     except duckdb.Error:
         return set()  # nor does it decide in a pass
-    found = _first_asked(census, store)
+    is_alone = len(plan.calls) == 1
+
+    def of_plain(where: Where) -> set[Any]:
+        return set().union(*(found for other, found in wanted.items() if other[1:] == where[1:]))
+
     return {
         _text(plan, where)
-        for where, inputs in found.items()
-        if not inputs
-        <= set().union(*(of for other, of in wanted.items() if other[1:] == where[1:]))
+        for where, inputs in _first_asked(census, store).items()
+        if not (inputs <= of_plain(where) if is_alone else inputs == of_plain(where))
     }
 
 
@@ -296,7 +299,8 @@ def _precision(plan: Plan, where: Where, unknown: dict[Where, list[Any]]) -> str
     if others and (site == UNTAGGED or not is_free):
         return ESTIMATED
     is_limited = plan.limit is not None and site.rank <= plan.where_rank or plan.ladder is not None
-    return AT_MOST if is_limited and unknown[where] else EXACT
+    may_be_less = is_limited or _text(plan, where) in map(_said, plan.divided)
+    return AT_MOST if may_be_less and unknown[where] else EXACT
 
 
 def _unknown(

@@ -153,7 +153,8 @@ class Resolver:
                 return self._run_at_once(plain or plan)
             noted: Noted | None = self.collector.lowest()
             if plain and noted and error is None:
-                noted = self._needed_by_both(noted, plain)
+                ranks_left = plan.sites - self.collector.lowest_rank()
+                noted = self._needed_by_both(noted, plain, ranks_left)
                 if noted is None:
                     return plain
             if not noted:
@@ -163,11 +164,12 @@ class Resolver:
                 self.restart()
         raise Unsettled
 
-    def _needed_by_both(self, noted: Noted, plain: Plan) -> Noted | None:
+    def _needed_by_both(self, noted: Noted, plain: Plan, ranks_left: int) -> Noted | None:
         """What *plain* needs, too, of what another plan of the query has *noted*.
 
         None where it needs nothing, its rows are the result. So never more is asked than it needs,
-        and less where one of the two is settled before. Where they want nothing alike, it decides.
+        and less where one of the two is settled before. Where they want nothing alike, it decides,
+        unless the other, with so many *ranks_left*, will end with less than it needs now.
         """
         self.collector.is_tracking = False
         error = self._pass(plain.text, len(self.columns), Mode.COLLECT)
@@ -181,7 +183,9 @@ class Resolver:
             group: {key: site for key, site in keys.items() if key in wanted.get(group, ())}
             for group, keys in noted.items()
         }
-        return {group: keys for group, keys in both.items() if keys} or wanted or noted
+        both = {group: keys for group, keys in both.items() if keys}
+        is_less = ranks_left * _count(noted) <= _count(wanted)
+        return both or (noted if is_less else wanted or noted)
 
     def _settle_limit(self, plan: Plan) -> Plan:
         """Let passes see ever more unknown rows until LIMIT rows stand before the first of them."""
@@ -324,6 +328,10 @@ class Resolver:
         except duckdb.Error as error:
             if "no transaction is active" not in str(error):
                 raise
+
+
+def _count(noted: Noted) -> int:
+    return sum(map(len, noted.values()))
 
 
 _ALL_RANKS = 1 << 30

@@ -7,7 +7,7 @@ number of a branch does to a call's tag is the business of `ranks` and `tags`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmsql.syntax import tree
 from llmsql.syntax.conditions import Test
@@ -19,33 +19,56 @@ Path = tuple[Any, ...]
 """The text of the outermost choice, and which part of it, and of those in it, a call stands in."""
 
 
+class _Standing(NamedTuple):
+    """Where a call stands: its clause, and the branch there, empty where all rows come."""
+
+    call: Node
+    clause: Path
+    branch: Path
+
+
 def number(root: Node, is_costly: Test) -> None:
     """Number, in place, the branches in *root* that have costly calls.
 
     Equal branches of equal expressions have one number, so that DuckDB still finds what a query is
-    grouped by in what it computes.
+    grouped by in what it computes. What also stands where all rows come has none: it waits there.
     """
+    found = [each for each in _standing(root, frozenset(), (), ()) if is_costly(each.call)]
+    always = {(one.clause, tree.text_key(one.call)) for one in found if not one.branch}
     numbers: dict[Path, int] = {}
-    for call, branch in _standing(root, frozenset(), ()):
-        if branch and is_costly(call):
+    for call, clause, branch in found:
+        if branch and (clause, tree.text_key(call)) not in always:
             call[tree.BRANCH] = numbers.setdefault(branch, len(numbers))
 
 
-def _standing(item: Any, keys: frozenset[str], branch: Path) -> Iterator[tuple[Node, Path]]:
-    """Yield each function in *item* with its branch; *keys* are what its query is grouped by."""
+def divided(root: Node, is_costly: Test) -> set[str]:
+    """The costly calls in *root*, as they are written, that stand in several branches."""
+    found: dict[str, set[Path]] = {}
+    for call, _, branch in _standing(root, frozenset(), (), ()):
+        if is_costly(call):
+            found.setdefault(tree.written(call), set()).add(branch)
+    return {text for text, places in found.items() if len(places) > 1}
+
+
+def _standing(item: Any, keys: frozenset[str], clause: Path, branch: Path) -> Iterator[_Standing]:
+    """Yield each function in *item*; *keys* are what its query is grouped by."""
     if isinstance(item, list):
         for each in item:
-            yield from _standing(each, keys, branch)
+            yield from _standing(each, keys, clause, branch)
     if not isinstance(item, dict):
         return
     if item.get("type") == "SELECT_NODE":
-        keys, branch = frozenset(map(tree.text_key, group_keys(item))), ()
-    elif keys and "class" in item and tree.text_key(item) in keys:
+        keys = frozenset(map(tree.text_key, group_keys(item)))
+        for name, value in item.items():
+            yield from _standing(value, keys, (id(item), name), ())
+        return
+    if keys and "class" in item and tree.text_key(item) in keys:
         branch = ()  # it is no other than the key
     if item.get("class") == "FUNCTION":
-        yield item, branch
+        yield _Standing(item, clause, branch)
     is_choice = item.get("class") == "CASE" or item.get("type") == "OPERATOR_COALESCE"
     first, *others = (parts_in_turn(item) or [None]) if is_choice else [list(item.values())]
-    yield from _standing(first, keys, branch)
+    yield from _standing(first, keys, clause, branch)
     for place, part in enumerate(others):
-        yield from _standing(part, keys, (*(branch or (tree.text_key(item),)), place))
+        inner = (*(branch or (tree.text_key(item),)), place)
+        yield from _standing(part, keys, clause, inner)

@@ -11,7 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
-from llmsql.syntax import aliases, branches, hints, inlining, ladder, late, order, tree, waiting
+from llmsql.syntax import (
+    aliases,
+    branches,
+    guards,
+    hints,
+    inlining,
+    ladder,
+    late,
+    order,
+    tree,
+    waiting,
+)
 from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.inlining import Macro
@@ -35,7 +46,9 @@ class Plan:
     run until then and *where_rank* the highest rank asked for by WHERE. *sites* counts the model
     calls that stand in the text; *calls* are their texts by number, where they were asked for.
     *is_ordered* tells that no call waits for one that a view or a macro hides, which has no rank,
-    *is_guarded* that what is cheap stands before all calls of a condition.
+    *is_guarded* that what is cheap stands before all calls of a condition, *asks_several* that
+    several keep rows.
+    Of these, those *divided* stand in several branches, and are told apart when it runs.
     With a *ladder* rows may be asked about from its foot on, by the plans that *below* makes.
     Where guards may take from DuckDB what it filters by, *plain* is the plan without them.
     """
@@ -51,6 +64,8 @@ class Plan:
     calls: tuple[str, ...] = ()
     is_ordered: bool = True
     is_guarded: bool = True
+    asks_several: bool = False
+    divided: frozenset[str] = frozenset()
     ladder: Ladder | None = None
     plain: Plan | None = None
     below: Callable[[str], Plan | None] = lambda sql: None
@@ -94,7 +109,8 @@ def plan(
         plan, models=models, costly=costly, definitions=definitions, explain=explain,
         macros=macros, tags_all=tags_all, bound=binds.known,
     )  # fmt: skip
-    return replace(found, ladder=steps, below=below) if steps else found
+    may_climb = steps and not (found.plain and found.asks_several)
+    return replace(found, ladder=steps, below=below) if may_climb else found
 
 
 @dataclass
@@ -233,8 +249,10 @@ class _Rewriting:
             calls=tuple(texts),
             is_ordered=is_ordered,
             is_guarded=ranks.is_guarded,
+            asks_several=guards.asks_several(tree.body(before), self.costs),
+            divided=frozenset(branches.divided(before, self.costs) if tags_all else ()),
         )
-        if guarded != original and waiting.may_lose_filters(tree.body(before)):
+        if guarded != original and waiting.may_lose_filters(tree.body(before), self.costs):
             found = self._with_plain(found, before, guarded, partial(arrange, may_guard=False))
         return found if limit is None else self._limited(found, limit, where_rank)
 

@@ -64,14 +64,21 @@ def arrange(
     return _guarded(query, models, is_costly, plain, guarded)
 
 
-def may_lose_filters(query: Node) -> bool:
-    """True where DuckDB may filter by what it makes of several conditions, tables or branches.
+def may_lose_filters(query: Node, is_costly: Test) -> bool:
+    """True where DuckDB may filter by what it makes of a condition that asks, or of a subquery.
 
-    Behind a guard it may no longer do so, which costs calls; mostly a guard saves some.
+    From alternatives and branches it infers filters, by what links a subquery it joins. Behind a
+    guard it may no longer do so, which costs calls; mostly a guard saves some.
     """
-    return not conditions.is_only_where(query) or any(
+    asking = [
+        holder[clause]
+        for holder, clause in conditions.standing(query)
+        if clause != "when_expr" and is_inside(holder[clause], is_costly)
+    ]
+    return any(
         node.get("type") in ("CONJUNCTION_OR", "OPERATOR_COALESCE")
-        for node in tree.nodes(query["where_clause"])
+        or node.get("class") in ("CASE", "SUBQUERY")
+        for node in tree.nodes(asking)
     )
 
 
