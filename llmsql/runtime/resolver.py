@@ -52,7 +52,8 @@ class Resolver:
         self.in_own_transaction = False
         self.keeps_rows = True  # else they are only asked about, for a statement that writes
         self._is_ordered = True
-        self._can_stop: bool | None = None
+        self._may_stop = True
+        self._can_stop: dict[str, bool] = {}
 
     @contextmanager
     def transaction(self, is_own: bool) -> Iterator[None]:
@@ -108,7 +109,7 @@ class Resolver:
         """
         self.columns = self.describe(sql)
         self._is_ordered = plan.is_ordered
-        self._can_stop = None if may_stop else False
+        self._may_stop = may_stop
         if plan.statement is not None:
             self.describe(plan.text)
         if plan.limit is not None:
@@ -151,12 +152,13 @@ class Resolver:
                 continue
             if self._may_ask_less(plan.text):
                 return self._run_at_once(plain or plan)
-            noted: Noted | None = self.collector.lowest()
+            noted = self.collector.lowest()
             if plain and noted and error is None:
-                ranks_left = plan.sites - self.collector.lowest_rank()
-                noted = self._needed_by_both(noted, plain, ranks_left)
-                if noted is None:
-                    return plain
+                is_last = plan.is_ordered and self.collector.lowest_rank() >= plan.last_rank
+                found = self._needed_by_both(noted, plain, is_last=is_last)
+                if isinstance(found, Plan):
+                    return found
+                noted = found
             if not noted:
                 break
             self._compute(noted)
@@ -164,12 +166,12 @@ class Resolver:
                 self.restart()
         raise Unsettled
 
-    def _needed_by_both(self, noted: Noted, plain: Plan, ranks_left: int) -> Noted | None:
+    def _needed_by_both(self, noted: Noted, plain: Plan, *, is_last: bool) -> Noted | Plan:
         """What *plain* needs, too, of what another plan of the query has *noted*.
 
-        None where it needs nothing, its rows are the result. So never more is asked than it needs,
-        and less where one of the two is settled before. Where they want nothing alike, it decides,
-        unless the other, with so many *ranks_left*, will end with less than it needs now.
+        *plain* itself where it needs nothing, its rows are the result. So never more is asked than
+        it needs, and less where one of the two is settled before. Where they want nothing alike, it
+        decides, unless what was noted *is_last*, and less than it needs now.
         """
         self.collector.is_tracking = False
         error = self._pass(plain.text, len(self.columns), Mode.COLLECT)
@@ -177,15 +179,17 @@ class Resolver:
             self.restart()
             return noted
         if not self.collector.has_met_unknown:
-            return None
+            return plain
+        if self._may_ask_less(plain.text):
+            return self._run_at_once(plain)
         wanted = self.collector.lowest()
         both = {
             group: {key: site for key, site in keys.items() if key in wanted.get(group, ())}
             for group, keys in noted.items()
         }
         both = {group: keys for group, keys in both.items() if keys}
-        is_less = ranks_left * _count(noted) <= _count(wanted)
-        return both or (noted if is_less else wanted or noted)
+        is_enough = is_last and _count(noted) <= _count(wanted)
+        return both or (noted if is_enough else wanted or noted)
 
     def _settle_limit(self, plan: Plan) -> Plan:
         """Let passes see ever more unknown rows until LIMIT rows stand before the first of them."""
@@ -231,11 +235,12 @@ class Resolver:
         DuckDB may stop it before all rows are asked about, or one call wait for another unseen.
         What a function met first is needed in any case.
         """
-        if not self.collector.is_of_many(at_any_rank=not self._is_ordered):
+        is_of_many = self.collector.is_of_many(at_any_rank=not self._is_ordered)
+        if not (is_of_many and self._may_stop):
             return False
-        if self._can_stop is None:
-            self._can_stop = not self._is_ordered or self._is_needed_in_part(text)
-        return self._can_stop
+        if text not in self._can_stop:
+            self._can_stop[text] = not self._is_ordered or self._is_needed_in_part(text)
+        return self._can_stop[text]
 
     def _is_needed_in_part(self, text: str) -> bool:
         plan = self._plan_again(text)

@@ -7,6 +7,7 @@ number of a branch does to a call's tag is the business of `ranks` and `tags`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from llmsql.syntax import tree
@@ -33,7 +34,7 @@ def number(root: Node, is_costly: Test) -> None:
     Equal branches of equal expressions have one number, so that DuckDB still finds what a query is
     grouped by in what it computes. What also stands where all rows come has none: it waits there.
     """
-    found = [each for each in _standing(root, frozenset(), (), ()) if is_costly(each.call)]
+    found = [each for each in _standing(root) if is_costly(each.call)]
     always = {(one.clause, tree.text_key(one.call)) for one in found if not one.branch}
     numbers: dict[Path, int] = {}
     for call, clause, branch in found:
@@ -44,31 +45,56 @@ def number(root: Node, is_costly: Test) -> None:
 def divided(root: Node, is_costly: Test) -> set[str]:
     """The costly calls in *root*, as they are written, that stand in several branches."""
     found: dict[str, set[Path]] = {}
-    for call, _, branch in _standing(root, frozenset(), (), ()):
+    for call, _, branch in _standing(root):
         if is_costly(call):
             found.setdefault(tree.written(call), set()).add(branch)
     return {text for text, places in found.items() if len(places) > 1}
 
 
-def _standing(item: Any, keys: frozenset[str], clause: Path, branch: Path) -> Iterator[_Standing]:
-    """Yield each function in *item*; *keys* are what its query is grouped by."""
-    if isinstance(item, list):
-        for each in item:
-            yield from _standing(each, keys, clause, branch)
-    if not isinstance(item, dict):
-        return
-    if item.get("type") == "SELECT_NODE":
-        keys = frozenset(map(tree.text_key, group_keys(item)))
-        for name, value in item.items():
-            yield from _standing(value, keys, (id(item), name), ())
-        return
-    if keys and "class" in item and tree.text_key(item) in keys:
-        branch = ()  # it is no other than the key
-    if item.get("class") == "FUNCTION":
-        yield _Standing(item, clause, branch)
-    is_choice = item.get("class") == "CASE" or item.get("type") == "OPERATOR_COALESCE"
-    first, *others = (parts_in_turn(item) or [None]) if is_choice else [list(item.values())]
-    yield from _standing(first, keys, clause, branch)
-    for place, part in enumerate(others):
-        inner = (*(branch or (tree.text_key(item),)), place)
-        yield from _standing(part, keys, clause, inner)
+def _standing(root: Node) -> Iterator[_Standing]:
+    """Yield each function in *root*."""
+    return _Walk((), frozenset()).through(root, (), is_lazy=False)
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """A walk through one *clause*, of a query grouped by *keys*."""
+
+    clause: Path
+    keys: frozenset[str]
+
+    def through(self, item: Any, branch: Path, *, is_lazy: bool) -> Iterator[_Standing]:
+        """Yield each function in *item*; what stands in a CASE *is_lazy*."""
+        if isinstance(item, list):
+            for each in item:
+                yield from self.through(each, branch, is_lazy=is_lazy)
+        if not isinstance(item, dict):
+            return
+        if item.get("type") == "SELECT_NODE":
+            keys = frozenset(map(tree.text_key, group_keys(item)))
+            for name, value in item.items():
+                yield from _Walk((id(item), name), keys).through(value, (), is_lazy=False)
+            return
+        if self.keys and "class" in item and tree.text_key(item) in self.keys:
+            branch, is_lazy = (), False  # it is no other than the key
+        if item.get("class") == "FUNCTION":
+            yield _Standing(item, self.clause, branch)
+        is_lazy |= item.get("class") == "CASE"
+        always, others = _parts(item, is_lazy=is_lazy)
+        yield from self.through(always, branch, is_lazy=is_lazy)
+        for place, part in enumerate(others):
+            inner = (*(branch or (tree.text_key(item),)), place)
+            yield from self.through(part, inner, is_lazy=is_lazy)
+
+
+def _parts(node: Node, *, is_lazy: bool) -> tuple[Any, list[Any]]:
+    """What of *node* all rows come to, and what not each does.
+
+    In a CASE DuckDB also has an order of its own for the parts of an AND and OR.
+    """
+    if node.get("class") == "CASE" or node.get("type") == "OPERATOR_COALESCE":
+        first, *others = parts_in_turn(node) or [None]
+        return first, others
+    if is_lazy and node.get("class") == "CONJUNCTION":
+        return None, node["children"]
+    return list(node.values()), []

@@ -72,6 +72,11 @@ class Ranks:
         """True when no call waits for another."""
         return len(set(self.by_text.values())) < 2
 
+    @property
+    def last(self) -> int:
+        """The highest rank, or -1."""
+        return max(self.by_text.values(), default=-1)
+
     def highest(self, part: Any) -> int:
         """The highest rank inside *part* of the statement, or -1."""
         found = [self.of(node) for node in tree.nodes(part) if id(node) in self._keys]

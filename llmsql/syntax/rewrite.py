@@ -43,8 +43,9 @@ class Plan:
 
     *statement* is its tree, or None where the text is the user's own, unchanged. *is_tagged* tells
     that calls carry their ranks. *limit* is the number of rows that end it, with *limited_text* to
-    run until then and *where_rank* the highest rank asked for by WHERE. *sites* counts the model
-    calls that stand in the text; *calls* are their texts by number, where they were asked for.
+    run until then, *where_rank* the highest rank asked for by WHERE and *last_rank* of all. *sites*
+    counts the model calls that stand in the text; *calls* are their texts by number, where they
+    were asked for.
     *is_ordered* tells that no call waits for one that a view or a macro hides, which has no rank,
     *is_guarded* that what is cheap stands before all calls of a condition, *asks_several* that
     several keep rows.
@@ -63,6 +64,7 @@ class Plan:
     where_rank: int = -1
     calls: tuple[str, ...] = ()
     is_ordered: bool = True
+    last_rank: int = 0
     is_guarded: bool = True
     asks_several: bool = False
     divided: frozenset[str] = frozenset()
@@ -248,6 +250,7 @@ class _Rewriting:
             is_tagged=is_tagged,
             calls=tuple(texts),
             is_ordered=is_ordered,
+            last_rank=ranks.last if is_tagged else -1,
             is_guarded=ranks.is_guarded,
             asks_several=guards.asks_several(tree.body(before), self.costs),
             divided=frozenset(branches.divided(before, self.costs) if tags_all else ()),
