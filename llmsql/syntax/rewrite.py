@@ -100,7 +100,8 @@ def plan(
         return None
     binds = _Binds(explain) if bound is None else _Binds(lambda sql, never_raises: None, bound)
     rewriting = _Rewriting(sql, statement, models, costly, binds)
-    rewriting.spell_out()
+    if bound is None:  # a query below a rung has been spelled out
+        rewriting.spell_out()
     rewriting.inline(macros, definitions, is_wanted=tags_all)
     if not tags_all:  # who reads of calls wants each text once
         number_scopes(rewriting.query, rewriting.costs)

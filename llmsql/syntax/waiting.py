@@ -65,21 +65,36 @@ def arrange(
 
 
 def may_lose_filters(query: Node, is_costly: Test) -> bool:
-    """True where DuckDB may filter by what it makes of a condition that asks, or of a subquery.
+    """True where DuckDB may ask less by the conditions of *query* as they are.
 
-    From alternatives and branches it infers filters, by what links a subquery it joins. Behind a
-    guard it may no longer do so, which costs calls; mostly a guard saves some.
+    From alternatives and branches it infers filters, by what links a subquery it joins, and it asks
+    what reads one table before a join. Which of two conditions on one answer comes first, no plan
+    tells. A guard may cost calls there; mostly it saves some.
     """
     asking = [
         holder[clause]
         for holder, clause in conditions.standing(query)
         if clause != "when_expr" and is_inside(holder[clause], is_costly)
     ]
-    return any(
+    if any(
         node.get("type") in ("CONJUNCTION_OR", "OPERATOR_COALESCE")
         or node.get("class") in ("CASE", "SUBQUERY")
         for node in tree.nodes(asking)
-    )
+    ):
+        return True
+    is_joined = any(node.get("type") == "JOIN" for node in tree.nodes(query))
+    return (is_joined and guards.asks_several(query, is_costly)) or _asks_alike(asking, is_costly)
+
+
+def _asks_alike(asking: list[Node], is_costly: Test) -> bool:
+    """True where two conditions are on the same answers."""
+    leaves = [leaf for condition in asking for leaf in conditions.leaves(condition)]
+    calls = [
+        frozenset(tree.text_key(node) for node in tree.nodes(leaf) if is_costly(node))
+        for leaf in leaves
+    ]
+    found = [each for each in calls if each]
+    return len(set(found)) < len(found)
 
 
 def _may_compute_late(select: Node, is_costly: Test) -> bool:
