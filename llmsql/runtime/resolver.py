@@ -153,7 +153,10 @@ class Resolver:
             if self._may_ask_less(plan.text):
                 return self._run_at_once(plain or plan)
             noted = self.collector.lowest()
-            if plain and noted and error is None:
+            if plain and noted:
+                if error is not None:
+                    self.restart()
+                    error = None
                 is_last = plan.is_ordered and self.collector.lowest_rank() >= plan.last_rank
                 found = self._needed_by_both(noted, plain, is_last=is_last)
                 if isinstance(found, Plan):
