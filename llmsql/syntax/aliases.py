@@ -34,6 +34,7 @@ def spell_out(root: Node, is_costly: Test, binds: Binds) -> None:
     for select in [node for node in tree.nodes(root) if node.get("type") == "SELECT_NODE"]:
         if _is_row_by_row(select) and is_inside(select, is_costly):
             _spell_out(select, is_costly, binds)
+            _spell_out(select, is_costly, binds)  # an alias of an alias asks since then
 
 
 def _spell_out(select: Node, is_costly: Test, binds: Binds) -> None:

@@ -27,8 +27,13 @@ def has_subquery(node: Node) -> bool:
 
 
 def reads_columns(node: Node) -> bool:
-    """True when the value of *node* depends on the row."""
-    return any(tree.column_references(node))
+    """True when the value of *node* depends on the row, or on how many there are."""
+    return any(tree.column_references(node)) or is_inside(node, _is_of_rows)
+
+
+def _is_of_rows(node: Node) -> bool:
+    is_window = node.get("class") == "WINDOW"
+    return is_window or (tree.is_function(node) and tree.function_name(node) in tree.aggregates())
 
 
 def conjuncts(condition: Node | None) -> list[Node]:

@@ -110,6 +110,8 @@ def _postpone(select: Node, is_call: Test) -> None:
         is_known = id(item) in sorting or not is_inside(item, is_call)
         made = chosen.column(item) if is_known else chosen.move_from(item, is_call)
         items.append({**made, "alias": item.get("alias") or tree.own_name(item)})
+    if not chosen.items:  # no SELECT is without columns
+        chosen.column(tree.expression("1"))
     wrapper = tree.parse(f"SELECT * FROM (SELECT 1) AS {ROWS}")
     assert wrapper
     outer = tree.body(wrapper)

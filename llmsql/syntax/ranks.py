@@ -22,6 +22,7 @@ from llmsql.syntax.tree import Node
 VARIABLE = "llmsql_statement"
 TAG = "llmsql"
 TAGGED = "llmsql_tagged_"
+_IN_TURN = ("OPERATOR_COALESCE", "COMPARE_IN", "COMPARE_NOT_IN")
 CLAUSES = ("cte_map", "from_table", "where_clause", "group_expressions", "having")
 
 
@@ -89,12 +90,12 @@ class Ranks:
     def places(self, part: Node, depth: int) -> tuple[int, ...]:
         """Where DuckDB evaluates parts, so deep in ANDs and ORs, that ask like *part*."""
         calls = (node for node in tree.nodes(part) if id(node) in self._keys)
-        shown = filter(tree.column_references, calls)  # DuckDB has computed the others
+        shown = filter(reads_columns, calls)  # DuckDB has computed the others
         return self.order.found(frozenset(map(self._key, shown)), depth)
 
     def are_evaluated(self) -> bool:
         """True unless DuckDB, as far as is known, leaves out a condition that reads columns."""
-        running = (call for call in self.calls if tree.column_references(call))
+        running = (call for call in self.calls if reads_columns(call))
         keys = {key for key in map(self._key, running) if key.is_filter}
         return not self.order.is_known or keys <= self.order.steps.keys()
 
@@ -147,6 +148,8 @@ class Ranks:
             return max((self._visit(part, base) for part in item), default=base)
         if not isinstance(item, dict):
             return base
+        if "map" in item:
+            return self._visit_tables(item["map"], base)
         parts = parts_in_turn(item)
         if parts is not None:
             is_or, is_joined = item["type"] == "CONJUNCTION_OR", item.get("class") == "CONJUNCTION"
@@ -164,6 +167,16 @@ class Ranks:
         self.by_text[key] = min(after, self.by_text.get(key, after))
         return after + 1
 
+    def _visit_tables(self, entries: list[Node], base: int) -> int:
+        """Rank the calls in common tables, of which one may read others before it."""
+        after: dict[str, int] = {}
+        for entry in entries:
+            value = entry["value"]
+            read = {str(n["table_name"]).lower() for n in tree.nodes(value) if "table_name" in n}
+            start = max((after[name] for name in read & after.keys()), default=base)
+            after[str(entry["key"]).lower()] = self._visit(value, start)
+        return max(after.values(), default=base)
+
     def _follow(self, steps: Mapping[Call, int]) -> None:
         """Let DuckDB's *steps* decide, and within one of them what each call waits for.
 
@@ -172,7 +185,7 @@ class Ranks:
         """
         if not self.are_evaluated() and not self.order.is_cut:
             return
-        running = {self._key(call) for call in self.calls if tree.column_references(call)}
+        running = {self._key(call) for call in self.calls if reads_columns(call)}
         last = max(steps.values(), default=0) + 1
         places = {
             key: (
@@ -233,11 +246,14 @@ def parts_in_turn(node: Node) -> list[Any] | None:
     """The parts of *node* that are evaluated one after the other; None where order is free."""
     if node.get("type") == "SELECT_NODE":
         return [*(node[clause] for clause in CLAUSES), *_outputs(node)]
-    if node.get("class") == "CONJUNCTION" or node.get("type") == "OPERATOR_COALESCE":
+    if node.get("class") == "CONJUNCTION" or node.get("type") in _IN_TURN:
         return list(node["children"])
     if node.get("class") == "CASE":
         checks = [part for c in node["case_checks"] for part in (c["when_expr"], c["then_expr"])]
         return [*checks, node["else_expr"]]
+    given = tree.arguments(node) if tree.is_function(node) else []
+    if lambdas := [part for part in given if part.get("class") == "LAMBDA"]:  # behind their list
+        return [[part for part in given if part not in lambdas], lambdas]
     return None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from llmsql.syntax import sets, tree
-from llmsql.syntax.conditions import Test, conjuncts, is_inside
+from llmsql.syntax.conditions import Test, conjuncts, is_inside, standing
 from llmsql.syntax.tree import Node
 
 _COMPARISONS = frozenset(
@@ -29,6 +29,7 @@ _NULL_IN_NULL_OUT = frozenset(
 _NEVER_RAISE = frozenset(
     "|| ~~ !~~ lower upper trim length concat concat_ws struct_pack list_value".split()
 )
+_FOLDS = frozenset(("list_reduce", "array_reduce", "reduce"))
 _MOST_MACROS_DEEP = 8
 
 
@@ -77,8 +78,11 @@ class Shape:
         """True unless a call that a view or a macro hides may wait for another, or another for it.
 
         Such a call has no rank. It may stand alone; or in a column of its own, of a plain query in
-        which at most one conjunct of WHERE asks, and rejects NULL.
+        which at most one conjunct of WHERE asks, and rejects NULL. What feeds itself waits for
+        itself, and a plan does not show what a lambda in a condition asks.
         """
+        if is_inside(query, self._feeds_itself) or self._hides_in_lambda(query):
+            return False
         hides = any(self._hidden_in(node) for node in tree.nodes(query) if self.is_costly(node))
         if not hides or self.sites(query) < 2:
             return True
@@ -90,6 +94,22 @@ class Shape:
             and all(map(self._is_null, parts))
             and all(self.sites(part) < 2 for part in (parts, *items))
         )
+
+    def _feeds_itself(self, node: Node) -> bool:
+        """True for a recursion, or a fold, whose next step reads what a model answered."""
+        is_fold = tree.is_function(node) and tree.function_name(node) in _FOLDS
+        is_recursive = node.get("type") == "RECURSIVE_CTE_NODE"
+        return (is_fold or is_recursive) and is_inside(node, self.is_costly)
+
+    def _hides_in_lambda(self, query: Node) -> bool:
+        """True where a lambda in a condition asks, and something else does."""
+        lambdas = (
+            node
+            for holder, clause in standing(query)
+            for node in tree.nodes(holder[clause])
+            if node.get("class") == "LAMBDA"
+        )
+        return self.sites(query) > 1 and any(is_inside(one, self.is_costly) for one in lambdas)
 
     def sites(self, part: object) -> int:
         """How many different calls of models stand in *part*, also in its views and macros."""

@@ -20,6 +20,9 @@ from llmsql.syntax.outputs import Outputs, is_sorted_and_limited, sort_keys
 from llmsql.syntax.ranks import Ranks
 from llmsql.syntax.tree import Node
 
+_ANY_OF = ("COMPARE_IN", "COMPARE_NOT_IN")
+"""To DuckDB an OR."""
+
 
 def arrange(
     statement: Node,
@@ -79,11 +82,16 @@ def may_lose_filters(query: Node, is_costly: Test) -> bool:
     if any(
         node.get("type") in ("CONJUNCTION_OR", "OPERATOR_COALESCE")
         or node.get("class") in ("CASE", "SUBQUERY")
+        or (node.get("type") in _ANY_OF and _asks_twice(node["children"], is_costly))
         for node in tree.nodes(asking)
     ):
         return True
     is_joined = any(node.get("type") == "JOIN" for node in tree.nodes(query))
     return (is_joined and guards.asks_several(query, is_costly)) or _asks_alike(asking, is_costly)
+
+
+def _asks_twice(parts: list[Node], is_costly: Test) -> bool:
+    return sum(is_inside(part, is_costly) for part in parts) > 1
 
 
 def _asks_alike(asking: list[Node], is_costly: Test) -> bool:
