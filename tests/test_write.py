@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmsql.syntax import write
+from tests.oracle import TABLES, Ours, Plain
 
 QUERIES = [
     ("CREATE TABLE a AS SELECT m(x) FROM t", "SELECT m(x) FROM t"),
@@ -67,3 +68,32 @@ def test_condition_is_put_back_in_its_place() -> None:
         " ".join(found.rebuilt(query).split())
         == "UPDATE t SET a = 'WHERE' /* é */ WHERE (k = 2) RETURNING a"
     )
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("DELETE FROM t RETURNING m(s), i", 'DELETE FROM t RETURNING m(s) AS "m(s)", i'),
+        ("DELETE FROM t RETURNING i, m('a, b') -- x, y", "DELETE FROM t RETURNING i, m('a, b')"
+         " AS \"m('a, b')\" -- x, y"),
+        ("DELETE FROM t RETURNING [m(s), m(k)][1];", "DELETE FROM t RETURNING [m(s), m(k)][1]"
+         ' AS "list_value(m(s), m(k))[1]";'),
+        ("DELETE FROM t RETURNING m(s) AS y, *", None),
+        ("DELETE FROM t RETURNING i, s", None),
+        ("DELETE FROM t WHERE m(s)", None),
+        ("INSERT INTO t SELECT ' RETURNING m(s)'", None),
+    ],
+)  # fmt: skip
+def test_what_is_returned_is_named(sql: str, expected: str | None) -> None:
+    """DuckDB would name it by what it has bound, an argument of ours among it."""
+    named = write.with_names(sql, lambda node: node.get("function_name") == "m")
+    assert named.replace("main.list_value", "list_value") == (expected or sql)
+
+
+def test_a_call_that_is_returned_has_the_name_of_one_that_is_selected() -> None:
+    """And not one that changes from statement to statement."""
+    ours, plain = Ours(TABLES), Plain(TABLES)
+    sql = "UPDATE t SET k = 3 WHERE i < 3 RETURNING m(s), upper(g(s))"
+    one, other = ours.run(sql), plain.run(sql)
+    plain.close()
+    assert one.names == other.names == ["m(s)", "upper(g(s))"]

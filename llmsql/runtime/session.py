@@ -259,6 +259,8 @@ class Session:
         self, kind: str, sql: str, parameters: Any, scope: Scope, collector: Collector
     ) -> None:
         """Run in passes where that is allowed, else once, resolving on the spot."""
+        if kind in WRITES:
+            sql = write.with_names(sql, self._is_call)
         execute = partial(self.native, parameters=parameters, scope=scope)
         resolver = Resolver(self.con, collector, execute, self.engine.orders)
         with suppress(Unsettled):
@@ -337,7 +339,11 @@ class Session:
 
     def relaxed(self, sql: str) -> str | None:
         """The query *sql* without its conditions on answers; None where it has none."""
-        return explained.relaxed(sql, lambda node: is_call(node, self.engine.model_names))
+        return explained.relaxed(sql, self._is_call)
+
+    def _is_call(self, node: tree.Node) -> bool:
+        """True for a model's call."""
+        return is_call(node, self.engine.model_names)
 
     def plan(
         self,

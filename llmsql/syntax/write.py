@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmsql.syntax import tree
+from llmsql.syntax import quote, tree
+from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.words import Word, words
 
 _QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES")
@@ -53,6 +54,27 @@ def read(sql: str) -> Write | None:
     }
     reader = readers.get(found[0].text)
     return reader(sql, found) if reader else None
+
+
+def with_names(sql: str, is_call: Test) -> str:
+    """*sql* with the names that its RETURNING would have in a SELECT, where calls stand in it.
+
+    DuckDB makes them of what it has bound, and so of an argument that is ours.
+    """
+    found = [word for word in words(sql) if word.text != ";"]
+    start = _find(found, "RETURNING")
+    query = tree.parse(f"SELECT {sql[found[start].end :]}") if start is not None else None
+    if start is None or query is None:
+        return sql
+    commas = [word for word in found[start:] if word.text == "," and word.depth == 0]
+    ends = [*(word.start for word in commas), found[-1].end]
+    items = tree.body(query)["select_list"]
+    if len(items) != len(ends):
+        return sql
+    for item, end in reversed(list(zip(items, ends, strict=True))):
+        if not item.get("alias") and is_inside(item, is_call):
+            sql = f"{sql[:end]} AS {quote.identifier(tree.own_name(item))}{sql[end:]}"
+    return sql
 
 
 def takes_no_rows(sql: str) -> bool:
