@@ -203,6 +203,12 @@ TRIED = [
     "WITH RECURSIVE r(n,x) AS (SELECT 1,'a' UNION SELECT n+1, concat(g(x),n) FROM r WHERE n<6 "
     "AND COALESCE(m(x),'q')<>'true') SELECT n,x FROM r",
     "SELECT y, count(*) FROM (SELECT g(s||i) AS y FROM t) q GROUP BY y HAVING m('h'||count(*))",
+    "UPDATE t SET s = 'x' WHERE g(s || k) BETWEEN m(l[1]) AND g(s) AND NOT flag",
+    "SELECT i FROM t WHERE s BETWEEN 'x' AND m(g(s)) AND i < 50",
+    "SELECT k, count(CASE WHEN m(g(s)) IS NULL THEN 'x' WHEN m(g(s)) IS NULL THEN m(l[1]) END)"
+    " FILTER ((m(COALESCE(s, 'none')) AND g(l[1]) < '4')), sum((m(s || k))::INT),"
+    " max((SELECT max(CASE WHEN g(g(w)) IN ('1', '2') THEN g(w || id) ELSE m('q' || n) END)"
+    " FROM u WHERE u.id = t.i)) FROM t WHERE s BETWEEN m(s) AND 'x' AND i % 7 = 1 GROUP BY k",
 ]
 """What somebody found who set out to break it: calls too many, or an error of ours."""
 

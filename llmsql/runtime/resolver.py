@@ -141,22 +141,18 @@ class Resolver:
                 if error is not None:
                     self._give_up(error)
                 return plan
-            if error is not None and self._may_want_vectors():
-                self.collector.has_vectors = True
-                self.restart()
-                continue
+            if error is not None:
+                self.restart()  # before anything else is asked of DuckDB
+                if self._may_want_vectors():
+                    self.collector.has_vectors = True
+                    continue
             passes -= not self.collector.is_full
             if self.collector.decide(self.orders):  # what else was noted may be of a placeholder
-                if error is not None:
-                    self.restart()
                 continue
             if self._may_ask_less(plan.text):
                 return self._run_at_once(plain or plan)
             noted = self.collector.lowest()
             if plain and noted:
-                if error is not None:
-                    self.restart()
-                    error = None
                 is_last = plan.is_ordered and self.collector.lowest_rank() >= plan.last_rank
                 found = self._needed_by_both(noted, plain, is_last=is_last)
                 if isinstance(found, Plan):
@@ -165,8 +161,6 @@ class Resolver:
             if not noted:
                 break
             self._compute(noted)
-            if error is not None:
-                self.restart()
         raise Unsettled
 
     def _needed_by_both(self, noted: Noted, plain: Plan, *, is_last: bool) -> Noted | Plan:

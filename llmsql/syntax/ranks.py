@@ -251,6 +251,8 @@ def parts_in_turn(node: Node) -> list[Any] | None:
     if node.get("class") == "CASE":
         checks = [part for c in node["case_checks"] for part in (c["when_expr"], c["then_expr"])]
         return [*checks, node["else_expr"]]
+    if node.get("class") == "BETWEEN":  # in a condition two, of the lower bound and the upper
+        return [[node["input"], node["lower"]], node["upper"]]
     given = tree.arguments(node) if tree.is_function(node) else []
     if lambdas := [part for part in given if part.get("class") == "LAMBDA"]:  # behind their list
         return [[part for part in given if part not in lambdas], lambdas]

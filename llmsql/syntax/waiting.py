@@ -70,9 +70,9 @@ def arrange(
 def may_lose_filters(query: Node, is_costly: Test) -> bool:
     """True where DuckDB may ask less by the conditions of *query* as they are.
 
-    From alternatives and branches it infers filters, by what links a subquery it joins, and it asks
-    what reads one table before a join. Which of two conditions on one answer comes first, no plan
-    tells. A guard may cost calls there; mostly it saves some.
+    From alternatives, bounds and branches it infers filters, by what links a subquery it joins, and
+    it asks what reads one table before a join. Which of two conditions on one answer comes first,
+    no plan tells. A guard may cost calls there; mostly it saves some.
     """
     asking = [
         holder[clause]
@@ -82,6 +82,7 @@ def may_lose_filters(query: Node, is_costly: Test) -> bool:
     if any(
         node.get("type") in ("CONJUNCTION_OR", "OPERATOR_COALESCE")
         or node.get("class") in ("CASE", "SUBQUERY")
+        or (node.get("class") == "BETWEEN" and is_inside(node, is_costly))
         or (node.get("type") in _ANY_OF and _asks_twice(node["children"], is_costly))
         for node in tree.nodes(asking)
     ):
