@@ -316,6 +316,13 @@ def test_a_sample_is_within_two_percent(con: Any) -> None:
         "SELECT i FROM t WHERE chat(s) <> 'x' QUALIFY row_number() OVER (PARTITION BY chat('q' || s)) = 1",
         "SELECT sum(i) FROM t GROUP BY chat(s) HAVING chat('h ' || min(s)) <> ''",
         "WITH RECURSIVE r AS (SELECT 'x' AS x UNION SELECT chat(x || 'y') FROM r WHERE len(x) < 5) FROM r",
+        "SELECT CASE WHEN i < 3 THEN chat(s) WHEN chat('g' || s) > 'x' THEN 'y' ELSE chat(s) END FROM t",
+        "SELECT coalesce(nullif(chat('a' || s), 'z'), chat(s)), coalesce(nullif(s, ''), chat(s)) FROM t",
+        "SELECT a.i, chat('q' || b.s) FROM t a JOIN t b ON a.i = b.i + 1"
+        " WHERE chat(a.s) <> '' AND chat(b.s) <> 'x' AND b.i > 2",
+        "SELECT i FROM t WHERE (i < 3 OR chat(s) <> 'x') AND chat('a' || s) <> ''",
+        "SELECT i FROM t WHERE s BETWEEN chat(s) AND chat('z' || s) AND i < 4",
+        "SELECT chat('h' || count(*)) FROM (SELECT chat(s) AS y FROM t) GROUP BY y",
     ],
 )  # fmt: skip
 def test_what_is_called_exact_is_exact_and_no_call_is_left_out(table: Any, sql: str) -> None:

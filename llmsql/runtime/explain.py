@@ -23,6 +23,7 @@ from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.spent import Spent
 from llmsql.store import Store
 from llmsql.syntax import tags, tree
+from llmsql.syntax.conditions import reads_columns
 from llmsql.syntax.on_error import SIBLINGS
 from llmsql.syntax.rewrite import Plan
 from llmsql.syntax.write import Write
@@ -169,9 +170,9 @@ def _first_asked(census: Census, store: Store) -> dict[Where, set[Any]]:
 
 
 def _reads(call: str) -> bool:
-    """True when *call* reads a column, or nobody knows."""
+    """True when *call* depends on rows, or nobody knows."""
     query = tree.parse(f"SELECT {call}")
-    return query is None or bool(tree.column_references(query))
+    return query is None or reads_columns(query)
 
 
 def _standing_in(plan: Plan, collector: Collector, run: Callable[[str], Any]) -> Census | None:

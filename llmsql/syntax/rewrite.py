@@ -223,14 +223,7 @@ class _Rewriting:
             sites = shape.sites(self.query)
             return Plan(self.sql, None, sites, never_raises, is_ordered=False)
         late.postpone(self.query, self.calls, self.costs, definitions, self.binds)
-        arrange = partial(
-            waiting.arrange,
-            models=self.models,
-            is_costly=self.costs,
-            explain=cache(lambda text: explain(text, never_raises)),  # with guards and without
-            binds=self.binds,
-            is_ordered=is_ordered,
-        )
+        arrange = self._arranging(explain, never_raises=never_raises, is_ordered=is_ordered)
         before = copy.deepcopy(self.statement)
         headings = Headings(self.query, self.costs)
         ranks = arrange(self.statement)
@@ -259,6 +252,19 @@ class _Rewriting:
         if guarded != original and waiting.may_lose_filters(tree.body(before), self.costs):
             found = self._with_plain(found, before, guarded, partial(arrange, may_guard=False))
         return found if limit is None else self._limited(found, limit, where_rank)
+
+    def _arranging(
+        self, explain: Explain, *, never_raises: bool, is_ordered: bool
+    ) -> Callable[..., Ranks]:
+        """What arranges conditions and ranks calls; it asks DuckDB once for each plan."""
+        return partial(
+            waiting.arrange,
+            models=self.models,
+            is_costly=self.costs,
+            explain=cache(lambda text: explain(text, never_raises)),  # with guards and without
+            binds=self.binds,
+            is_ordered=is_ordered,
+        )
 
     def _with_plain(
         self, found: Plan, statement: Node, guarded: str, arrange: Callable[[Node], Ranks]
