@@ -63,7 +63,7 @@ class Climber:
 
     def settle(self, plan: Plan, sql: str) -> Plan:
         """Settle *sql*, planned as *plan*; returns the plan by which that was done."""
-        found = None
+        found, plan = None, self.resolver.with_kept_rows(plan)
         if plan.ladder and self._may_try(plan.ladder):
             found = self._climbed(plan, plan.ladder, sql)
         return found or self.resolver.settle(plan, sql)
@@ -76,6 +76,7 @@ class Climber:
             if self._variables:
                 self.con.execute(f"DROP TABLE IF EXISTS temp.main.{RUNGS}")
         self._variables = 0
+        self.resolver.kept.forget()
 
     def _may_try(self, ladder: Ladder) -> bool:
         """True unless an error of ours could end the user's transaction.

@@ -19,6 +19,7 @@ from llmsql.errors import LlmsqlError
 from llmsql.runtime import scheduler
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.deployments import Retired
+from llmsql.runtime.kept_rows import KeptRows
 from llmsql.runtime.orders import Orders
 from llmsql.syntax.early import asks_twice, has_own_order, may_end_early
 from llmsql.syntax.rewrite import Plan
@@ -51,6 +52,8 @@ class Resolver:
         self.columns: list[tuple[str, str]] = []
         self.in_own_transaction = False
         self.keeps_rows = True  # else they are only asked about, for a statement that writes
+        self.reads_as_planned = True  # else the statement's own text has the last word
+        self.kept = KeptRows(con, self.describe, execute, Unsettled)
         self._is_ordered = True
         self._may_stop = True
         self._can_stop: dict[str, bool] = {}
@@ -100,6 +103,20 @@ class Resolver:
                 return found
             self._resolve(self.collector.lowest())
         return None
+
+    def with_kept_rows(self, plan: Plan) -> Plan:
+        """*plan* with what DuckDB is to choose chosen now, where that may be tried."""
+        if not (self.in_own_transaction and self.reads_as_planned):
+            return plan
+        self.collector.begin(Mode.MUTE)
+        try:
+            return self.kept.in_place(plan)
+        except duckdb.InterruptException:
+            raise
+        except duckdb.Error:  # for a row that the statement may not come to
+            self.kept.forget()
+            self.restart()
+            return plan
 
     def settle(self, plan: Plan, sql: str, *, may_stop: bool = True) -> Plan:
         """Leave the rows of *sql*, planned as *plan*, in the temp table RESULT.
@@ -323,6 +340,7 @@ class Resolver:
         if self.in_own_transaction:
             self._roll_back()
             self.con.execute("BEGIN TRANSACTION")
+            self.kept.make_again()
 
     def _roll_back(self) -> None:
         try:

@@ -314,6 +314,7 @@ class Session:
         statement = _rebuilt(found, planned, sql)
         returns_rows = re.search(r"\breturning\b", sql, re.IGNORECASE)
         self.drops_result, resolver.keeps_rows = True, False
+        resolver.reads_as_planned = found.part == "query"
         climber = self.climber = Climber(resolver)
         with resolver.transaction(is_own=not in_transaction):
             resolver.bind(statement)

@@ -23,11 +23,11 @@ from llmsql.syntax import (
     tree,
     waiting,
 )
-from llmsql.syntax.conditions import is_inside
+from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.inlining import Macro
 from llmsql.syntax.ladder import Ladder
-from llmsql.syntax.ranks import Ranks, is_call, number_scopes
+from llmsql.syntax.ranks import TAGGED, Ranks, is_call, number_scopes
 from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
 
@@ -50,6 +50,7 @@ class Plan:
     *is_guarded* that what is cheap stands before all calls of a condition, *asks_several* that
     several keep rows.
     Of these, those *divided* stand in several branches, and are told apart when it runs.
+    *is_costly* holds for what reaches a model in any of these texts.
     With a *ladder* rows may be asked about from its foot on, by the plans that *below* makes.
     Where guards may take from DuckDB what it filters by, *plain* is the plan without them.
     """
@@ -68,6 +69,7 @@ class Plan:
     is_guarded: bool = True
     asks_several: bool = False
     divided: frozenset[str] = frozenset()
+    is_costly: Test = lambda node: False
     ladder: Ladder | None = None
     plain: Plan | None = None
     below: Callable[[str], Plan | None] = lambda sql: None
@@ -158,6 +160,12 @@ class _Rewriting:
             node.get("type") == "BASE_TABLE" and node["table_name"].lower() in self.costly
         )
 
+    def costs_also_tagged(self, node: Node) -> bool:
+        """True for anything that reaches a model, in what has been rewritten, too."""
+        return self.costs(node) or (
+            tree.is_function(node) and tree.function_name(node).startswith(TAGGED)
+        )
+
     def _find_costly_tables(self) -> None:
         """Count those common tables as costly too that reach a model, perhaps through others."""
         tables = list(tree.common_tables(self.query))
@@ -221,7 +229,7 @@ class _Rewriting:
         if not (is_ordered or tags_all) and order.is_cut(explain(self.sql, never_raises)):
             # Tagged, a call would be another than the hidden one that it contradicts.
             sites = shape.sites(self.query)
-            return Plan(self.sql, None, sites, never_raises, is_ordered=False)
+            return Plan(self.sql, None, sites, never_raises, is_ordered=False, is_costly=self.costs)
         late.postpone(self.query, self.calls, self.costs, definitions, self.binds)
         arrange = self._arranging(explain, never_raises=never_raises, is_ordered=is_ordered)
         before = copy.deepcopy(self.statement)
@@ -248,6 +256,7 @@ class _Rewriting:
             is_guarded=ranks.is_guarded,
             asks_several=guards.asks_several(tree.body(before), self.costs),
             divided=frozenset(branches.divided(before, self.costs) if tags_all else ()),
+            is_costly=self.costs_also_tagged,
         )
         if guarded != original and waiting.may_lose_filters(tree.body(before), self.costs):
             found = self._with_plain(found, before, guarded, partial(arrange, may_guard=False))

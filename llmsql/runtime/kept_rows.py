@@ -1,0 +1,107 @@
+"""Rows that DuckDB chose once, kept while a statement runs, so that all its passes see the same.
+
+Which queries leave the choice to DuckDB, and what stands in their place, is `syntax.undecided`'s
+business. Without this each pass would ask about rows of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import duckdb
+
+from llmsql.syntax import hints, tree, undecided
+from llmsql.syntax.conditions import Test
+from llmsql.syntax.rewrite import Plan
+from llmsql.syntax.tree import Node
+from llmsql.syntax.undecided import Undecided
+
+_PREFIX = f"llmsql_kept_{secrets.token_hex(4)}_"
+
+
+class KeptRows:
+    """The temp tables of one statement's undecided queries.
+
+    *describe* gives the names and types of what a query gives, or raises *refused*; *execute* runs
+    one with the user's parameters.
+    """
+
+    def __init__(
+        self,
+        con: Any,
+        describe: Callable[[str], list[tuple[str, str]]],
+        execute: Callable[[str], Any],
+        refused: type[Exception],
+    ) -> None:
+        self.con = con
+        self.describe = describe
+        self.execute = execute
+        self.refused = refused
+        self._names: dict[str, list[str] | None] = {}  # of columns; None where it is not kept
+        self._made: dict[str, str] = {}  # tables by the text of their queries
+        self._creations: list[str] = []
+
+    def in_place(self, plan: Plan) -> Plan:
+        """*plan* reading kept rows wherever DuckDB would choose some."""
+        found = self._replaced(plan.text, plan.statement, plan.is_costly)
+        if found is None:
+            return plan
+        limited = self._replaced(plan.limited_text, None, plan.is_costly)
+        ladder = plan.ladder and self._replaced("", plan.ladder.statement, plan.is_costly)
+        return replace(
+            plan,
+            text=tree.show(found),
+            statement=found,
+            limited_text=tree.show(limited) if limited else plan.limited_text,
+            ladder=replace(plan.ladder, statement=ladder) if plan.ladder and ladder else None,
+            plain=plan.plain and self.in_place(plan.plain),
+        )
+
+    def make_again(self) -> None:
+        """Choose once more, after a rollback that took the tables."""
+        for text in self._creations:
+            self.execute(text)
+
+    def forget(self) -> None:
+        """Drop what was kept."""
+        for table in self._made.values():
+            with suppress(duckdb.Error):  # an aborted transaction takes them along
+                self.con.execute(f"DROP TABLE IF EXISTS {table}")
+        self._made, self._creations = {}, []
+
+    def _replaced(self, sql: str, statement: Node | None, is_costly: Test) -> Node | None:
+        """The tree of *sql*, that *statement* is if it is known, with kept rows; None without."""
+        if statement is None and not undecided.may_be_in(sql):
+            return None
+        found = copy.deepcopy(statement) if statement else tree.parse(sql)
+        if found is None or not (statement or hints.restore(found, sql)):
+            return None
+        queries = undecided.find(found, is_costly)
+        names = [self._bound(each.text) for each in queries]  # an error takes tables along
+        for query, columns in zip(queries, names, strict=True):
+            if columns is not None:
+                self._keep(query, columns)
+        return found if any(columns is not None for columns in names) else None
+
+    def _bound(self, text: str) -> list[str] | None:
+        """The columns of the query *text*; None where it reads what is around it."""
+        if text not in self._names:
+            self._names[text] = None
+            with suppress(self.refused):
+                self._names[text] = [name for name, _ in self.describe(text)]
+        return self._names[text]
+
+    def _keep(self, query: Undecided, columns: list[str]) -> None:
+        text, names = query.text, ", ".join(f"c{index}" for index in range(len(columns)))
+        if text not in self._made:
+            self._made[text] = f"temp.main.{_PREFIX}{len(self._made)}"
+            self._creations.append(
+                f"CREATE OR REPLACE TEMP TABLE {_PREFIX}{len(self._creations)}({names}) AS {text}\n"
+            )
+            self.execute(self._creations[-1])
+        query.stand_in(self._made[text], columns)
