@@ -16,7 +16,6 @@ from typing import Any
 import duckdb
 
 from llmsql.syntax import hints, tree, undecided
-from llmsql.syntax.conditions import Test
 from llmsql.syntax.rewrite import Plan
 from llmsql.syntax.tree import Node
 from llmsql.syntax.undecided import Undecided
@@ -43,16 +42,15 @@ class KeptRows:
         self.execute = execute
         self.refused = refused
         self._names: dict[str, list[str] | None] = {}  # of columns; None where it is not kept
-        self._made: dict[str, str] = {}  # tables by the text of their queries
-        self._creations: list[str] = []
+        self._made: dict[str, tuple[str, int]] = {}  # tables and widths by the queries' texts
 
     def in_place(self, plan: Plan) -> Plan:
         """*plan* reading kept rows wherever DuckDB would choose some."""
-        found = self._replaced(plan.text, plan.statement, plan.is_costly)
+        found = self._replaced(plan.text, plan.statement, plan)
         if found is None:
             return plan
-        limited = self._replaced(plan.limited_text, None, plan.is_costly)
-        ladder = plan.ladder and self._replaced("", plan.ladder.statement, plan.is_costly)
+        limited = self._replaced(plan.limited_text, None, plan)
+        ladder = plan.ladder and self._replaced("", plan.ladder.statement, plan)
         return replace(
             plan,
             text=tree.show(found),
@@ -64,24 +62,24 @@ class KeptRows:
 
     def make_again(self) -> None:
         """Choose once more, after a rollback that took the tables."""
-        for text in self._creations:
-            self.execute(text)
+        for text, (table, width) in self._made.items():
+            self._fill(table, width, text)
 
     def forget(self) -> None:
         """Drop what was kept."""
-        for table in self._made.values():
+        for table, _ in self._made.values():
             with suppress(duckdb.Error):  # an aborted transaction takes them along
                 self.con.execute(f"DROP TABLE IF EXISTS {table}")
-        self._made, self._creations = {}, []
+        self._made = {}
 
-    def _replaced(self, sql: str, statement: Node | None, is_costly: Test) -> Node | None:
-        """The tree of *sql*, that *statement* is if it is known, with kept rows; None without."""
+    def _replaced(self, sql: str, statement: Node | None, plan: Plan) -> Node | None:
+        """The tree of *sql*, *statement* if it is known, with kept rows; None without any."""
         if statement is None and not undecided.may_be_in(sql):
             return None
         found = copy.deepcopy(statement) if statement else tree.parse(sql)
         if found is None or not (statement or hints.restore(found, sql)):
             return None
-        queries = undecided.find(found, is_costly)
+        queries = undecided.find(found, plan.is_costly, is_guarded=plan.is_guarded)
         names = [self._bound(each.text) for each in queries]  # an error takes tables along
         for query, columns in zip(queries, names, strict=True):
             if columns is not None:
@@ -97,11 +95,25 @@ class KeptRows:
         return self._names[text]
 
     def _keep(self, query: Undecided, columns: list[str]) -> None:
-        text, names = query.text, ", ".join(f"c{index}" for index in range(len(columns)))
+        text = query.text
         if text not in self._made:
-            self._made[text] = f"temp.main.{_PREFIX}{len(self._made)}"
-            self._creations.append(
-                f"CREATE OR REPLACE TEMP TABLE {_PREFIX}{len(self._creations)}({names}) AS {text}\n"
-            )
-            self.execute(self._creations[-1])
-        query.stand_in(self._made[text], columns)
+            table = f"temp.main.{_PREFIX}{len(self._made)}"
+            self._fill(table, len(columns), text)
+            self._made[text] = table, len(columns)
+        query.stand_in(self._made[text][0], columns)
+
+    def _fill(self, table: str, width: int, text: str) -> None:
+        """Put the rows of *text* into *table*, of which DuckDB then knows no least and greatest.
+
+        A column of one value would be a constant to it, and calls of constants it makes as it
+        plans. That a row of NULLs was there is not forgotten when it goes.
+        """
+        columns, nulls = (", ".join(each) for each in _columns(width))
+        self.execute(f"CREATE OR REPLACE TEMP TABLE {table}({columns}) AS FROM ({text}) LIMIT 0\n")
+        self.con.execute(f"INSERT INTO {table} VALUES ({nulls})")
+        self.execute(f"INSERT INTO {table} {text}\n")
+        self.con.execute(f"DELETE FROM {table} WHERE rowid = (SELECT min(rowid) FROM {table})")
+
+
+def _columns(width: int) -> tuple[list[str], list[str]]:
+    return [f"c{index}" for index in range(width)], ["NULL"] * width

@@ -1,14 +1,15 @@
 """Ask models after ORDER BY … LIMIT, not before.
 
 DuckDB computes a SELECT list for every row and sorts afterwards. So the rows are chosen first, in a
-subquery, with what the order itself asks, and only those that stay are asked about the rest.
+subquery, with what the order itself asks, and only those that stay are asked about the rest. So are
+those that DuckDB chooses in another way, where it asks no model for that: they can then be kept.
 """
 
 from __future__ import annotations
 
 import copy
 
-from llmsql.syntax import sets, tree
+from llmsql.syntax import sets, tree, undecided
 from llmsql.syntax.aliases import Binds, are_columns
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.outputs import Outputs, is_sorted_and_limited, orders, sort_keys
@@ -40,29 +41,76 @@ def postpone(
 
 
 def _fits(select: Node, is_call: Test, is_costly: Test, is_unmovable: Test) -> bool:
-    if not is_sorted_and_limited(select):
+    if not (is_sorted_and_limited(select) or _chooses_alone(select, is_costly)):
         return False
     outputs, keys = Outputs(select), sort_keys(select)
     sorting = {id(_named(outputs, key)) for key in keys}
     items = [item for item in outputs.items if id(item) not in sorting]
     costly = [item for item in items if is_inside(item, is_costly)]
+    meant = [_named(outputs, key) or key for key in keys]
     return (
         bool(costly)
-        and not any(is_inside(part, is_unmovable) for part in (*outputs.items, *keys))
         and all(is_inside(item, is_call) for item in costly)
-        and not any(map(_is_literal, (_named(outputs, key) or key for key in keys)))
+        and not any(is_inside(item, is_unmovable) for item in costly)
+        and not any(is_inside(key, is_unmovable) for key in map(_without_aggregates, meant))
+        and not any(map(_is_literal, meant))
+        and sum(map(_has_star, outputs.items)) == sum(map(_is_plain_star, outputs.items)) < 2
     )
 
 
+def _chooses_alone(select: Node, is_costly: Test) -> bool:
+    """True where DuckDB chooses the rows of *select*, and models only make columns of them."""
+    parts = {key: value for key, value in select.items() if key not in ("select_list", "cte_map")}
+    return (
+        select.get("aggregate_handling") == "STANDARD_HANDLING"  # no GROUP BY ALL
+        and all(m.get("distinct_on_targets", True) for m in select["modifiers"])
+        and not any(key.get("class") == "CONSTANT" for key in _choosing(select))  # a position
+        and not _may_be_named(select)
+        and undecided.chooses(select)
+        and not is_inside(parts, is_costly)
+    )
+
+
+def _may_be_named(select: Node) -> bool:
+    """True where what rows are told apart by may be an item, by the name it has."""
+    names = {item["alias"].lower() for item in select["select_list"] if item.get("alias")}
+    read = tree.column_references(_targets(select))
+    return not names.isdisjoint(reference["column_names"][-1].lower() for reference in read)
+
+
+def _targets(select: Node) -> list[Node]:
+    return [key for m in select["modifiers"] for key in m.get("distinct_on_targets", ())]
+
+
+def _choosing(select: Node) -> list[Node]:
+    """What rows of *select* are grouped and told apart by."""
+    return [*select["group_expressions"], *_targets(select)]
+
+
+def _without_aggregates(key: Node) -> Node:
+    """*key* with the arguments of its aggregates in their place: they are computed where it is."""
+    if tree.is_function(key) and tree.function_name(key) in tree.aggregates():
+        return {"": [_without_aggregates(each) for each in tree.arguments(key)]}
+    return key
+
+
+def _has_star(item: Node) -> bool:
+    return is_inside(item, lambda node: node.get("class") == "STAR")
+
+
+def _is_plain_star(item: Node) -> bool:
+    return item.get("class") == "STAR" and not item["columns"]
+
+
 def _aliases_read(select: Node) -> set[str]:
-    """The aliases of its items that WHERE, an item, or a key that is more than one, names."""
+    """The aliases of its items that clauses, items, or keys that are more than one, name."""
     outputs, keys = Outputs(select), sort_keys(select)
     computed = [key for key in keys if not _named(outputs, key)]
     names = {item["alias"].lower() for item in outputs.items if item.get("alias")}
+    clauses = [select[name] for name in ("where_clause", "having", "qualify", "select_list")]
     return names & {
         reference["column_names"][0].lower()
-        for part in (select["where_clause"], select["select_list"], computed)
-        for reference in tree.column_references(part)
+        for reference in tree.column_references([*clauses, *_choosing(select), *computed])
         if len(reference["column_names"]) == 1
     }
 
@@ -83,12 +131,23 @@ class _Chosen:
 
     def __init__(self) -> None:
         self.items: list[Node] = []
+        self.stars: list[Node] = []
+
+    @property
+    def everything(self) -> list[Node]:
+        """All that is computed; no SELECT is without columns."""
+        return [*self.stars, *self.items] or [tree.expression("1")]
 
     def column(self, expression: Node) -> Node:
         """Compute *expression* among them; returns the reference to it."""
         name = f"{ROWS}_{len(self.items)}"
         self.items.append({**expression, "alias": name})
         return tree.expression(f"{ROWS}.{name}")
+
+    def star(self, star: Node) -> Node:
+        """Compute all that *star* stands for among them; returns what stands for the same then."""
+        self.stars.append(star)
+        return tree.expression(f"{ROWS}.*")
 
     def move_from(self, item: Node, is_call: Test) -> Node:
         """*item* with all that its calls, and what is around them, read computed among them."""
@@ -107,15 +166,18 @@ class _Chosen:
 def _postpone(select: Node, is_call: Test) -> None:
     sorting, chosen, items = _spell_out_keys(select), _Chosen(), []
     for item in select["select_list"]:
+        if _is_plain_star(item):
+            items.append(chosen.star(item))
+            continue
         is_known = id(item) in sorting or not is_inside(item, is_call)
         made = chosen.column(item) if is_known else chosen.move_from(item, is_call)
         items.append({**made, "alias": item.get("alias") or tree.own_name(item)})
-    if not chosen.items:  # no SELECT is without columns
-        chosen.column(tree.expression("1"))
+    for star in filter(_is_plain_star, items):
+        star["exclude_list"] = [item["alias"] for item in chosen.items]
     wrapper = tree.parse(f"SELECT * FROM (SELECT 1) AS {ROWS}")
     assert wrapper
     outer = tree.body(wrapper)
-    inner = {**select, "select_list": chosen.items, "cte_map": {"map": []}}
+    inner = {**select, "select_list": chosen.everything, "cte_map": {"map": []}}
     outer["from_table"]["subquery"]["node"] = inner
     outer.update(select_list=items, cte_map=select["cte_map"])
     content = dict(outer)

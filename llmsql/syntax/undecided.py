@@ -59,13 +59,15 @@ class Undecided:
         self.node.update(query)
 
 
-def find(statement: Node, is_costly: Test) -> list[Undecided]:
+def find(statement: Node, is_costly: Test, *, is_guarded: bool = True) -> list[Undecided]:
     """The undecided queries of *statement* that call no model, those before which others read.
 
-    With each parameter of the statement in each of them: DuckDB wants all that it is given used.
+    DuckDB wants all parameters that it is given used, so each of them is read in each query. Not
+    those by which a condition links rows that another asks about, nor, unless it *is_guarded*,
+    those of windows: from the one DuckDB infers filters, and behind the other it moves some.
     """
     parameters = _parameters(statement)
-    found = _walk(tree.body(statement), [], is_costly)
+    found = _Finder(is_costly, is_guarded).walk(tree.body(statement), [])
     return [Undecided(node, scope, parameters) for node, scope in found]
 
 
@@ -74,25 +76,33 @@ def may_be_in(sql: str) -> bool:
     return bool(_MAY_HAVE.search(sql))
 
 
-def is_undecided(query: Node) -> bool:
-    """True for a query whose own clauses leave to DuckDB which rows it gives, or their numbers."""
+def chooses(query: Node) -> bool:
+    """True for a query whose own clauses leave to DuckDB which rows it gives."""
+    return _ends(query) or (query["type"] == "SELECT_NODE" and _keeps_by_ties(query))
+
+
+def _ends(query: Node) -> bool:
+    """True for what no filter is moved into, as it would keep other rows."""
     kinds = {modifier["type"]: modifier for modifier in query["modifiers"]}
     if kinds.get("DISTINCT_MODIFIER", {}).get("distinct_on_targets"):
-        return True
-    if query["type"] == "SELECT_NODE" and _numbers_ties(query):
         return True
     return any("LIMIT" in kind for kind in kinds) and not _is_in_order(query)
 
 
-def _numbers_ties(select: Node) -> bool:
-    """True for windows that tell apart rows that sort alike; also where only a filter follows."""
-    parts = [select["select_list"], select["qualify"]]
-    if any(map(_is_of_ties, tree.nodes(parts))):
+def _is_undecided(query: Node) -> bool:
+    """True for what `chooses`, and for a query that only numbers rows."""
+    return chooses(query) or is_inside({"": query.get("select_list")}, _is_of_ties)
+
+
+def _keeps_by_ties(select: Node) -> bool:
+    """True where a filter may read windows that tell apart rows which sort alike."""
+    if select["qualify"] and is_inside(
+        {"": [select["qualify"], select["select_list"]]}, _is_of_ties
+    ):
         return True
     source = select["from_table"]
     is_one = source["type"] == "SUBQUERY" and not source.get("sample")
-    inner = source["subquery"]["node"] if is_one else {}
-    return inner.get("type") == "SELECT_NODE" and _numbers_ties(inner)
+    return is_one and _is_undecided(source["subquery"]["node"])
 
 
 def _is_of_ties(node: Node) -> bool:
@@ -114,25 +124,48 @@ def _is_in_order(query: Node) -> bool:
     )
 
 
-def _walk(item: Any, scope: list[Node], is_costly: Test) -> Iterator[tuple[Node, list[Node]]]:
-    """Undecided queries inside *item* with the common tables in sight, those first that they read.
+@dataclass(frozen=True)
+class _Finder:
+    """One search for undecided queries that call no model."""
 
-    What feeds itself is left alone.
-    """
-    if isinstance(item, list):
-        for part in item:
-            yield from _walk(part, scope, is_costly)
-    elif isinstance(item, dict) and item.get("type") != "RECURSIVE_CTE_NODE":
-        if "modifiers" in item and is_undecided(item) and not is_inside(item, is_costly):
-            yield item, scope
+    is_costly: Test
+    is_guarded: bool
+
+    def walk(
+        self, item: Any, scope: list[Node], *, asks: bool = False
+    ) -> Iterator[tuple[Node, list[Node]]]:
+        """Those inside *item* with the common tables in sight, those first that they read.
+
+        Where conditions around it *asks* models, subqueries of theirs are left alone; so is what
+        feeds itself.
+        """
+        if isinstance(item, list):
+            for part in item:
+                yield from self.walk(part, scope, asks=asks)
+        if not isinstance(item, dict) or item.get("type") == "RECURSIVE_CTE_NODE":
             return
-        for entry in (item.get("cte_map") or {}).get("map", ()):
-            yield from _walk(entry["value"], scope, is_costly)
-            if not is_inside(entry, is_costly):
+        if item.get("class") == "SUBQUERY" and asks:
+            return
+        if "modifiers" not in item:
+            yield from self.walk(list(item.values()), scope, asks=asks)
+        elif self._is_found(item):
+            yield item, scope
+        else:
+            yield from self._inside(item, scope)
+
+    def _inside(self, query: Node, scope: list[Node]) -> Iterator[tuple[Node, list[Node]]]:
+        for entry in query["cte_map"]["map"]:
+            yield from self.walk(entry["value"], scope)
+            if not is_inside(entry, self.is_costly):
                 scope = [*(each for each in scope if each["key"] != entry["key"]), entry]
-        for key, value in item.items():
-            if key != "cte_map":
-                yield from _walk(value, scope, is_costly)
+        conditions = [query.get(part) for part in ("where_clause", "having", "qualify")]
+        asks = is_inside({"": conditions}, self.is_costly)
+        parts = [value for key, value in query.items() if key != "cte_map"]
+        yield from self.walk(parts, scope, asks=asks)
+
+    def _is_found(self, query: Node) -> bool:
+        is_undecided = _ends(query) or (self.is_guarded and _is_undecided(query))
+        return is_undecided and not is_inside(query, self.is_costly)
 
 
 def _parameters(statement: Node) -> list[Node]:
