@@ -9,6 +9,7 @@ import pytest
 from tests import rare
 from tests.aliased import Aliased
 from tests.branches import Branches
+from tests.chosen import Chosen
 from tests.hidden import DEFINITIONS, Hidden
 from tests.nested import Nested
 from tests.oracle import TABLES, Ours, Plain, numbered, same_rows
@@ -301,6 +302,16 @@ def test_anything_inside_anything(small: Sides, seed: int) -> None:
     """Subqueries, joins, branches and groups of one another."""
     generator = Nested(seed)
     for _ in range(10):
+        small.compare(generator.statement())
+        small.compare_tables("t", "e")
+        small.restore()
+
+
+@pytest.mark.parametrize("seed", range(9000, 9006))
+def test_rows_that_are_chosen_before(small: Sides, seed: int) -> None:
+    """Sorted, grouped, told apart, numbered: none is asked about that plain DuckDB does not."""
+    generator = Chosen(seed)
+    for _ in range(15):
         small.compare(generator.statement())
         small.compare_tables("t", "e")
         small.restore()

@@ -20,6 +20,14 @@ ASKING_LESS = [
     "SELECT i, g(s), m('b' || i) FROM t ORDER BY 2 DESC, 1 LIMIT 4 OFFSET 2",
     "SELECT i, tidy(m('b' || i)) FROM t ORDER BY i LIMIT 4",
     "SELECT 2 + i, m('b' || i) FROM t ORDER BY 1 DESC LIMIT 4",
+    "SELECT *, m('b' || i) FROM t ORDER BY i DESC LIMIT 4",
+    "SELECT m('b' || i) AS y, t.* EXCLUDE (l) REPLACE (k + 1 AS k), i + 1 FROM t ORDER BY i LIMIT 4",
+    "SELECT s, count(*) AS c, m('b' || s) FROM t GROUP BY s ORDER BY c DESC, s LIMIT 4",
+    "SELECT m('b' || s) AS y, max(i), s FROM t GROUP BY s HAVING max(i) > 9 ORDER BY 2, s LIMIT 4",
+    "SELECT *, m(s || w) FROM t JOIN u USING (k) ORDER BY i, id LIMIT 4",
+    "SELECT DISTINCT ON (k) i, m('b' || i) AS y FROM t WHERE k < 4 ORDER BY k, i DESC",
+    "SELECT m('b' || i) FROM t WHERE k < 4 QUALIFY row_number() OVER (PARTITION BY k ORDER BY i) = 1",
+    "SELECT m(s || r) FROM (SELECT *, row_number() OVER (ORDER BY i) AS r FROM t) q WHERE r < 5",
 ]
 AS_WRITTEN = [
     "SELECT 2, i, m(s) FROM t ORDER BY 1, i DESC LIMIT 3",
@@ -29,6 +37,15 @@ AS_WRITTEN = [
     "SELECT ranked(m(s) || i), i FROM t ORDER BY 2 LIMIT 3",
     "SELECT largest(m(s)) AS a FROM t ORDER BY g('c') LIMIT 1",
     "SELECT each_of([m(s), 'b']), i FROM t ORDER BY i LIMIT 3",
+    "SELECT DISTINCT ON (k) m('c') AS k, g('i' || i) FROM t WHERE s IS NOT NULL ORDER BY k, i",
+    "SELECT DISTINCT ON (1) k, m(s) FROM t ORDER BY k, i",
+    "SELECT m(s) AS y, k FROM t GROUP BY ALL ORDER BY k, y LIMIT 3",
+    "SELECT m(s) AS y, k AS z FROM t GROUP BY s, z ORDER BY z, y LIMIT 3",
+    "SELECT max(m(s)), k FROM t GROUP BY k ORDER BY k LIMIT 3",
+    "SELECT m(max(s)), k FROM t GROUP BY k ORDER BY k LIMIT 3",
+    "SELECT DISTINCT m(s), k FROM t ORDER BY 1, k LIMIT 3",
+    "SELECT COLUMNS(['i', 'k']) + 1, m(s) FROM t ORDER BY i LIMIT 3",
+    "SELECT t.*, u.*, m(s) FROM t JOIN u ON t.i = u.id ORDER BY t.i LIMIT 3",
 ]
 
 

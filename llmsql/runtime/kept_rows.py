@@ -74,12 +74,12 @@ class KeptRows:
 
     def _replaced(self, sql: str, statement: Node | None, plan: Plan) -> Node | None:
         """The tree of *sql*, *statement* if it is known, with kept rows; None without any."""
-        if statement is None and not undecided.may_be_in(sql):
-            return None
         found = copy.deepcopy(statement) if statement else tree.parse(sql)
         if found is None or not (statement or hints.restore(found, sql)):
             return None
-        queries = undecided.find(found, plan.is_costly, is_guarded=plan.is_guarded)
+        queries = undecided.find(
+            found, plan.is_costly, plan.definitions, is_guarded=plan.is_guarded
+        )
         names = [self._bound(each.text) for each in queries]  # an error takes tables along
         for query, columns in zip(queries, names, strict=True):
             if columns is not None:

@@ -28,6 +28,7 @@ from llmsql.syntax.headings import Headings
 from llmsql.syntax.inlining import Macro
 from llmsql.syntax.ladder import Ladder
 from llmsql.syntax.ranks import TAGGED, Ranks, is_call, number_scopes
+from llmsql.syntax.sets import Definitions
 from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
 
@@ -50,7 +51,8 @@ class Plan:
     *is_guarded* that what is cheap stands before all calls of a condition, *asks_several* that
     several keep rows.
     Of these, those *divided* stand in several branches, and are told apart when it runs.
-    *is_costly* holds for what reaches a model in any of these texts.
+    *is_costly* holds for what reaches a model in any of these texts, and *definitions* gives what
+    their views are made of.
     With a *ladder* rows may be asked about from its foot on, by the plans that *below* makes.
     Where guards may take from DuckDB what it filters by, *plain* is the plan without them.
     """
@@ -70,6 +72,7 @@ class Plan:
     asks_several: bool = False
     divided: frozenset[str] = frozenset()
     is_costly: Test = lambda node: False
+    definitions: Definitions = lambda name: []
     ladder: Ladder | None = None
     plain: Plan | None = None
     below: Callable[[str], Plan | None] = lambda sql: None
@@ -79,7 +82,7 @@ def plan(
     sql: str,
     models: frozenset[str],
     costly: frozenset[str],
-    definitions: Callable[[str], list[Node]] = lambda name: [],
+    definitions: Definitions = lambda name: [],
     explain: Explain = lambda sql, never_raises: None,
     *,
     macros: Callable[[str], Macro | None] = lambda name: None,
@@ -189,7 +192,7 @@ class _Rewriting:
     def inline(
         self,
         macros: Callable[[str], Macro | None],
-        definitions: Callable[[str], list[Node]],
+        definitions: Definitions,
         *,
         is_wanted: bool,
     ) -> None:
@@ -204,7 +207,7 @@ class _Rewriting:
 
     def ladder(
         self,
-        definitions: Callable[[str], list[Node]],
+        definitions: Definitions,
         sorting: Callable[[], tuple[str, str]],
     ) -> Ladder | None:
         """What leads from the rows that the statement sorts first to the others, if it does."""
@@ -216,7 +219,7 @@ class _Rewriting:
 
     def plan(
         self,
-        definitions: Callable[[str], list[Node]],
+        definitions: Definitions,
         explain: Explain,
         *,
         tags_all: bool,
@@ -257,6 +260,7 @@ class _Rewriting:
             asks_several=guards.asks_several(tree.body(before), self.costs),
             divided=frozenset(branches.divided(before, self.costs) if tags_all else ()),
             is_costly=self.costs_also_tagged,
+            definitions=definitions,
         )
         if guarded != original and waiting.may_lose_filters(tree.body(before), self.costs):
             found = self._with_plain(found, before, guarded, partial(arrange, may_guard=False))

@@ -8,23 +8,24 @@ what it gave put in its place. Only those that call no model are found.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from llmsql.syntax import quote, tree
 from llmsql.syntax.conditions import Test, has_subquery, is_inside
+from llmsql.syntax.sets import Definitions
 from llmsql.syntax.tree import Node
 
 PARAMETERS = "llmsql_parameters"
+KEPT = "llmsql_kept"
+"""The key of a query of a view, which DuckDB's printer does not know and leaves out."""
 _DECIDED_WINDOWS = frozenset(
     {"WINDOW_RANK", "WINDOW_RANK_DENSE", "WINDOW_PERCENT_RANK", "WINDOW_CUME_DIST",
      "WINDOW_AGGREGATE"}
 )  # fmt: skip
 _IN_ORDER = frozenset({"BASE_TABLE", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY"})
 _ONLY_LIMIT = (["LIMIT_MODIFIER"], ["LIMIT_PERCENT_MODIFIER"])
-_MAY_HAVE = re.compile(r"\b(limit|fetch|on|over)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -59,21 +60,23 @@ class Undecided:
         self.node.update(query)
 
 
-def find(statement: Node, is_costly: Test, *, is_guarded: bool = True) -> list[Undecided]:
+def find(
+    statement: Node,
+    is_costly: Test,
+    definitions: Definitions = lambda name: [],
+    *,
+    is_guarded: bool = True,
+) -> list[Undecided]:
     """The undecided queries of *statement* that call no model, those before which others read.
 
-    DuckDB wants all parameters that it is given used, so each of them is read in each query. Not
-    those by which a condition links rows that another asks about, nor, unless it *is_guarded*,
-    those of windows: from the one DuckDB infers filters, and behind the other it moves some.
+    So are views, whose query *definitions* gives; in place, they become queries of all that is in
+    them. DuckDB wants all parameters that it is given used: each query reads all. Left alone are
+    those by which a condition links rows that another asks about, as DuckDB infers filters from
+    them, and unless it *is_guarded* those of windows, behind which DuckDB moves conditions.
     """
     parameters = _parameters(statement)
-    found = _Finder(is_costly, is_guarded).walk(tree.body(statement), [])
+    found = _Finder(is_costly, definitions, is_guarded).walk(tree.body(statement), [])
     return [Undecided(node, scope, parameters) for node, scope in found]
-
-
-def may_be_in(sql: str) -> bool:
-    """False where the text *sql* has none of the words that make a query undecided."""
-    return bool(_MAY_HAVE.search(sql))
 
 
 def chooses(query: Node) -> bool:
@@ -129,6 +132,7 @@ class _Finder:
     """One search for undecided queries that call no model."""
 
     is_costly: Test
+    definitions: Definitions
     is_guarded: bool
 
     def walk(
@@ -146,6 +150,8 @@ class _Finder:
             return
         if item.get("class") == "SUBQUERY" and asks:
             return
+        if item.get("type") == "BASE_TABLE" and self._is_found_in_view(item, scope):
+            _query_view(item)
         if "modifiers" not in item:
             yield from self.walk(list(item.values()), scope, asks=asks)
         elif self._is_found(item):
@@ -163,9 +169,30 @@ class _Finder:
         parts = [value for key, value in query.items() if key != "cte_map"]
         yield from self.walk(parts, scope, asks=asks)
 
+    def _is_found_in_view(self, table: Node, scope: list[Node]) -> bool:
+        name = table["table_name"].lower()
+        is_common = any(entry["key"].lower() == name for entry in scope)
+        if is_common or self.is_costly(table):
+            return False
+        return any(self._is_found(tree.body(each)) for each in self.definitions(name))
+
     def _is_found(self, query: Node) -> bool:
         is_undecided = _ends(query) or (self.is_guarded and _is_undecided(query))
+        is_undecided = is_undecided or KEPT in query
         return is_undecided and not is_inside(query, self.is_costly)
+
+
+def _query_view(table: Node) -> None:
+    """Make of *table*, a view in a FROM, a query of it."""
+    made = tree.parse("SELECT * FROM (SELECT * FROM a) AS a")
+    assert made
+    source = tree.body(made)["from_table"]
+    read = {**copy.deepcopy(table), "alias": "", "column_name_alias": []}
+    source["subquery"]["node"] |= {"from_table": read, KEPT: True}
+    source["alias"] = table.get("alias") or table["table_name"]
+    source["column_name_alias"] = table["column_name_alias"]
+    table.clear()
+    table.update(source)
 
 
 def _parameters(statement: Node) -> list[Node]:

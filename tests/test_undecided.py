@@ -1,0 +1,182 @@
+"""Rows that DuckDB is free to choose are chosen once, and asked about once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from llmsql.syntax import tree, undecided
+from llmsql.syntax.ranks import is_call
+from tests.oracle import TABLES, Ours, Plain, numbered
+
+MODELS = frozenset({"m", "g"})
+LARGE = """
+CREATE TABLE b AS SELECT i, i % 1000 AS k, 'text ' || i AS s FROM range(500000) r(i);
+CREATE VIEW latest AS SELECT * FROM b QUALIFY row_number() OVER (PARTITION BY k ORDER BY i % 3) = 1;
+CREATE VIEW few AS SELECT DISTINCT s FROM b LIMIT 50;
+CREATE TABLE o(a VARCHAR);
+"""
+FOUND = [
+    ("SELECT m(s) FROM (SELECT DISTINCT s FROM t LIMIT 5)", ["SELECT DISTINCT s FROM t LIMIT 5"]),
+    ("SELECT m(s) FROM (SELECT s FROM t ORDER BY k LIMIT 5)", ["SELECT s FROM t ORDER BY k LIMIT 5"]),
+    ("SELECT m(s) FROM (SELECT DISTINCT ON (k) s FROM t)", ["SELECT DISTINCT ON (k) s FROM t"]),
+    (
+        "SELECT m(s) FROM t WHERE k IN (SELECT k FROM u GROUP BY k LIMIT 2)",
+        ["SELECT k FROM u GROUP BY k LIMIT 2"],
+    ),
+    (
+        "WITH q AS (SELECT DISTINCT s FROM t LIMIT 5) SELECT m(p.s) FROM (SELECT s FROM q ORDER BY s LIMIT 2) p",
+        [
+            "SELECT DISTINCT s FROM t LIMIT 5",
+            "WITH q AS (SELECT DISTINCT s FROM t LIMIT 5) SELECT s FROM q ORDER BY s LIMIT 2",
+        ],
+    ),
+    (
+        "SELECT m(s) FROM (SELECT *, row_number() OVER (ORDER BY k) AS r FROM t)",
+        ["SELECT *, row_number() OVER (ORDER BY k) AS r FROM t"],
+    ),
+    (
+        "SELECT m(s || $1) FROM (SELECT s FROM t WHERE k = $2 ORDER BY s LIMIT 5)",
+        ["WITH llmsql_parameters AS (SELECT $1, $2) SELECT s FROM t WHERE k = $2 ORDER BY s LIMIT 5"],
+    ),
+    ("SELECT m(s) FROM chosen c", ["SELECT * FROM chosen"]),
+]  # fmt: skip
+LEFT_ALONE = [
+    "SELECT m(s) FROM (SELECT s FROM t WHERE k < 5 LIMIT 5)",
+    "SELECT m(s) FROM (SELECT DISTINCT s FROM t)",
+    "SELECT m(s) FROM (SELECT s, rank() OVER (ORDER BY k), sum(i) OVER (ORDER BY k) FROM t)",
+    "SELECT m(s) FROM (SELECT s FROM t WHERE m(s) ORDER BY k LIMIT 5)",
+    "WITH q AS (SELECT m(s) AS s FROM t) SELECT s FROM (SELECT DISTINCT s FROM q LIMIT 5)",
+    "SELECT m(s) FROM t WHERE k IN (SELECT k FROM u GROUP BY k LIMIT 2) AND m(s)",
+    "WITH chosen AS (SELECT s FROM t) SELECT m(s) FROM chosen",
+]
+ONCE = [
+    ("SELECT m(s) FROM (SELECT DISTINCT s FROM b LIMIT 50)", 50),
+    ("SELECT m(s) FROM (SELECT s, count(*) AS n FROM b GROUP BY s LIMIT 50)", 50),
+    ("SELECT s, m(s) FROM b GROUP BY s LIMIT 50", 50),
+    ("SELECT s, m(s) FROM b ORDER BY k LIMIT 50", 50),
+    ("SELECT *, m(s) FROM b JOIN (SELECT i AS j FROM b) c ON b.i = c.j LIMIT 50", 50),
+    ("SELECT s, m(s), g(s) FROM (SELECT DISTINCT ON (k) k, s FROM b WHERE k < 40)", 80),
+    ("SELECT m(s) FROM (SELECT s, row_number() OVER (ORDER BY k) AS r FROM b) WHERE r <= 50", 50),
+    ("SELECT m(s) FROM latest WHERE k < 70", 70),
+    ("SELECT m(few.s) FROM few", 50),
+    (
+        "WITH q AS (SELECT DISTINCT s FROM b LIMIT 50), p AS (SELECT DISTINCT s FROM q LIMIT 20)"
+        " SELECT m(q.s), g(p.s) FROM p JOIN q USING (s)",
+        40,
+    ),
+    ("INSERT INTO o SELECT m(s) FROM (SELECT DISTINCT s FROM b LIMIT 50)", 50),
+    ("INSERT INTO o SELECT m(s) FROM (SELECT DISTINCT s FROM b LIMIT 50) RETURNING a", 50),
+    ("CREATE OR REPLACE TEMP TABLE x AS SELECT m(s) AS y FROM b GROUP BY s LIMIT 50", 50),
+]
+GIVEN = [
+    ("SELECT m($1 || s) FROM (SELECT DISTINCT s FROM t WHERE s IS NOT NULL LIMIT 5)", ["q "]),
+    ("SELECT m(s) FROM (SELECT s FROM t WHERE k = $1 ORDER BY i LIMIT 5) q", [3]),
+    ("SELECT m(s || ?) FROM (SELECT s FROM t WHERE k = ? ORDER BY i LIMIT ?) q", ["a", 3, 5]),
+    ("SELECT m(s) FROM (SELECT s FROM t WHERE k = $k ORDER BY i LIMIT 5) q", {"k": 3}),
+]
+AS_BEFORE = [
+    "SELECT i, (SELECT m(w) FROM u WHERE u.id = t.i ORDER BY id LIMIT 1) FROM t ORDER BY i",
+    "SELECT t.i, m(q.w) FROM t, LATERAL (SELECT w FROM u WHERE u.k = t.k ORDER BY id LIMIT 1) q ORDER BY 1",
+    "SELECT m(s) FROM t, (SELECT CAST(w AS INT) AS n FROM u ORDER BY id LIMIT 3) q WHERE false",
+    "SELECT s, m(s) FROM (SELECT s, s, k FROM t ORDER BY i LIMIT 3) q",
+    'SELECT m(s), "upper(s)" FROM (SELECT upper(s), s FROM t ORDER BY i LIMIT 3) q(a, s), (SELECT 1 AS "upper(s)")',
+    "SELECT m(n || d) FROM (SELECT NULL AS n, '1 day'::INTERVAL AS d, {'a': l} AS x FROM t ORDER BY i LIMIT 2)",
+    "SELECT m(s) FROM (SELECT s COLLATE NOCASE AS s FROM t ORDER BY i LIMIT 5) q WHERE s = 'TEXT 2'",
+]  # fmt: skip
+
+
+def chosen(name: str) -> list[tree.Node]:
+    parsed = tree.parse("SELECT DISTINCT s FROM t LIMIT 5")
+    return [parsed] if parsed and name == "chosen" else []
+
+
+def found_in(sql: str, *, is_guarded: bool = True) -> list[str]:
+    parsed = tree.parse(sql)
+    assert parsed
+
+    def costs(node: tree.Node) -> bool:
+        is_table = node.get("type") == "BASE_TABLE" and node["table_name"] == "q"
+        return is_call(node, MODELS) or (is_table and "m(s) AS s" in sql)
+
+    return [each.text for each in undecided.find(parsed, costs, chosen, is_guarded=is_guarded)]
+
+
+def written(sql: str) -> str:
+    parsed = tree.parse(sql)
+    assert parsed
+    return tree.show(parsed)
+
+
+@pytest.fixture(scope="module")
+def large() -> Iterator[Ours]:
+    made = Ours(LARGE)
+    made.con.execute("SET threads = 4")
+    yield made
+    made.con.close()
+
+
+@pytest.fixture
+def sides() -> Iterator[tuple[Ours, Plain]]:
+    made = Ours(TABLES), Plain(TABLES)
+    yield made
+    made[0].con.close()
+    made[1].close()
+
+
+@pytest.mark.parametrize(("sql", "texts"), FOUND)
+def test_what_leaves_the_choice_to_duckdb_is_found(sql: str, texts: list[str]) -> None:
+    assert found_in(sql) == [written(text) for text in texts]
+
+
+@pytest.mark.parametrize("sql", LEFT_ALONE)
+def test_what_has_an_order_or_asks_is_left_alone(sql: str) -> None:
+    assert found_in(sql) == []
+
+
+def test_windows_stay_where_duckdb_moves_conditions_behind_them() -> None:
+    sql = "SELECT m(s) FROM (SELECT s FROM t QUALIFY row_number() OVER (PARTITION BY k) = 1)"
+    assert len(found_in(sql)) == 1
+    assert found_in(sql, is_guarded=False) == []
+
+
+@pytest.mark.parametrize(("sql", "calls"), ONCE)
+def test_all_passes_ask_about_the_same_rows(large: Ours, sql: str, calls: int) -> None:
+    """Two passes over four threads had other rows each, and asked for both."""
+    assert {large.run(sql).calls for _ in range(4)} == {calls}
+
+
+@pytest.mark.parametrize(("sql", "parameters"), GIVEN)
+def test_parameters_reach_what_is_kept(
+    sides: tuple[Ours, Plain], sql: str, parameters: list[object]
+) -> None:
+    one, other = (side.run(sql, parameters) for side in sides)
+    assert (one.error, one.names, one.calls) == (None, other.names, other.calls)
+    assert "DISTINCT" in sql or one.rows == other.rows
+
+
+@pytest.mark.parametrize("sql", numbered(AS_BEFORE))
+def test_what_is_kept_is_what_it_was(sides: tuple[Ours, Plain], sql: str) -> None:
+    """Names, types and order too; what reads the rows around it is not, nor what fails alone."""
+    one, other = (side.run(sql) for side in sides)
+    assert (one.rows, one.names, one.error) == (other.rows, other.names, other.error)
+    assert one.calls <= other.calls
+
+
+def test_nothing_is_left_when_the_next_statement_begins(sides: tuple[Ours, Plain]) -> None:
+    ours, _ = sides
+    ours.run("SELECT m(s) FROM (SELECT DISTINCT s FROM t LIMIT 5)")
+    names = ours.con.execute("SELECT table_name FROM duckdb_tables() WHERE temporary").fetchall()
+    assert names == []
+
+
+def test_in_the_users_transaction_nothing_is_tried(sides: tuple[Ours, Plain]) -> None:
+    """An error of a query that plain DuckDB never comes to would end it."""
+    ours, _ = sides
+    ours.con.execute("BEGIN")
+    made = ours.run(
+        "SELECT m(s) FROM t, (SELECT CAST(w AS INT) AS n FROM u ORDER BY id LIMIT 3) WHERE false"
+    )
+    assert (made.rows, made.error) == ([], None)
+    ours.con.execute("COMMIT")
