@@ -246,15 +246,17 @@ class Sides:
 
 @pytest.fixture
 def small() -> Iterator[Sides]:
-    made = Sides(TABLES + DEFINITIONS + rare.DEFINITIONS)
-    yield made
-    made.close()
+    yield from on_one_thread(TABLES + DEFINITIONS + rare.DEFINITIONS)
 
 
 @pytest.fixture
 def large() -> Iterator[Sides]:
-    """With one thread: how far two get before an end is for chance to say."""
-    made = Sides(LARGE)
+    yield from on_one_thread(LARGE)
+
+
+def on_one_thread(tables: str) -> Iterator[Sides]:
+    """How far two get before an end, and whose rows come first, is for chance to say."""
+    made = Sides(tables)
     for con in (made.ours.con, made.plain.con):
         con.execute("SET threads = 1")
     yield made

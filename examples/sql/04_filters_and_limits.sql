@@ -24,6 +24,14 @@ SELECT id FROM tickets WHERE ask('Is this a round number? ' || id) LIKE '%0' LIM
 -- Where rows are sorted first, only those that stay are asked about: three of them.
 SELECT id, ask('Shorten: ' || id) AS answer FROM tickets ORDER BY id DESC LIMIT 3;
 
+-- Grouped rows too: which three texts come up most often, and what the model makes of each.
+SELECT body, count(*) AS times, ask('Shorten: ' || body) AS answer
+FROM tickets
+WHERE body LIKE 'please%'
+GROUP BY body
+ORDER BY times DESC, body
+LIMIT 3;
+
 -- So is a search with an order: the newest rows first, some at a time, until three stand. 32 of 200,000.
 SELECT id FROM tickets WHERE ask('Is this a round number? ' || id) LIKE '%0' ORDER BY id DESC LIMIT 3;
 
