@@ -55,8 +55,19 @@ class Chosen(Generator):
         return f"SELECT {items} FROM {source}{self.where()} ORDER BY t.i, id {self.limit()}"
 
     def grouped(self) -> str:
-        counted = self.pick(["count(*)", "max(i)", "count(*) AS c", "min(k) AS k", "sum(i) AS n"])
-        having = self.pick(["", "", " HAVING count(*) > 4", " HAVING max(i) > 20"])
+        counted = self.pick(
+            ["count(*)", "max(i)", "count(*) AS c", "min(k) AS k", "sum(i) AS n", "count(*) AS n"]
+        )
+        having = self.pick(
+            [
+                "",
+                "",
+                " HAVING count(*) > 4",
+                " HAVING max(i) > 20",
+                " HAVING n > 4",
+                " HAVING k < 3",
+            ]
+        )
         key = self.pick(
             ["count(*) DESC, s", "2, s", "s DESC", "max(i), s", "length(s), s", "sum(i) + 1, s"]
         )
@@ -78,7 +89,13 @@ class Chosen(Generator):
         return f"{kind} OVER ({by}ORDER BY i{self.pick(['', ' DESC'])})"
 
     def qualified(self) -> str:
-        return f"SELECT {self.items(CALLS + OWN)} FROM t{self.where()} QUALIFY {self.window()} < 4"
+        items, r = self.items(CALLS + OWN), self.pick(["r", "r", "k", "y"])
+        if self.random.random() < 0.5:
+            star = self.pick(["", "", "*, ", "t.*, "])
+            return (
+                f"SELECT {star}{self.window()} AS {r}, {items} FROM t{self.where()} QUALIFY {r} < 4"
+            )
+        return f"SELECT {items} FROM t{self.where()} QUALIFY {self.window()} < 4"
 
     def numbered(self) -> str:
         also = self.pick(["", "", " AND m(s) = 'true'", " AND flag", " OR g(s) = '1'"])

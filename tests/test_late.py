@@ -27,6 +27,11 @@ ASKING_LESS = [
     "SELECT *, m(s || w) FROM t JOIN u USING (k) ORDER BY i, id LIMIT 4",
     "SELECT DISTINCT ON (k) i, m('b' || i) AS y FROM t WHERE k < 4 ORDER BY k, i DESC",
     "SELECT m('b' || i) FROM t WHERE k < 4 QUALIFY row_number() OVER (PARTITION BY k ORDER BY i) = 1",
+    "SELECT *, row_number() OVER (PARTITION BY k ORDER BY i) AS r, m('b' || i) FROM t WHERE k < 4"
+    " QUALIFY r = 1",
+    "SELECT s, count(*) AS c, m('b' || s) || s FROM t GROUP BY s HAVING c > 4 ORDER BY c, s LIMIT 4",
+    "SELECT k % 3 AS z, m('b' || (k % 3)) AS y FROM t GROUP BY z ORDER BY z LIMIT 2",
+    "SELECT k + 1 AS z, m('b' || z) AS y FROM t WHERE z > 3 ORDER BY i LIMIT 4",
     "SELECT m(s || r) FROM (SELECT *, row_number() OVER (ORDER BY i) AS r FROM t) q WHERE r < 5",
 ]
 AS_WRITTEN = [
@@ -41,6 +46,8 @@ AS_WRITTEN = [
     "SELECT DISTINCT ON (1) k, m(s) FROM t ORDER BY k, i",
     "SELECT m(s) AS y, k FROM t GROUP BY ALL ORDER BY k, y LIMIT 3",
     "SELECT m(s) AS y, k AS z FROM t GROUP BY s, z ORDER BY z, y LIMIT 3",
+    "SELECT m('b' || (k % 3)) || (k % 3) AS y FROM t GROUP BY k % 3 ORDER BY k % 3 LIMIT 2",
+    "SELECT m('x') AS r, row_number() OVER (ORDER BY i) AS r FROM t QUALIFY r < 3",
     "SELECT max(m(s)), k FROM t GROUP BY k ORDER BY k LIMIT 3",
     "SELECT m(max(s)), k FROM t GROUP BY k ORDER BY k LIMIT 3",
     "SELECT DISTINCT m(s), k FROM t ORDER BY 1, k LIMIT 3",

@@ -47,7 +47,7 @@ def _spell_out(select: Node, is_costly: Test, binds: Binds) -> None:
     last = {item["alias"].lower(): item for item in named}
     meant = {name: item for name, item in last.items() if can_move(item)}
     read = set(map(_name, _references([*parts, select["select_list"][1:]])))
-    free = _no_columns(select, meant.keys() & read, binds)
+    free = no_columns(select, meant.keys() & read, binds)
     counts = Counter(item["alias"].lower() for item in named)
     _replace_in_items(select, {name for name in free if counts[name] == 1})
     _put(parts, {name: meant[name] for name in free})
@@ -122,7 +122,7 @@ def _references(part: object) -> Iterator[Node]:
         yield from _references(item)
 
 
-def _no_columns(select: Node, names: Collection[str], binds: Binds) -> set[str]:
+def no_columns(select: Node, names: Collection[str], binds: Binds) -> set[str]:
     """Those of *names* that nothing is called by which *select* reads, if DuckDB knows that."""
     if not names or not binds(_probe(select, "1")):
         return set()

@@ -8,9 +8,10 @@ those that DuckDB chooses in another way, where it asks no model for that: they 
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection, Iterator
 
-from llmsql.syntax import sets, tree, undecided
-from llmsql.syntax.aliases import Binds, are_columns
+from llmsql.syntax import quote, sets, tree, undecided
+from llmsql.syntax.aliases import Binds, are_columns, no_columns
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.outputs import Outputs, is_sorted_and_limited, orders, sort_keys
 from llmsql.syntax.sets import Definitions
@@ -34,10 +35,14 @@ def postpone(
     """
     is_unmovable = sets.is_unmovable(definitions)
     for select in [n for n in tree.nodes(root) if n.get("type") == "SELECT_NODE"]:
-        if _fits(select, is_call, is_costly, is_unmovable) and are_columns(
-            select, _aliases_read(select), binds
-        ):
-            _postpone(select, is_call)
+        if not _fits(select, is_call, is_costly, is_unmovable):
+            continue
+        read = _aliases_read(select)
+        aliases = no_columns(select, read, binds)
+        named = [item for item in select["select_list"] if _alias(item) in aliases]
+        is_told_apart = len(named) == len(aliases) and not any(is_inside(i, is_call) for i in named)
+        if is_told_apart and are_columns(select, read - aliases, binds):
+            _postpone(select, is_call, aliases)
 
 
 def _fits(select: Node, is_call: Test, is_costly: Test, is_unmovable: Test) -> bool:
@@ -55,7 +60,24 @@ def _fits(select: Node, is_call: Test, is_costly: Test, is_unmovable: Test) -> b
         and not any(is_inside(key, is_unmovable) for key in map(_without_aggregates, meant))
         and not any(map(_is_literal, meant))
         and sum(map(_has_star, outputs.items)) == sum(map(_is_plain_star, outputs.items)) < 2
+        and _are_of_groups(select, costly, is_call)
     )
+
+
+def _are_of_groups(select: Node, items: list[Node], is_call: Test) -> bool:
+    """True unless *items* of a SELECT that groups read, around their calls, more than its keys."""
+    keys = {tree.text_key(key) for key in select["group_expressions"]}
+    loose = (each for item in items for each in _around_calls(item, is_call))
+    return not keys or all(tree.text_key(reference) in keys for reference in loose)
+
+
+def _around_calls(item: Node, is_call: Test) -> Iterator[Node]:
+    """The column references in *item* that no call computes something of."""
+    if item.get("class") == "COLUMN_REF":
+        yield item
+    for part in tree.inner(item):
+        if not is_call(item) or is_inside(part, is_call):
+            yield from _around_calls(part, is_call)
 
 
 def _chooses_alone(select: Node, is_costly: Test) -> bool:
@@ -73,7 +95,7 @@ def _chooses_alone(select: Node, is_costly: Test) -> bool:
 
 def _may_be_named(select: Node) -> bool:
     """True where what rows are told apart by may be an item, by the name it has."""
-    names = {item["alias"].lower() for item in select["select_list"] if item.get("alias")}
+    names = set(map(_alias, select["select_list"])) - {""}
     read = tree.column_references(_targets(select))
     return not names.isdisjoint(reference["column_names"][-1].lower() for reference in read)
 
@@ -106,13 +128,17 @@ def _aliases_read(select: Node) -> set[str]:
     """The aliases of its items that clauses, items, or keys that are more than one, name."""
     outputs, keys = Outputs(select), sort_keys(select)
     computed = [key for key in keys if not _named(outputs, key)]
-    names = {item["alias"].lower() for item in outputs.items if item.get("alias")}
+    names = set(map(_alias, outputs.items)) - {""}
     clauses = [select[name] for name in ("where_clause", "having", "qualify", "select_list")]
     return names & {
         reference["column_names"][0].lower()
         for reference in tree.column_references([*clauses, *_choosing(select), *computed])
         if len(reference["column_names"]) == 1
     }
+
+
+def _alias(item: Node) -> str:
+    return str(item.get("alias", "")).lower()
 
 
 def _named(outputs: Outputs, key: Node) -> Node | None:
@@ -138,11 +164,11 @@ class _Chosen:
         """All that is computed; no SELECT is without columns."""
         return [*self.stars, *self.items] or [tree.expression("1")]
 
-    def column(self, expression: Node) -> Node:
-        """Compute *expression* among them; returns the reference to it."""
-        name = f"{ROWS}_{len(self.items)}"
+    def column(self, expression: Node, name: str = "") -> Node:
+        """Compute *expression* among them, as *name* if it has one; returns the reference to it."""
+        name = name or f"{ROWS}_{len(self.items)}"
         self.items.append({**expression, "alias": name})
-        return tree.expression(f"{ROWS}.{name}")
+        return tree.expression(f"{ROWS}.{quote.identifier(name)}")
 
     def star(self, star: Node) -> Node:
         """Compute all that *star* stands for among them; returns what stands for the same then."""
@@ -163,14 +189,16 @@ class _Chosen:
         return moved
 
 
-def _postpone(select: Node, is_call: Test) -> None:
+def _postpone(select: Node, is_call: Test, aliases: Collection[str]) -> None:
+    """Ask after the rows are chosen, by what *aliases* stand for, too, and so called there."""
     sorting, chosen, items = _spell_out_keys(select), _Chosen(), []
     for item in select["select_list"]:
         if _is_plain_star(item):
             items.append(chosen.star(item))
             continue
         is_known = id(item) in sorting or not is_inside(item, is_call)
-        made = chosen.column(item) if is_known else chosen.move_from(item, is_call)
+        name = item["alias"] if _alias(item) in aliases else ""
+        made = chosen.column(item, name) if is_known else chosen.move_from(item, is_call)
         items.append({**made, "alias": item.get("alias") or tree.own_name(item)})
     for star in filter(_is_plain_star, items):
         star["exclude_list"] = [item["alias"] for item in chosen.items]

@@ -25,6 +25,7 @@ _DECIDED_WINDOWS = frozenset(
      "WINDOW_AGGREGATE"}
 )  # fmt: skip
 _IN_ORDER = frozenset({"BASE_TABLE", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY"})
+_ALL = (1 << 63) - 1
 _ONLY_LIMIT = (["LIMIT_MODIFIER"], ["LIMIT_PERCENT_MODIFIER"])
 
 
@@ -50,9 +51,13 @@ class Undecided:
         return tree.show(made)
 
     def stand_in(self, table: str, names: Sequence[str]) -> None:
-        """Let *table*, whose columns are c0, c1 and so on, stand in its place, in the statement."""
+        """Let *table*, whose columns are c0, c1 and so on, stand in its place, in the statement.
+
+        Behind a LIMIT of more rows than there are, as conditions are not moved into the table then:
+        they are evaluated in the order they had behind the query.
+        """
         items = ", ".join(f"c{n} AS {quote.identifier(name)}" for n, name in enumerate(names))
-        made = tree.parse(f"SELECT {items} FROM {table}")
+        made = tree.parse(f"SELECT {items} FROM {table} LIMIT {_ALL}")
         assert made, names
         query = tree.body(made)
         query["cte_map"]["map"] = _reading(self.parameters)
