@@ -484,6 +484,14 @@ def test_a_prompt_is_cast_in_the_connections_time_zone(models: Any) -> None:
         assert models.execute(f"SELECT chat({x}) = {x}::VARCHAR").fetchall() == [(True,)], x
 
 
+def test_a_copy_says_what_it_was_told_to_say(models: Any, tmp_path: Path) -> None:
+    """The files it has written, and figures of them."""
+    file = tmp_path / "x.parquet"
+    copy = f"COPY (SELECT i, chat(s) AS y FROM t) TO '{file}'"
+    assert models.execute(f"{copy} (RETURN_FILES)").fetchall() == [(5, [str(file)])]
+    assert models.execute(f"{copy} (RETURN_STATS)").fetchone()[:2] == (str(file), 5)
+
+
 def test_the_last_result_is_nobodys_table(models: Any) -> None:
     """A model query leaves nothing in the catalog for the next statement to see."""
     models.execute("SELECT chat(s) FROM t").fetchall()

@@ -48,6 +48,9 @@ AS_WRITTEN = [
     "SELECT m(s) AS y, k AS z FROM t GROUP BY s, z ORDER BY z, y LIMIT 3",
     "SELECT m('b' || (k % 3)) || (k % 3) AS y FROM t GROUP BY k % 3 ORDER BY k % 3 LIMIT 2",
     "SELECT m('x') AS r, row_number() OVER (ORDER BY i) AS r FROM t QUALIFY r < 3",
+    "SELECT *, m(s) FROM (SELECT i, s, k AS llmsql_rows_0 FROM t) ORDER BY i DESC LIMIT 3",
+    "SELECT k, llmsql_rows_0, m(s) FROM (SELECT i AS llmsql_rows_0, k, s FROM t)"
+    " ORDER BY llmsql_rows_0 DESC LIMIT 2",
     "SELECT max(m(s)), k FROM t GROUP BY k ORDER BY k LIMIT 3",
     "SELECT m(max(s)), k FROM t GROUP BY k ORDER BY k LIMIT 3",
     "SELECT DISTINCT m(s), k FROM t ORDER BY 1, k LIMIT 3",

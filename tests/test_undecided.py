@@ -83,6 +83,14 @@ AS_BEFORE = [
     "SELECT s, m(s) FROM (SELECT s, s, k FROM t ORDER BY i LIMIT 3) q",
     'SELECT m(s), "upper(s)" FROM (SELECT upper(s), s FROM t ORDER BY i LIMIT 3) q(a, s), (SELECT 1 AS "upper(s)")',
     "SELECT m(n || d) FROM (SELECT NULL AS n, '1 day'::INTERVAL AS d, {'a': l} AS x FROM t ORDER BY i LIMIT 2)",
+    "WITH u AS (SELECT i, s FROM t), b AS (FROM u) SELECT i, m(s) FROM (WITH u AS (SELECT 1 AS one)"
+    " SELECT * FROM (FROM b ORDER BY i LIMIT 2), u) ORDER BY i",
+    "WITH u AS (SELECT i, s FROM t WHERE i < 20) SELECT * FROM (WITH U AS (SELECT i + 1 AS i, s FROM u)"
+    " SELECT *, m(s) FROM (SELECT * FROM u ORDER BY i DESC LIMIT 3)) ORDER BY i",
+    "WITH u AS (SELECT i, s FROM t), a AS (WITH u AS (SELECT i + 1 AS i, s FROM u)"
+    " SELECT * FROM u ORDER BY i LIMIT 4) SELECT *, m(s) FROM a ORDER BY i",
+    "WITH u AS (SELECT i, s FROM t), b AS (SELECT * FROM u) SELECT i, m(s) FROM t WHERE i IN"
+    " (WITH u AS (SELECT 3 AS i) SELECT i FROM (SELECT i FROM b ORDER BY i DESC LIMIT 3)) ORDER BY i",
     "SELECT m(s) FROM (SELECT s COLLATE NOCASE AS s FROM t ORDER BY i LIMIT 5) q WHERE s = 'TEXT 2'",
 ]  # fmt: skip
 

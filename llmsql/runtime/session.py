@@ -36,6 +36,7 @@ from llmsql.syntax.ranks import VARIABLE, is_call
 from llmsql.syntax.rewrite import Explain, Plan, plan
 
 _REPLACES = re.compile(r"\bor\s+replace\b|\bdo\s+update\b", re.I)
+_RETURNS = re.compile(r"\breturning\b|\breturn_(files|stats)\b", re.I)
 _MACRO = re.compile(
     r"\s*create\s+(?:or\s+replace\s+)?(?:temp\w*\s+)?(?:macro|function)\s+"
     r'(?:if\s+not\s+exists\s+)?(?:[\w"]+\.)*"?(\w+)', re.I,
@@ -312,7 +313,7 @@ class Session:
         if in_transaction and not planned.never_raises:
             raise Unsettled
         statement = _rebuilt(found, planned, sql)
-        returns_rows = re.search(r"\breturning\b", sql, re.IGNORECASE)
+        returns_rows = _RETURNS.search(sql)
         self.drops_result, resolver.keeps_rows = True, False
         resolver.reads_as_planned = found.part == "query"
         climber = self.climber = Climber(resolver)

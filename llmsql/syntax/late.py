@@ -8,6 +8,7 @@ those that DuckDB chooses in another way, where it asks no model for that: they 
 from __future__ import annotations
 
 import copy
+import secrets
 from collections.abc import Collection, Iterator
 
 from llmsql.syntax import quote, sets, tree, undecided
@@ -17,7 +18,7 @@ from llmsql.syntax.outputs import Outputs, is_sorted_and_limited, orders, sort_k
 from llmsql.syntax.sets import Definitions
 from llmsql.syntax.tree import Node
 
-ROWS = "llmsql_rows"
+ROWS = f"llmsql_rows_{secrets.token_hex(4)}"  # with a number, what no column is called
 
 
 def postpone(

@@ -43,10 +43,8 @@ class Undecided:
         made = tree.parse("SELECT 1")
         assert made
         content = copy.deepcopy(self.node)
-        own = content["cte_map"]["map"]
-        names = {entry["key"] for entry in own}
-        others = [entry for entry in self.scope if entry["key"] not in names]
-        content["cte_map"]["map"] = [*_reading(self.parameters), *others, *own]
+        tables = content["cte_map"]["map"]
+        content["cte_map"]["map"] = [*_reading(self.parameters), *self.scope, *tables]
         made["statements"][0]["node"] = content
         return tree.show(made)
 
@@ -146,7 +144,8 @@ class _Finder:
         """Those inside *item* with the common tables in sight, those first that they read.
 
         Where conditions around it *asks* models, subqueries of theirs are left alone; so is what
-        feeds itself.
+        feeds itself, and what has a common table of a name that one around it has, too: others may
+        read that one.
         """
         if isinstance(item, list):
             for part in item:
@@ -159,6 +158,8 @@ class _Finder:
             _query_view(item)
         if "modifiers" not in item:
             yield from self.walk(list(item.values()), scope, asks=asks)
+        elif not _names(scope).isdisjoint(_names(item["cte_map"]["map"])):
+            return
         elif self._is_found(item):
             yield item, scope
         else:
@@ -168,7 +169,7 @@ class _Finder:
         for entry in query["cte_map"]["map"]:
             yield from self.walk(entry["value"], scope)
             if not is_inside(entry, self.is_costly):
-                scope = [*(each for each in scope if each["key"] != entry["key"]), entry]
+                scope = [*scope, entry]
         conditions = [query.get(part) for part in ("where_clause", "having", "qualify")]
         asks = is_inside({"": conditions}, self.is_costly)
         parts = [value for key, value in query.items() if key != "cte_map"]
@@ -176,8 +177,7 @@ class _Finder:
 
     def _is_found_in_view(self, table: Node, scope: list[Node]) -> bool:
         name = table["table_name"].lower()
-        is_common = any(entry["key"].lower() == name for entry in scope)
-        if is_common or self.is_costly(table):
+        if name in _names(scope) or self.is_costly(table):
             return False
         return any(self._is_found(tree.body(each)) for each in self.definitions(name))
 
@@ -185,6 +185,10 @@ class _Finder:
         is_undecided = _ends(query) or (self.is_guarded and _is_undecided(query))
         is_undecided = is_undecided or KEPT in query
         return is_undecided and not is_inside(query, self.is_costly)
+
+
+def _names(tables: Sequence[Node]) -> set[str]:
+    return {entry["key"].lower() for entry in tables}
 
 
 def _query_view(table: Node) -> None:
