@@ -11,8 +11,8 @@ from tests.shapes import SHAPES
 
 
 def run() -> list[Line]:
-    """One line for all shapes, naming those that miss; lines for LIMIT and EXPLAIN."""
-    return [_shapes(), *_limits()]
+    """One line for all shapes, naming those that miss; lines for LIMIT, and for rows chosen."""
+    return [_shapes(), *_limits(), *_choices()]
 
 
 def _shapes() -> Line:
@@ -78,4 +78,38 @@ def _limits() -> list[Line]:
         )
     )
     ours.con.close()
+    return lines
+
+
+CHOICES = (
+    ("(DISTINCT … LIMIT 50)", 50, "SELECT m(s) FROM (SELECT DISTINCT s FROM many LIMIT 50)"),
+    (
+        "GROUP BY … ORDER BY count(*) LIMIT 5",
+        5,
+        "SELECT s, m(s) FROM many GROUP BY s ORDER BY count(*), s LIMIT 5",
+    ),
+    (
+        "QUALIFY row_number() … = 1, 1,000 groups",
+        1000,
+        "SELECT *, m(s || i) FROM many"
+        " QUALIFY row_number() OVER (PARTITION BY k ORDER BY i % 3) = 1",
+    ),
+)
+"""Where DuckDB chooses rows: what of, how many calls are needed, and the statement."""
+
+
+def _choices() -> list[Line]:
+    """The most calls of five runs on four threads, each of which may choose other rows."""
+    rows, lines = 500_000, []
+    columns = "i, i % 1000 AS k, 'row ' || i // 5 AS s"
+    table = f"CREATE TABLE many AS SELECT {columns} FROM range({rows}) r(i)"
+    ours, plain = Ours(table), Plain(table)
+    for side in (ours, plain):
+        side.con.execute("SET threads = 4")
+    for what, goal, sql in CHOICES:
+        made, alone = (max(side.run(sql).calls for _ in range(5)) for side in (ours, plain))
+        measured = f"{made:,} (a function that remembers: {alone:,})"
+        lines.append(Line(f"calls over {what}, {rows:,} rows, 4 threads", f"≤ {goal:,}", measured))
+    ours.con.close()
+    plain.close()
     return lines
