@@ -44,7 +44,7 @@ class Pending:
             with self._lock:
                 try:
                     result = fetch(*args, **kwargs)
-                except duckdb.Error as error:
+                except (duckdb.Error, RuntimeError) as error:
                     original = self._session.raised(error)
                     raise (error if original is error else original) from error.__cause__
                 outcome.warn_of(self._session.collector)

@@ -116,6 +116,7 @@ def test_interrupt_from_another_thread_keeps_what_was_computed(con: Any) -> None
 PROGRAM = """
 import llmsql, sys
 con = llmsql.connect()
+con.execute("SET threads = {threads}")
 con.execute("RUN command AS LLM WHERE pretrainedModelType='debug' AND udfName='chat' AND delay='0.05'"
             f" AND journal='{{sys.argv[1]}}'")
 con.execute("CREATE TABLE t AS SELECT 'r' || i AS s FROM range(300000) r(i)")
@@ -130,13 +131,18 @@ print(con.execute("SELECT chat('after')").fetchall(), flush=True)
 
 
 @pytest.mark.parametrize(
-    "sql",
-    ["SELECT chat(s) FROM t LIMIT 500", "SELECT chat(s) FROM t WHERE random() < 2"],
-    ids=["between passes", "on the spot"],
+    ("sql", "threads"),
+    [
+        ("SELECT chat(s) FROM t LIMIT 500", 1),
+        ("SELECT chat(s) FROM t WHERE random() < 2", 1),
+        ("SELECT chat(s) FROM t WHERE random() < 2", 8),
+    ],
+    ids=["between passes", "on the spot", "on the spot, by DuckDB's threads"],
 )
-def test_ctrl_c_gives_control_back(sql: str, journal: Path) -> None:
+def test_ctrl_c_gives_control_back(sql: str, threads: int, journal: Path) -> None:
     """Ctrl-C ends a call of hours soon, and the connection goes on."""
-    program = [sys.executable, "-c", PROGRAM.format(sql=sql), str(journal)]
+    text = PROGRAM.format(sql=sql, threads=threads)
+    program = [sys.executable, "-c", text, str(journal)]
     with subprocess.Popen(
         program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

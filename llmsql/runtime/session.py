@@ -181,8 +181,8 @@ class Session:
         self.collector.settle_account(outcome.state(self.collector, None))
         outcome.warn_of(self.collector)
 
-    def raised(self, error: duckdb.Error) -> BaseException:
-        """The exception that a model function raised, if that is why DuckDB raised *error*."""
+    def raised(self, error: Exception) -> BaseException:
+        """The exception that Ctrl-C or a model function raised, if DuckDB raised *error* for it."""
         if self.collector.is_signalled:
             return KeyboardInterrupt()
         original = self.collector.error
@@ -206,7 +206,7 @@ class Session:
                     self.native(sql, parameters, scope)
                 else:
                     self._resolve(kind, sql, parameters, scope, collector)
-        except duckdb.Error as error:
+        except (duckdb.Error, RuntimeError) as error:  # RuntimeError: Ctrl-C, in DuckDB's words
             original = self.raised(error)
             self.finish(original)
             if original is error:

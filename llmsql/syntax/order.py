@@ -183,9 +183,8 @@ class _Reading:
     def _one_by_one(self, detail: Detail, step: int) -> int:
         """Give each new call in a condition a step of its own; returns the first one after them."""
         for call in (self.calls[number] for number in _numbers(detail)):
-            if call not in self.order.steps:
-                self.order.steps[call] = step
-                step += 1
+            # One that a branch before this one makes too may have come later there.
+            step = max(step, self.order.steps.setdefault(call, step) + 1)
         return step
 
     def _side_by_side(self, details: Node, step: int) -> int:
@@ -199,7 +198,7 @@ class _Reading:
         new = (seen | named) - self.order.steps.keys()
         self.order.named |= new - seen
         self.order.steps.update(dict.fromkeys(new, step))
-        return step + bool(new)
+        return max((self.order.steps[call] + 1 for call in seen | named), default=step)
 
 
 def _numbers(detail: Detail) -> list[int]:
