@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
@@ -44,8 +45,9 @@ _CUT = "EMPTY_RESULT"
 class Order:
     """What a plan evaluates, and when.
 
-    *steps* are those at which each call is first made; calls of one step are made side by side, for
-    the same rows. Of those *named* the plan shows only a column's name. *text* is all conditions,
+    *pairs* are of calls of which the first is made before the other, in some branch of a UNION at
+    least. *steps* are those at which each call is made; calls of one step are made side by side, or
+    in two branches. Of those *named* the plan shows only a column's name. *text* is all conditions,
     as they are evaluated, *places* where in it each call is first made. Of their parts, *parts* are
     the places of those with calls, by how deep they are and these calls; *cheap* those that filters
     evaluate without any. Those *scanned* a table makes while it is read, before a join says which
@@ -53,6 +55,7 @@ class Order:
     """
 
     is_known: bool = True
+    pairs: dict[tuple[Call, Call], None] = field(default_factory=dict)
     steps: dict[Call, int] = field(default_factory=dict)
     named: set[Call] = field(default_factory=set)
     text: str = ""
@@ -73,13 +76,11 @@ class Order:
 
     def keeps(self, plain: Order) -> bool:
         """True when each call still comes behind all that it comes behind in *plain*."""
-        shared = plain.steps.keys() & self.steps.keys()
         return (
             self.scanned <= plain.scanned
             and not any(
-                plain.steps[one] < plain.steps[two] and self.steps[one] > self.steps[two]
-                for one in shared
-                for two in shared
+                (later, earlier) in self.pairs and (later, earlier) not in plain.pairs
+                for earlier, later in plain.pairs
             )
             and all(
                 part in self.text[: self.places[call]]
@@ -98,8 +99,10 @@ def read(plan: list[Node] | None, calls: Sequence[Call], columns: Mapping[str, l
     """
     reading = _Reading(calls, columns)
     reading.order.is_known = plan is not None
+    made: frozenset[Call] = frozenset()
     for operator in plan or ():
-        reading.visit(operator, 0)
+        made = reading.visit(operator, made)
+    reading.order.steps = _steps(made, reading.order.pairs)
     return reading.order
 
 
@@ -131,34 +134,34 @@ class _Reading:
         self.columns = columns
         self.order = Order()
 
-    def visit(self, operator: Node, step: int) -> int:
-        """Note what *operator* evaluates from *step* on; returns the first step after it."""
+    def visit(self, operator: Node, made: frozenset[Call]) -> frozenset[Call]:
+        """Note what *operator* evaluates when those *made* have been; returns all made after it."""
         self.order.is_cut |= operator["name"].strip() == _CUT
         details = dict(operator.get("extra_info") or {})
-        step = self._children(operator, details, step)
+        made = self._children(operator, details, made)
         scanned = _as_run(details.pop("Filters", []))
         self.order.scanned |= {self.calls[number] for number in _numbers(scanned)}
         filters = [*scanned, *_texts(details.pop("Expression", []))]
         joins = [*_texts(details.pop("Conditions", [])), *_texts(details.pop("Condition", []))]
         for text in (*filters, *joins):
             self._pass(text, is_filter=text in filters)
-        step = self._one_by_one([*filters, *joins], step)
+        made = self._one_by_one([*filters, *joins], made)
         if not operator["children"]:  # a table's columns, which may be named like what is computed
             details.pop("Projections", None)
-        return self._side_by_side(details, step)
+        return self._side_by_side(details, made)
 
-    def _children(self, operator: Node, details: Node, step: int) -> int:
+    def _children(self, operator: Node, details: Node, made: frozenset[Call]) -> frozenset[Call]:
         name, children = operator["name"].strip(), operator["children"]
         if name in _ANY_ORDER:
-            return max((self.visit(child, step) for child in children), default=step)
+            return made.union(*(self.visit(child, made) for child in children))
         if len(children) > 1 and name not in _IN_ORDER:
             # A join has built the table of its last child before it reads the others.
-            step = self.visit(children[-1], step)
-            step = self._one_by_one(_built_keys(details.get("Conditions", [])), step)
+            made = self.visit(children[-1], made)
+            made = self._one_by_one(_built_keys(details.get("Conditions", [])), made)
             children = children[:-1]
         for child in children:
-            step = self.visit(child, step)
-        return step
+            made = self.visit(child, made)
+        return made
 
     def _pass(self, condition: str, *, is_filter: bool) -> None:
         """Note the parts of a condition, and where in all that is evaluated they stand."""
@@ -180,25 +183,50 @@ class _Reading:
             if len(found) > 1 or depth % 2 == 0:
                 self._note_parts(part, start + place, depth + 1)
 
-    def _one_by_one(self, detail: Detail, step: int) -> int:
-        """Give each new call in a condition a step of its own; returns the first one after them."""
+    def _one_by_one(self, detail: Detail, made: frozenset[Call]) -> frozenset[Call]:
+        """Put each new call in a condition behind those *made*; returns all made after it."""
         for call in (self.calls[number] for number in _numbers(detail)):
-            # One that a branch before this one makes too may have come later there.
-            step = max(step, self.order.steps.setdefault(call, step) + 1)
-        return step
+            made = self._add({call} - made, made)
+        return made
 
-    def _side_by_side(self, details: Node, step: int) -> int:
-        """Give all new calls in what an operator computes one step; returns the one after it."""
+    def _side_by_side(self, details: Node, made: frozenset[Call]) -> frozenset[Call]:
+        """Put all new calls in what an operator computes behind those *made*."""
         computed = _texts(list(details.values()))
         for text in computed:
             self._pass(text, is_filter=False)
         seen = {self.calls[number] for number in _numbers(computed)}
         shown = _texts(details.get("Projections", []))
         named = {self.calls[number] for name in shown for number in self.columns.get(name, ())}
-        new = (seen | named) - self.order.steps.keys()
-        self.order.named |= new - seen
-        self.order.steps.update(dict.fromkeys(new, step))
-        return max((self.order.steps[call] + 1 for call in seen | named), default=step)
+        named -= seen | self.order.steps.keys()
+        self.order.named |= named
+        return self._add((seen - made) | named, made)
+
+    def _add(self, new: set[Call], made: frozenset[Call]) -> frozenset[Call]:
+        self.order.steps.update(dict.fromkeys(new, 0))
+        self.order.pairs.update(((one, call), None) for one in made for call in new)
+        return made | new
+
+
+def _steps(calls: frozenset[Call], pairs: dict[tuple[Call, Call], None]) -> dict[Call, int]:
+    """The first step at which each of *calls* has all behind it that comes before it in *pairs*.
+
+    Where two branches have them in different orders, the branch that comes first decides.
+    """
+    sorter = TopologicalSorter(dict.fromkeys(calls, ()))
+    for earlier, later in pairs:
+        sorter.add(later, earlier)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        cycle = error.args[1]
+        around = set(zip(cycle, cycle[1:], strict=False))
+        last = next(pair for pair in reversed(pairs) if pair in around)
+        return _steps(calls, {pair: None for pair in pairs if pair != last})
+    steps: dict[Call, int] = {}
+    while ready := sorter.get_ready():
+        steps.update(dict.fromkeys(ready, max(steps.values(), default=-1) + 1))
+        sorter.done(*ready)
+    return steps
 
 
 def _numbers(detail: Detail) -> list[int]:

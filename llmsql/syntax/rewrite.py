@@ -234,12 +234,20 @@ class _Rewriting:
             sites = shape.sites(self.query)
             return Plan(self.sql, None, sites, never_raises, is_ordered=False, is_costly=self.costs)
         late.postpone(self.query, self.calls, self.costs, definitions, self.binds)
-        arrange = self._arranging(explain, never_raises=never_raises, is_ordered=is_ordered)
+        planned = cache(lambda text: explain(text, never_raises))  # with guards and without
+        arrange = partial(
+            waiting.arrange, models=self.models, is_costly=self.costs, explain=planned,
+            binds=self.binds, is_ordered=is_ordered,
+        )  # fmt: skip
         before = copy.deepcopy(self.statement)
         headings = Headings(self.query, self.costs)
         ranks = arrange(self.statement)
         where_rank = ranks.highest(self.query.get("where_clause"))
         guarded, texts = tree.text_key(self.statement), ranks.texts() if tags_all else ()
+        may_cost = guarded != original and (
+            waiting.may_lose_filters(tree.body(before), self.costs)
+            or waiting.is_turned_round(before, self.statement, self.models, planned, definitions)
+        )
         # A LIMIT's passes must tell calls apart, also from those of WHERE that macros hide.
         is_tagged = not ranks.are_all_equal or bool(ranks and (tags_all or limit is not None))
         is_changed = is_tagged or guarded != original
@@ -262,22 +270,9 @@ class _Rewriting:
             is_costly=self.costs_also_tagged,
             definitions=definitions,
         )
-        if guarded != original and waiting.may_lose_filters(tree.body(before), self.costs):
+        if may_cost:
             found = self._with_plain(found, before, guarded, partial(arrange, may_guard=False))
         return found if limit is None else self._limited(found, limit, where_rank)
-
-    def _arranging(
-        self, explain: Explain, *, never_raises: bool, is_ordered: bool
-    ) -> Callable[..., Ranks]:
-        """What arranges conditions and ranks calls; it asks DuckDB once for each plan."""
-        return partial(
-            waiting.arrange,
-            models=self.models,
-            is_costly=self.costs,
-            explain=cache(lambda text: explain(text, never_raises)),  # with guards and without
-            binds=self.binds,
-            is_ordered=is_ordered,
-        )
 
     def _with_plain(
         self, found: Plan, statement: Node, guarded: str, arrange: Callable[[Node], Ranks]

@@ -18,6 +18,7 @@ from llmsql.syntax.headings import Headings
 from llmsql.syntax.order import Order
 from llmsql.syntax.outputs import Outputs, is_sorted_and_limited, sort_keys
 from llmsql.syntax.ranks import Ranks
+from llmsql.syntax.sets import Definitions
 from llmsql.syntax.tree import Node
 
 _ANY_OF = ("COMPARE_IN", "COMPARE_NOT_IN")
@@ -89,6 +90,36 @@ def may_lose_filters(query: Node, is_costly: Test) -> bool:
         return True
     is_joined = any(node.get("type") == "JOIN" for node in tree.nodes(query))
     return (is_joined and guards.asks_several(query, is_costly)) or _asks_alike(asking, is_costly)
+
+
+def is_turned_round(
+    plain: Node,
+    guarded: Node,
+    models: frozenset[str],
+    explain: Callable[[str], list[Node] | None],
+    definitions: Definitions,
+) -> bool:
+    """True where an inner query's conditions come behind the outer one's calls for its guards.
+
+    DuckDB sorts no conditions of which one can fail (`i % 7 = 1`), and 1.5.5 leaves these to a
+    scan only beside such as read one column each, as no guard does: so the outer ones come first.
+    """
+    query = tree.body(plain)
+    has_others = any(
+        node is not query and any(conditions.standing(node))
+        for node in tree.nodes(query)
+        if node.get("type") == "SELECT_NODE"
+    )
+    if not has_others and not any(map(definitions, _tables(query))):
+        return False
+    return not _order(guarded, models, explain).keeps(_order(plain, models, explain))
+
+
+def _tables(query: Node) -> set[str]:
+    """The names of what *query* reads, in lower case."""
+    return {
+        node["table_name"].lower() for node in tree.nodes(query) if node.get("type") == "BASE_TABLE"
+    }
 
 
 def _asks_twice(parts: list[Node], is_costly: Test) -> bool:
