@@ -31,8 +31,6 @@ from llmsql.syntax import script
 from llmsql.syntax.variables import Variables
 from llmsql.workspace import Workspace
 
-FORGETS_SHADOWS = frozenset({"rollback", "abort"})
-
 
 def connect(
     database: str = ":memory:",
@@ -44,6 +42,7 @@ def connect(
 
     *config* is DuckDB's. Connections of one process to the same file share its deployed models.
     """
+    settings = Settings.from_environment()  # which may raise, before anything is open
     engine = Engine.open(
         str(database),
         read_only=read_only,
@@ -51,16 +50,16 @@ def connect(
         primitives=primitives,
         tables=tables,
     )
-    return Connection(engine, engine.root.cursor())
+    return Connection(engine, engine.root.cursor(), settings)
 
 
 class Connection:
     """One DuckDB connection that also knows llmsql's statements and the deployed models."""
 
-    def __init__(self, engine: Engine, con: Any, settings: Settings | None = None) -> None:
+    def __init__(self, engine: Engine, con: Any, settings: Settings) -> None:
         self.engine = engine
         self._con = con
-        self._session = Session(con, engine, settings or Settings.from_environment())
+        self._session = Session(con, engine, settings)
         self._lock = threading.RLock()
         self._pending = Pending(self._session, self._lock)
         self._cursors: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -115,7 +114,7 @@ class Connection:
         """Run *query* once for each set of *parameters*."""
         scope = _scope(None, sys._getframe(1))
         with self._entered():
-            if self._session.calls_models(query):
+            if any(map(self._dialect.concerns, self._dialect.pieces(query))):
                 for values in parameters:
                     self._execute(query, values, scope)
             else:
@@ -148,6 +147,14 @@ class Connection:
                 self._session.once.add(view_name.lower())
             else:
                 self._session.once.discard(view_name.lower())
+        return self
+
+    def unregister(self, view_name: str) -> Connection:
+        """Take back what was registered as *view_name*."""
+        with self._entered():
+            self._pending.drop()
+            self._con.unregister(view_name)
+            self._session.once.discard(view_name.lower())
         return self
 
     @property
@@ -183,8 +190,7 @@ class Connection:
 
         It raises `duckdb.InterruptException` there.
         """
-        self._session.collector.cancelled.set()
-        self._con.interrupt()
+        self._session.interrupt()
 
     def close(self) -> None:
         """Close the connection and its cursors; the last of a database unloads its models."""
@@ -193,6 +199,8 @@ class Connection:
         for cursor in list(self._cursors):
             cursor.close()
         with self._lock:
+            if self._is_closed:  # by another thread meanwhile
+                return
             self._is_closed = True
             self.engine.children.discard(self)
             self._forgotten.detach()
@@ -231,8 +239,6 @@ class Connection:
         if name in FETCHES:
             return self._pending.guarded(attribute, self)
         self._pending.drop()
-        if name in FORGETS_SHADOWS:
-            self._session.forget_shadows()
         return attribute
 
     def _execute(self, query: str, parameters: Any, scope: Scope) -> None:

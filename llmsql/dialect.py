@@ -58,7 +58,6 @@ class Dialect:
             or cell.read(piece.text) is not None
             or self._named(piece.text) is not None
             or self.session.calls_models(piece.text)
-            or _ends_shadows(piece.text)
         )
 
     def may_concern(self, piece: Piece) -> bool:
@@ -189,11 +188,6 @@ def is_unreadable(error: duckdb.Error) -> bool:
     if isinstance(error, duckdb.InvalidInputException):  # the schema of DuckDB's from_json
         return "Malformed JSON" in str(error)
     return isinstance(error, _UNREADABLE)
-
-
-def _ends_shadows(text: str) -> bool:
-    """True for statements after which the session has to make its macros again."""
-    return text.lstrip().lower().startswith(("rollback", "abort"))
 
 
 def _commands() -> set[str]:

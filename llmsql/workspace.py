@@ -112,4 +112,6 @@ class Workspace:
         Scope(locals={_ROWS: rows}).call(partial(self._con.execute, text))
 
     def _use_library(self, settings: Settings) -> None:
-        self.session.macros = library.install(self._con, settings.udf_folder)
+        installed = library.install(self._con, settings.udf_folder)
+        library.remove(self._con, self.session.macros.keys() - installed.keys())
+        self.session.macros = installed

@@ -86,7 +86,9 @@ class Layered(Generator):
 
     def sorted(self, source: str, where: str) -> str:
         keys, count = self.pick(["i, k, s", "k, i, s", "i DESC, k, s"]), self.pick([3, 20])
-        return f"SELECT i, k, s, {self.pick(CALLS)} FROM {source}{where} ORDER BY {keys} LIMIT {count}"
+        return (
+            f"SELECT i, k, s, {self.pick(CALLS)} FROM {source}{where} ORDER BY {keys} LIMIT {count}"
+        )
 
     def counted(self, source: str, where: str) -> str:
         key = self.pick(["k", "flag", "g(s)"])

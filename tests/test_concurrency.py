@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,35 @@ def test_interrupt_from_another_thread_keeps_what_was_computed(con: Any) -> None
     assert time.perf_counter() - interrupted[0] < 20
     assert sum(map(len, deployment._answers.values())) >= 5
     assert con.execute("SELECT chat('after')").fetchall() == [("after",)]
+
+
+def test_interrupting_reaches_a_statement_that_waits_for_its_turn(con: Any) -> None:
+    """While another connection's statement has the model."""
+    con.execute(DEPLOY.format(0.05))
+    other = con.cursor()
+    long = threading.Thread(target=lambda: _run_until_interrupted(other))
+    long.start()
+    while not con.engine.deployments.get("chat").answered:
+        time.sleep(0.01)
+    threading.Timer(0.3, con.interrupt).start()
+    with pytest.raises(duckdb.InterruptException):
+        con.execute("SELECT chat('a')")
+    assert con.engine.deployments.get("chat").answered < 1_000  # it does not wait for all 2,000
+    other.interrupt()
+    long.join()
+
+
+def _run_until_interrupted(con: Any) -> None:
+    with suppress(duckdb.InterruptException):
+        con.execute("SELECT chat('r' || i) FROM range(2000) r(i)")
+
+
+def test_interrupting_nothing_changes_nothing(con: Any) -> None:
+    """What is read next is not stopped for it."""
+    con.execute(DEPLOY.format(0))
+    con.execute("CREATE TABLE t AS SELECT 'a' AS s")
+    con.interrupt()
+    assert con.table("t").project("chat(s)").fetchall() == [("a",)]
 
 
 PROGRAM = """

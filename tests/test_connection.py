@@ -5,7 +5,11 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import threading
+import time
 import warnings
+import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ import pytest
 
 import llmsql
 from llmsql.errors import ClosedError, LlmsqlWarning
+from llmsql.runtime.answers import Answers
 from llmsql.runtime.engine import reaper
 from tests.oracle import Ours
 
@@ -86,6 +91,30 @@ def test_options_may_differ_from_row_to_row(models: Any) -> None:
             "SELECT chat('a b c d', {'max_tokens': i}) FROM range(1, 5) r(i) ORDER BY i"
         ).fetchall()
     assert rows == [("a",), ("a b",), ("a b c",), ("a b c d",)]
+
+
+def test_options_that_differ_go_to_the_model_together(models: Any) -> None:
+    """A call of it for each row would be as slow as one row after the other."""
+    model, batches = models.engine.deployments.get("chat").model, []
+    ask = model.generate
+    model.generate = lambda prompts: batches.append(len(prompts)) or ask(prompts)
+    sql = "SELECT chat('a b ' || i, {'system': 'you are ' || i}) FROM range(300) r(i)"
+    assert len(models.execute(sql).fetchall()) == 300
+    assert batches == [300]
+    calls = models.execute("SELECT calls, seconds < 60 FROM llm_statements()").fetchall()
+    assert calls == [(300, True)]
+
+
+def test_an_answer_that_is_forgotten_is_cut_no_more(models: Any) -> None:
+    """What was cut is known of the answer, and goes with it."""
+    answers = Answers(None)
+    answers.known["a"], answers.cut[hash("a")] = "b", "max_tokens"
+    answers.clear()
+    assert answers.cut == {}
+    for text in "xyz":
+        answers.known[text], answers.cut[hash(text)] = "b", "max_tokens"
+    answers.shrink(1)
+    assert list(answers.cut) == [hash("z")]
 
 
 @pytest.mark.parametrize(
@@ -256,6 +285,13 @@ def test_executemany_runs_each_set(models: Any) -> None:
     assert models.execute("FROM kept ORDER BY y").fetchall() == [("a",), ("b",), ("c",)]
 
 
+def test_executemany_knows_variables(con: Any) -> None:
+    """`${name}` stands for its value there, too."""
+    con.execute("CREATE TABLE kept(y VARCHAR); SET who = 'me';")
+    con.executemany("INSERT INTO kept VALUES (? || '${who}')", [["a"], ["b"]])
+    assert con.execute("FROM kept ORDER BY y").fetchall() == [("ame",), ("bme",)]
+
+
 def test_named_parameters(models: Any) -> None:
     """Parameters by name go to the model as they go to DuckDB."""
     rows = models.execute("SELECT chat($a || $b)", {"a": "x", "b": "y"}).fetchall()
@@ -310,12 +346,76 @@ def test_a_closed_connection_says_so(con: Any) -> None:
             use()
 
 
+def test_closing_in_two_threads_closes_once(tmp_path: Path) -> None:
+    """Else the database would close under its other connections."""
+    con, other = (llmsql.connect(str(tmp_path / "x.duckdb")) for _ in range(2))
+    threads = [threading.Thread(target=con.close) for _ in range(4)]
+    with con._lock:
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+    for thread in threads:
+        thread.join()
+    assert other.execute("SELECT 1").fetchall() == [(1,)]
+    other.close()
+
+
+def test_a_setting_that_is_wrong_leaves_no_database_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What LLMSQL_ON_ERROR says is read before anything is opened."""
+    path = str(tmp_path / "x.duckdb")
+    monkeypatch.setenv("LLMSQL_ON_ERROR", "bad")
+    with pytest.raises(llmsql.OptionError):
+        llmsql.connect(path)
+    duckdb.connect(path, config={"threads": 1}).close()  # another configuration would be refused
+
+
+def test_a_model_that_does_not_unload_stops_nothing_else(tmp_path: Path) -> None:
+    """The database is closed all the same, and it is said."""
+    path = str(tmp_path / "x.duckdb")
+    con = llmsql.connect(path)
+    con.execute(DEPLOY.format("chat", "chat"))
+    con.engine.deployments.get("chat").model.unload = lambda: 1 / 0
+    with pytest.warns(UserWarning, match=r'model "chat" did not unload: ZeroDivisionError'):
+        con.close()
+    duckdb.connect(path, config={"threads": 1}).close()
+
+
 def test_context_manager_closes() -> None:
     """Leaving the block closes the connection."""
     with llmsql.connect() as con:
         assert con.execute("SELECT 1").fetchall() == [(1,)]
     with pytest.raises(ClosedError):
         con.execute("SELECT 1")
+
+
+def test_a_statement_that_has_ended_holds_nothing_of_its_caller(models: Any) -> None:
+    """The frames it may have read are free when their function has returned."""
+
+    class Large:
+        pass
+
+    def ask() -> Any:
+        large = Large()
+        models.execute("SELECT chat('a')").fetchall()
+        return weakref.ref(large)
+
+    assert ask()() is None
+
+
+def test_macros_of_a_folder_go_with_it(con: Any, tmp_path: Path) -> None:
+    """Another udf_folder takes the place of the one before."""
+    for folder, kind in (("one", ""), ("two", "TABLE SELECT ")):
+        (tmp_path / folder).mkdir()
+        text = f"-- It.\nCREATE OR REPLACE MACRO of_{folder}(x) AS {kind}upper(x);\n"
+        (tmp_path / folder / f"of_{folder}.sql").write_text(text)
+    con.execute(f'!llm setup "udf_folder={tmp_path / "two"}";')
+    assert con.execute("FROM of_two('a')").fetchall() == [("A",)]
+    con.execute(f'!llm setup "udf_folder={tmp_path / "one"}";')
+    assert con.execute("SELECT of_one('a')").fetchall() == [("A",)]
+    with pytest.raises(duckdb.CatalogException):
+        con.execute("FROM of_two('a')")
 
 
 def test_everything_else_is_duckdbs(con: Any) -> None:
@@ -371,6 +471,32 @@ def test_rollback_keeps_the_functions(models: Any) -> None:
         models.execute("SELECT 1")
         models.execute(rollback)
         assert models.execute("SELECT late('x'), chat('y')").fetchall() == [("x", "y")]
+
+
+@pytest.mark.parametrize(
+    "end", ["COMMIT", "SELECT error('x'); COMMIT", "-- undo it\nROLLBACK; SELECT 1"]
+)
+def test_any_end_of_a_transaction_keeps_the_functions(con: Any, end: str) -> None:
+    """Also one that fails: without ours, an UPDATE would put NULL where a row fails."""
+    con.execute(DEPLOY.format("chat", "chat"))
+    con.execute(
+        "CREATE TABLE kept(k INT PRIMARY KEY, y VARCHAR); INSERT INTO kept VALUES (1, 'bad')"
+    )
+    con.execute("BEGIN")
+    con.cursor().execute(DEPLOY.format("late", "chat") + " AND fail_on='bad'")
+    con.execute("SELECT 1")
+    other = con.cursor()
+    other.execute("INSERT INTO kept VALUES (2, 'theirs')")
+    with suppress(duckdb.Error):
+        con.execute("INSERT INTO kept VALUES (2, 'ours')")
+    for statement in end.split("; "):
+        with suppress(duckdb.Error):
+            con.execute(statement)
+    if con._session.in_transaction():
+        con.execute("ROLLBACK")
+    with pytest.raises(llmsql.GenerationError):
+        con.execute("UPDATE kept SET y = late(y)")
+    assert con.execute("SELECT y FROM kept WHERE k = 1").fetchall() == [("bad",)]
 
 
 def test_deploying_in_a_transaction_is_refused(models: Any) -> None:

@@ -22,6 +22,13 @@ QUERIES = [
      "SELECT m(x), [1, 2][1] FROM t WHERE c = 3"),
     ("UPDATE t AS q SET a = m(u.x) FROM u WHERE q.i = u.i RETURNING q.a",
      "SELECT m(u.x) FROM t AS q, u WHERE q.i = u.i"),
+    ("UPDATE t SET (a, b) = (m(x), 2), c = 1", "SELECT (m(x), 2), 1 FROM t"),
+    ("WITH c AS (FROM s) INSERT INTO t SELECT m(x) FROM c",
+     "WITH c AS (FROM s) SELECT m(x) FROM c"),
+    ("WITH c AS (FROM s) UPDATE t SET a = m(x) WHERE i IN (FROM c)",
+     "WITH c AS (FROM s) SELECT m(x) FROM t WHERE i IN (FROM c)"),
+    ("WITH c AS (FROM s) DELETE FROM t WHERE m(x) IN (FROM c)",
+     "WITH c AS (FROM s) SELECT hash(*COLUMNS(*)) FROM t WHERE m(x) IN (FROM c)"),
     ("DELETE FROM t WHERE m(x) = 'y'", "SELECT hash(*COLUMNS(*)) FROM t WHERE m(x) = 'y'"),
     ("DELETE FROM t USING u WHERE t.i = u.i", "SELECT hash(*COLUMNS(*)) FROM t, u WHERE t.i = u.i"),
 ]  # fmt: skip
@@ -42,7 +49,7 @@ def test_query_is_found(sql: str, query: str) -> None:
         "CREATE TABLE a(x INT)",
         "CREATE VIEW v AS SELECT m(x) FROM t",
         "COPY t TO 'f.csv'",
-        "UPDATE t SET (a, b) = (m(x), 2)",
+        "WITH c AS (SELECT 1) INSERT INTO t WITH c AS (SELECT 2) FROM c",
         "DELETE FROM t",
         "INSERT INTO t DEFAULT VALUES",
         "MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE",
@@ -54,6 +61,47 @@ def test_no_query_is_found(sql: str) -> None:
     """A statement without a query of its own is left to run once."""
     found = write.read(sql)
     assert found is None or found.query.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("INSERT INTO t SELECT m('fix or replace')", False),
+        ("INSERT INTO t SELECT 1 ON CONFLICT DO NOTHING -- do update", False),
+        ("INSERT OR /**/ REPLACE INTO t SELECT 1", True),
+        ("INSERT INTO t SELECT 1 ON CONFLICT (k) DO /* c */ UPDATE SET a = 1", True),
+    ],
+)
+def test_what_may_replace_rows(sql: str, expected: bool) -> None:
+    """By what the statement says, not what stands in its texts and comments."""
+    assert write.replaces_rows(sql) is expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("COPY (SELECT return_files FROM t) TO 'x'", False),
+        ("COPY (SELECT 1) TO 'x' (RETURN_FILES)", True),
+        ("UPDATE t SET a = 'returning'", False),
+        ("WITH c AS (FROM s) DELETE FROM t WHERE i IN (FROM c) RETURNING i", True),
+    ],
+)
+def test_what_returns_rows(sql: str, expected: bool) -> None:
+    """RETURNING, and what COPY is asked to report."""
+    assert write.returns_rows(sql) is expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("CREATE TABLE t AS SELECT m('a trigger')", False),
+        ("CREATE TABLE trigger AS SELECT 1", False),
+        ("CREATE OR REPLACE TEMP TRIGGER x AFTER INSERT ON t", True),
+    ],
+)
+def test_what_makes_a_trigger(sql: str, expected: bool) -> None:
+    """Only what says so before its name."""
+    assert write.makes_trigger(sql) is expected
 
 
 def test_condition_is_put_back_in_its_place() -> None:

@@ -267,7 +267,8 @@ class ModelFunction(ABC):
             return collector.unknown(deployment, answers, keys, values, site, is_raising=is_raising)
         if is_raising:
             collector.demand(answers, missing)
-        scheduler.resolve(deployment, answers, dict.fromkeys(missing, site.number), collector)
+        asked = {answers: dict.fromkeys(missing, site.number)}
+        scheduler.resolve(deployment, asked, collector)
         failures = collector.failures(answers)
         return [known[key] if key in known else failures.get(key) for key in keys]
 

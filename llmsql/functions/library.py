@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import duckdb
 
 from llmsql.errors import CatalogError
-from llmsql.syntax import script
+from llmsql.syntax import quote, script
 
 log = logging.getLogger("llmsql")
 
@@ -81,13 +82,22 @@ def install(con: Any, own_folder: str | None) -> dict[str, str]:
     A broken file is logged by its name and left out; raises CatalogError when there is no such
     folder.
     """
-    for macro in all_macros(own_folder):
+    installed = all_macros(own_folder)
+    for macro in installed:
         try:
             for statement in macro.statements:
                 con.execute(_temporary(statement))
         except duckdb.Error as error:
             log.warning("%s is left out: %s", macro.path, error)
-    return {macro.name: macro.signature for macro in all_macros(own_folder)}
+    return {macro.name: macro.signature for macro in installed}
+
+
+def remove(con: Any, names: Iterable[str]) -> None:
+    """Drop the temporary macros *names* of *con*, scalar or table."""
+    for name in names:
+        for kind in ("MACRO", "MACRO TABLE"):
+            with suppress(duckdb.CatalogException):
+                con.execute(f"DROP {kind} IF EXISTS temp.main.{quote.identifier(name)}")
 
 
 def install_permanently(con: Any, own_folder: str | None) -> list[Macro]:

@@ -51,9 +51,11 @@ class Answers:
             for key in list(islice(self.known, 1, excess + 1)):
                 del self.known[key]
                 self.unkept.pop(key, None)
+                self.cut.pop(hash(key), None)
 
     def clear(self) -> None:
         """Forget every answer."""
         self.known.clear()
         self.known[None] = None
         self.unkept.clear()
+        self.cut.clear()

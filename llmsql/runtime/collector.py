@@ -71,9 +71,11 @@ class Collector:
         on_error: str = "null",
         max_noted: int = MAX_NOTED,
         is_detached: bool = False,
+        is_idle: bool = False,
     ) -> None:
         self.account = account
         self.is_detached = is_detached  # no session's: of a client that we know nothing of
+        self.is_idle = is_idle  # of no statement: what is read later may call models
         self.is_signalled = False
         self.mode = Mode.SPOT
         self.on_error = on_error

@@ -22,7 +22,7 @@ class Cuts:
     @property
     def count(self) -> int:
         """How many answers were cut."""
-        return self._found.total()
+        return self._found.total() if self._found else 0
 
     def add(self, answers: Answers, key: Hashable, reason: str | None, written: int | None) -> None:
         """Note the answer of *key*, of *written* tokens, if *reason* says that it was cut."""
@@ -32,6 +32,10 @@ class Cuts:
 
     def add_reused(self, answers: Answers, reuse: Reuse) -> None:
         """Note which of *answers* that memory had were cut when they were computed."""
+        if reuse.count < len(answers.cut):
+            known = map(answers.cut.get, reuse.hashes())
+            self._found.update(limit for limit in known if limit)
+            return
         for limit in set(answers.cut.values()):
             self._found[limit] += reuse.among([h for h, by in answers.cut.items() if by == limit])
 

@@ -31,6 +31,7 @@ SMALL = {"chat": "'smollm2'", "emb": "'minilm'", "rerank": "'minilm' AND kind='r
 """A model of each kind that runs anywhere, as a statement that deploys it says it."""
 
 MAX_ANSWERS = 4_000_000
+MAX_SAMPLINGS = 65_536
 PROMPTS = frozenset({"system", "system_prompt", "system_msg", "prompt"})
 
 
@@ -66,6 +67,7 @@ class Deployment:
         self.failed = 0
         self.bound = Bound()
         self._answers: dict[Any, Answers] = {}
+        self._may_have_grown = False
         self._samplings: dict[str, Any] = {}
 
     @property
@@ -97,6 +99,7 @@ class Deployment:
 
     def answers(self, sampling: Any) -> Answers:
         """What is known under *sampling*, shared by all statements."""
+        self._may_have_grown = True
         return self._answers.setdefault(sampling, Answers(sampling))
 
     @cached_property
@@ -172,7 +175,13 @@ class Deployment:
 
     def shrink(self) -> None:
         """Forget the oldest answers beyond what memory is meant for; between statements only."""
-        for answers in self._answers.values():
+        if not self._may_have_grown:
+            return
+        self._may_have_grown = False
+        for some in (self._answers, self._samplings):
+            for key in list(some)[: max(0, len(some) - MAX_SAMPLINGS)]:
+                some.pop(key, None)
+        for answers in list(self._answers.values()):
             answers.shrink(MAX_ANSWERS)
 
     def retire(self) -> None:

@@ -169,10 +169,10 @@ class Engine:
                 "  choose another name"
             )
 
-    def detached(self, *, on_error: str = "null", cache: str = "") -> Collector:
+    def detached(self, *, cache: str = "") -> Collector:
         """What stands for the statement of a client that is no connection of ours."""
         account = Account(Conditions(self.stores, cache))
-        return Collector(account, on_error=on_error, is_detached=True)
+        return Collector(account, on_error="null", is_detached=True)
 
     def serve(self, deployment: Deployment) -> None:
         """Put *deployment* in the place of an earlier one, and its function with it."""
@@ -285,8 +285,7 @@ class Engine:
         for collector in list(self.collectors.values()):
             collector.cancelled.set()
         closed = [child.close_native(CLOSING_SECONDS) for child in list(self.children)]
-        for deployment in self.deployments:
-            self.deployments.take(deployment.name).unload(UNLOADING_SECONDS)
+        problems = [self._unloaded(deployment) for deployment in self.deployments]
         self.stores.close()
         with self._lock:
             self.functions.clear()
@@ -297,6 +296,16 @@ class Engine:
                 self._natives.clear()
                 self.root.close()
         Engine._alive.discard(self)
+        for problem in filter(None, problems):
+            warn(problem)
+
+    def _unloaded(self, deployment: Deployment) -> str:
+        """Unload the model of *deployment*; returns what went wrong, which stops nothing else."""
+        try:
+            self.deployments.take(deployment.name).unload(UNLOADING_SECONDS)
+        except Exception as error:
+            return f'model "{deployment.name}" did not unload: {type(error).__name__}: {error}'
+        return ""
 
     @property
     def model_names(self) -> frozenset[str]:

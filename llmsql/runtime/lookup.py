@@ -26,8 +26,13 @@ def may_have(con: Any, names: Collection[str]) -> bool:
 
 def in_transaction(con: Any) -> bool:
     """True inside a transaction that the user began."""
-    ids = [con.execute("SELECT txid_current()").fetchone()[0] for _ in range(2)]
-    return bool(ids[0] == ids[1])
+    return transaction(con) is not None
+
+
+def transaction(con: Any) -> int | None:
+    """The number of the transaction that the user began; None outside of one."""
+    first, second = (con.execute("SELECT txid_current()").fetchone()[0] for _ in range(2))
+    return int(first) if first == second else None
 
 
 def _is_known(con: Any, name: str) -> bool:

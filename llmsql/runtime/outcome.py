@@ -18,6 +18,8 @@ def state(collector: Collector, error: BaseException | None) -> str:
 
 def warn_of(collector: Collector) -> None:
     """Warn, once, of rows that failed and of answers that were cut."""
+    if not (collector.counts.failed or collector.account.cuts.count):
+        return  # this is asked at every row that is fetched
     counts, collector.counts = collector.counts, type(collector.counts)()
     if counts.failed:
         warn(

@@ -17,10 +17,12 @@ import duckdb
 
 from llmsql.errors import LlmsqlError
 from llmsql.runtime import scheduler
+from llmsql.runtime.answers import Answers
 from llmsql.runtime.collector import Collector, Mode
-from llmsql.runtime.deployments import Retired
+from llmsql.runtime.deployments import Deployment, Retired
 from llmsql.runtime.kept_rows import KeptRows
 from llmsql.runtime.orders import Orders
+from llmsql.runtime.run import Sites
 from llmsql.syntax.early import asks_twice, has_own_order, may_end_early
 from llmsql.syntax.rewrite import Plan
 from llmsql.syntax.tree import Node
@@ -73,6 +75,10 @@ class Resolver:
         else:
             if is_own:
                 self.con.execute("COMMIT")
+
+    def release(self) -> None:
+        """Let go of the caller's variables: the statement has ended, its tables are still there."""
+        self.execute = self.kept.execute = self.con.execute
 
     def bind(self, statement: str) -> None:
         """Raise Unsettled unless DuckDB can plan *statement*; nothing is run, no model asked."""
@@ -320,9 +326,12 @@ class Resolver:
 
     def _resolve(self, noted: Noted) -> None:
         scheduler.check_together(noted, self.collector)
+        groups: dict[Deployment, dict[Answers, Sites]] = {}
         for (deployment, answers), keys in noted.items():
+            groups.setdefault(deployment, {})[answers] = keys
+        for deployment, asked in groups.items():
             with suppress(Retired):  # the next pass notes them for the model that serves now
-                scheduler.resolve(deployment, answers, keys, self.collector)
+                scheduler.resolve(deployment, asked, self.collector)
 
     def rows(self) -> int:
         """How many rows the last pass left."""

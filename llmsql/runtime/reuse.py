@@ -23,6 +23,7 @@ class Reuse:
         self.first: dict[Hashable, int] = {}
         self._hashes: list[np.ndarray] = []
         self._size = 0
+        self._compacted_at = COMPACTED
 
     @property
     def count(self) -> int:
@@ -40,8 +41,14 @@ class Reuse:
         if len(self.first) < RECORDED:
             wanted = (key for key in keys if key is not None and key not in self.first)
             self.first.update((key, site) for key in islice(wanted, RECORDED))
-        if self._size > COMPACTED:
+        if self._size > self._compacted_at:  # doubled since, so that sorting stays in proportion
             self._compact()
+            self._compacted_at = max(COMPACTED, 2 * self._size)
+
+    def hashes(self) -> list[int]:
+        """The hashes of the inputs, each once."""
+        self._compact()
+        return [number for hashes in self._hashes for number in hashes.tolist()]
 
     def among(self, hashes: Collection[int]) -> int:
         """How many of the inputs with these *hashes* there were."""

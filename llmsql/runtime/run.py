@@ -84,14 +84,19 @@ class Run:
             self._record(key, usage, result, reason or "stop")
         account.budget.enforce()
 
-    def finish(self) -> None:
-        """Count the time it took."""
-        seconds = time.monotonic() - self._started
+    @property
+    def calls(self) -> int:
+        """How many of its inputs were asked."""
+        return self._sums["calls"]
+
+    def finish(self, share: float) -> None:
+        """Count the *share* of the time it took that was its own."""
+        seconds = (time.monotonic() - self._started) * share
         account = self.account
         self._record_failed()
         for spent in (account.spent, account.conditions.spent):
-            spent.end(self)
-        if not self._sums["calls"]:
+            spent.end(self, share)
+        if not self.calls:
             seconds = 0.0  # stopped before the first answer: no measure of what a call takes
         account.count(self.deployment, self.answers, **self._sums, seconds=seconds, cost=self._cost)
         account.records.write()

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from bisect import bisect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import accumulate
 from typing import Any
 
 import duckdb
@@ -24,8 +26,14 @@ from llmsql.runtime.run import Run, Sites, value_of
 from llmsql.types import Prompt
 
 POLL_SECONDS = 0.2
+MOST_TOGETHER = 1_024
+"""So many samplings go to a model at once: each has an account of its own."""
 HOPELESS = 8
 """So many rows that fail alone, with no answer among them, mean that every row would."""
+
+
+Groups = Mapping[Answers, Sites]
+"""Inputs by the sampling they are asked under."""
 
 
 class Asking(ABC):
@@ -45,28 +53,65 @@ class Asking(ABC):
         """Yield every index with its answer, or with its GenerationError, as a model does."""
 
 
-def resolve(deployment: Deployment, answers: Answers, keys: Sites, collector: Collector) -> None:
-    """Compute and store the answer of every one of *keys* that is not known.
+def resolve(deployment: Deployment, groups: Groups, collector: Collector) -> None:
+    """Compute and store the answer of every input of *groups* that is not known.
 
     Raises BackendError where every row would fail, LimitError where that would cost more than it
     may, and Retired where the model has been replaced. Interrupting the wait leaves what was
     computed, and frees the model after the step in hand.
     """
-    with deployment.turn:
-        if deployment.is_retired:
-            raise Retired
-        account, failures = collector.account, collector.failures(answers)
-        deployment.look_again()
-        unknown: list[Any] = [k for k in keys if k not in answers.known and k not in failures]
-        if not unknown:
-            return
-        collector.computed(answers, unknown)
-        unknown = account.recall(deployment, answers, unknown, keys)
-        if unknown:
-            with account.allowed(deployment, answers, unknown) as gate:
-                unknown = in_order(unknown, deployment.spec.kind)
-                run = account.begin(deployment, answers, len(unknown), keys, gate)
-                _wait(deployment, _Run(deployment, answers, unknown, collector, run), collector)
+    for some in _together(groups, collector):
+        with _turn(deployment, collector), ExitStack() as gates:
+            if deployment.is_retired:
+                raise Retired
+            deployment.look_again()
+            if runs := _begun(deployment, some, collector, gates):
+                _wait(deployment, _Flight(deployment, runs, collector), collector)
+
+
+def _begun(
+    deployment: Deployment,
+    groups: Iterable[tuple[Answers, Sites]],
+    collector: Collector,
+    gates: ExitStack,
+) -> list[tuple[Run, list[Any]]]:
+    """A run for each of *groups* in which something is unknown, with that, through *gates*."""
+    account, admitted = collector.account, []
+    for answers, sites in groups:
+        if unknown := _unknown(deployment, answers, sites, collector):
+            gate = gates.enter_context(account.allowed(deployment, answers, unknown))
+            admitted.append((answers, unknown, sites, gate))
+    return [
+        (
+            account.begin(deployment, answers, len(unknown), sites, gate),
+            in_order(unknown, deployment.spec.kind),
+        )
+        for answers, unknown, sites, gate in admitted  # none begins unless all may
+    ]
+
+
+def _together(groups: Groups, collector: Collector) -> Iterator[list[tuple[Answers, Sites]]]:
+    """Yield those *groups* that may go to a model at once.
+
+    Under a cap each has a gate of its own, which lets inputs through as there is room.
+    """
+    size = 1 if collector.account.budget.caps else MOST_TOGETHER
+    alone = [each for each in groups.items() if isinstance(each[0].sampling, Asking)]
+    others = [each for each in groups.items() if not isinstance(each[0].sampling, Asking)]
+    yield from ([each] for each in alone)
+    yield from (others[start : start + size] for start in range(0, len(others), size))
+
+
+def _unknown(
+    deployment: Deployment, answers: Answers, keys: Sites, collector: Collector
+) -> list[Any]:
+    """Those of *keys* that neither memory nor the store has an answer for."""
+    failures = collector.failures(answers)
+    unknown = [k for k in keys if k not in answers.known and k not in failures]
+    if not unknown:
+        return []
+    collector.computed(answers, unknown)
+    return collector.account.recall(deployment, answers, unknown, keys)
 
 
 def check_together(noted: Mapping[tuple[Deployment, Answers], Sites], collector: Collector) -> None:
@@ -76,20 +121,18 @@ def check_together(noted: Mapping[tuple[Deployment, Answers], Sites], collector:
         return
     needs = []
     for (deployment, answers), keys in noted.items():
-        with deployment.turn:
+        with _turn(deployment, collector):
             unknown = [k for k in keys if k not in answers.known]
             needs.append((deployment, answers, account.recall(deployment, answers, unknown, keys)))
     account.budget.check(needs)
 
 
-def _wait(deployment: Deployment, run: _Run, collector: Collector) -> None:
-    """Let *run* run in the deployment's thread, and look up five times a second."""
-    future = deployment.thread.submit(run)
+def _wait(deployment: Deployment, flight: _Flight, collector: Collector) -> None:
+    """Let *flight* run in the deployment's thread, and look up five times a second."""
+    future = deployment.thread.submit(flight)
     try:
         while True:
-            if collector.cancelled.is_set():
-                raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
-            collector.account.tick()
+            _look_up(collector)
             try:
                 future.result(timeout=POLL_SECONDS)
                 return
@@ -97,38 +140,75 @@ def _wait(deployment: Deployment, run: _Run, collector: Collector) -> None:
                 if future.done():
                     raise
     except BaseException:
-        run.stopped.set()
+        flight.stopped.set()
         raise
 
 
-class _Run:
-    """One set of inputs on its way through a model, in the deployment's thread."""
+@contextmanager
+def _turn(deployment: Deployment, collector: Collector) -> Iterator[None]:
+    """Hold the turn of *deployment*, and look up while another statement has it."""
+    while not deployment.turn.acquire(timeout=POLL_SECONDS):
+        _look_up(collector)
+    try:
+        yield
+    finally:
+        deployment.turn.release()
+
+
+def _look_up(collector: Collector) -> None:
+    """Raise InterruptException where the statement was interrupted, and tell how far it is."""
+    if collector.cancelled.is_set():
+        raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
+    collector.account.tick()
+
+
+class _Flight:
+    """Sets of inputs, each under a sampling, on their way through a model, in its thread."""
 
     def __init__(
         self,
         deployment: Deployment,
-        answers: Answers,
-        keys: list[Any],
+        runs: Sequence[tuple[Run, list[Any]]],
         collector: Collector,
-        run: Run,
     ) -> None:
         self.deployment = deployment
-        self.answers = answers
-        self.keys = keys
+        self.runs = [run for run, _ in runs]
+        self.keys = runs[0][1] if len(runs) == 1 else [key for _, keys in runs for key in keys]
         self.collector = collector
         self.stopped = threading.Event()
         self.has_succeeded = False
         self.lonely_failures = 0
-        self.call = _caller(deployment, answers)
-        self.run = run
+        self._ends = list(accumulate(len(keys) for _, keys in runs))
 
     def __call__(self) -> None:
         """Run every input, and count what it cost, also where that ends early."""
         try:
-            for places in self.run.gate.portions(self.keys, self.stopped):
+            for places in self._portions():
                 self._split(places)
         finally:
-            self.run.finish()
+            calls = sum(run.calls for run in self.runs)
+            for run in self.runs:
+                run.finish(run.calls / calls if calls else 1 / len(self.runs))
+
+    def _portions(self) -> Iterable[range]:
+        if len(self.runs) > 1:
+            return [range(len(self.keys))]
+        return self.runs[0].gate.portions(self.keys, self.stopped)
+
+    def _run(self, index: int) -> Run:
+        """The run of the input at *index*."""
+        return self.runs[bisect(self._ends, index) if len(self.runs) > 1 else 0]
+
+    def _call(self, batch: list[int]) -> Iterator[tuple[int, Any]]:
+        """Ask the model for the inputs at the places in *batch*."""
+        model, keys = self.deployment.model, [self.keys[i] for i in batch]
+        sampling = self.runs[0].answers.sampling
+        if isinstance(sampling, Asking):
+            return sampling.ask(self.deployment, keys)
+        if self.deployment.spec.kind == "chat":
+            samplings = (self._run(i).answers.sampling for i in batch)
+            return model.generate([*map(Prompt, keys, samplings)])
+        return model.embed(keys) if self.deployment.spec.kind == "emb" else model.rerank(keys)
 
     def _split(self, places: range) -> None:
         """Run the inputs at *places*; a batch that breaks is split until a row stands alone."""
@@ -154,7 +234,7 @@ class _Run:
         left = dict.fromkeys(batch)
         stream: Iterator[tuple[int, Any]] = iter(())
         try:
-            stream = self.call([self.keys[i] for i in batch])
+            stream = self._call(batch)
             for index, result in stream:
                 left.pop(batch[index])
                 self._keep(batch[index], result)
@@ -184,28 +264,17 @@ class _Run:
             ) from error
 
     def _store(self, index: int, result: Any) -> None:
-        key = self.keys[index]
-        counts = self.collector.counts
-        counts.computed += 1
+        key, run = self.keys[index], self._run(index)
+        self.collector.counts.computed += 1
         if isinstance(result, GenerationError):
             self.deployment.failed += 1
-            self.run.answered(key, result)
-            self.collector.fail(self.answers, key, result)
+            run.answered(key, result)
+            self.collector.fail(run.answers, key, result)
             return
         self.deployment.answered += 1
         self.has_succeeded = True
-        self.answers.known[key] = value_of(result)
-        self.run.answered(key, result)
-
-
-def _caller(deployment: Deployment, answers: Answers) -> Callable[[list[Any]], Iterator[Any]]:
-    """How the model of *deployment* is asked, given keys."""
-    if isinstance(answers.sampling, Asking):
-        return partial(answers.sampling.ask, deployment)
-    model = deployment.model
-    if deployment.spec.kind == "chat":
-        return lambda keys: model.generate([Prompt(key, answers.sampling) for key in keys])
-    return model.embed if deployment.spec.kind == "emb" else model.rerank
+        run.answers.known[key] = value_of(result)
+        run.answered(key, result)
 
 
 def _as_row_error(error: Exception) -> GenerationError:

@@ -30,17 +30,22 @@ from llmsql.runtime.reach import explore, reaches_models
 from llmsql.runtime.resolver import RESULT, Resolver, Unsettled
 from llmsql.runtime.scope import Scope
 from llmsql.runtime.shadows import shadows
-from llmsql.syntax import explained, prepared, tree, write
+from llmsql.syntax import explained, prepared, quote, tree, write
 from llmsql.syntax.kind import kind_of
 from llmsql.syntax.ranks import VARIABLE, is_call
 from llmsql.syntax.rewrite import Explain, Plan, plan
 
-_REPLACES = re.compile(r"\bor\s+replace\b|\bdo\s+update\b", re.I)
-_RETURNS = re.compile(r"\breturning\b|\breturn_(files|stats)\b", re.I)
 _MACRO = re.compile(
     r"\s*create\s+(?:or\s+replace\s+)?(?:temp\w*\s+)?(?:macro|function)\s+"
     r'(?:if\s+not\s+exists\s+)?(?:[\w"]+\.)*"?(\w+)', re.I,
 )  # fmt: skip
+_PLACES = """
+    SELECT lower(database_name), lower(schema_name),
+           list_contains(current_schemas(true), schema_name)
+    FROM (SELECT database_name, schema_name, table_name AS n FROM duckdb_tables()
+          UNION ALL SELECT database_name, schema_name, view_name FROM duckdb_views())
+    WHERE lower(n) = ?
+"""
 _tokens = itertools.count(1)
 
 WRITES = frozenset({"INSERT", "CREATE", "COPY", "UPDATE", "DELETE"})
@@ -67,6 +72,7 @@ class Session:
         self.result_query: str | None = None
         self._prepared: dict[str, str] = {}
         self._version = -1
+        self._made_in: int | None = None  # the user's transaction
         self._is_streaming = False
         self.drops_result = False
         self.climber: Climber | None = None
@@ -79,7 +85,8 @@ class Session:
 
     def _idle(self) -> Collector:
         """What answers between statements: a relation that is read later may call models."""
-        return Collector(Account(self.conditions), on_error=self.settings.on_error or "null")
+        on_error = self.settings.on_error or "null"
+        return Collector(Account(self.conditions), on_error=on_error, is_idle=True)
 
     def execute(self, sql: str, parameters: Any, scope: Scope) -> None:
         """Run one DuckDB statement; its result is then pending on the connection."""
@@ -90,8 +97,6 @@ class Session:
             self._plain(sql, parameters, scope)
         else:
             self._run(sql, parameters, scope, written)
-        if re.search(r"\b(rollback|abort)\b", sql, re.IGNORECASE):
-            self._version = -1
 
     def _plain(self, sql: str, parameters: Any, scope: Scope) -> None:
         try:
@@ -118,8 +123,18 @@ class Session:
         return reaches_models(catalog, names)
 
     def sync(self) -> None:
-        """Make this connection's shadows those of the functions that exist now."""
-        if self._version == self.engine.version:
+        """Make this connection's shadows those of the functions that exist now.
+
+        What was made in a transaction of the user's is made again after it, as its end, whichever
+        it was, may have taken it back.
+        """
+        if self._version == self.engine.version and self._made_in is None:
+            return
+        try:
+            within = lookup.transaction(self.con)
+        except duckdb.Error:  # an aborted transaction: its rollback brings us back here
+            return
+        if self._version == self.engine.version and self._made_in == within:
             return
         wanted: dict[str, str] = {}
         for function in self.engine.shadowed():
@@ -130,14 +145,10 @@ class Session:
                 self.con.execute(f'DROP MACRO IF EXISTS temp.main."{name}"')
             for text in wanted.values():
                 self.con.execute(text)
-        except duckdb.Error:  # an aborted transaction: its rollback brings us back here
+        except duckdb.Error:
             return
         self._shadows = set(wanted)
-        self._version = self.engine.version
-
-    def forget_shadows(self) -> None:
-        """Make the shadows again at the next statement: a rollback may have taken them."""
-        self._version = -1
+        self._version, self._made_in = self.engine.version, within
 
     def drop_shadows(self) -> None:
         """Take the shadows away, until the next statement."""
@@ -154,6 +165,8 @@ class Session:
         """End the running statement: write it down, and say what it has to say unless it failed."""
         collector = self.collector
         self._collect(self._idle())
+        if self.climber:
+            self.climber.resolver.release()
         for deployment in self.engine.deployments:
             deployment.shrink()
         state = outcome.state(collector, error)
@@ -174,6 +187,14 @@ class Session:
             self.drops_result = False
             with suppress(duckdb.Error):  # an aborted transaction takes them along
                 self.con.execute(f"DROP TABLE IF EXISTS temp.main.{RESULT}")
+
+    def interrupt(self) -> None:
+        """Stop what runs, from another thread; what runs next is not stopped."""
+        collector = self.collector
+        if collector.is_idle:
+            self._collect(self._idle())
+        collector.cancelled.set()
+        self.con.interrupt()
 
     def close(self) -> None:
         """End the last statement, and answer no function any more."""
@@ -201,7 +222,7 @@ class Session:
                 if kind == "EXPLAIN" and (about := explained.read(sql)):
                     rows = Explainer(self, parameters, scope).run(sql, about, collector)
                     self._show_plan(rows)
-                elif kind == "CREATE" and re.search(r"\btrigger\b", sql, re.IGNORECASE):
+                elif write.makes_trigger(sql):
                     self.drop_shadows()
                     self.native(sql, parameters, scope)
                 else:
@@ -253,7 +274,7 @@ class Session:
             return self._default_on_error(kind_of(about.statement), about.statement)
         if kind == "EXECUTE":
             return self._prepared.get(prepared.executed(sql), "null")
-        replaces = kind == "INSERT" and _REPLACES.search(sql)
+        replaces = kind == "INSERT" and write.replaces_rows(sql)
         return "raise" if kind in KEEPS_VALUES or replaces else "null"
 
     def _resolve(
@@ -313,7 +334,7 @@ class Session:
         if in_transaction and not planned.never_raises:
             raise Unsettled
         statement = _rebuilt(found, planned, sql)
-        returns_rows = _RETURNS.search(sql)
+        returns_rows = write.returns_rows(sql)
         self.drops_result, resolver.keeps_rows = True, False
         resolver.reads_as_planned = found.part == "query"
         climber = self.climber = Climber(resolver)
@@ -382,13 +403,11 @@ class Session:
         """True when CREATE TABLE AS finds its table there, and so will not run its SELECT."""
         if not found.target or found.replaces:
             return False
-        name = found.target.rsplit(".", 1)[-1].strip().strip('"')
-        rows = self.con.execute(
-            "SELECT count(*) FROM (SELECT table_name AS n FROM duckdb_tables()"
-            " UNION ALL SELECT view_name FROM duckdb_views()) WHERE lower(n) = lower(?)",
-            [name],
-        )
-        return bool(rows.fetchone()[0])
+        *places, name = quote.names(found.target)
+        rows = self.con.execute(_PLACES, [name]).fetchall()
+        if not places:
+            return any(in_path for *_, in_path in rows)
+        return any(set(places) <= {database, schema} for database, schema, _ in rows)
 
     def native(self, sql: str, parameters: Any, scope: Scope) -> Any:
         """Let DuckDB run *sql* as it is, with the caller's variables."""

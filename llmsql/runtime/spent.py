@@ -122,7 +122,7 @@ class Spent:
         """Count the seconds of *run* from now on, beside those of others."""
         self.running[run] = time.monotonic()
 
-    def end(self, run: object) -> None:
-        """Count the seconds of *run* up to now."""
+    def end(self, run: object, share: float = 1.0) -> None:
+        """Count the *share* of the seconds of *run* up to now that no other run counts."""
         with self.lock:
-            self.seconds += time.monotonic() - self.running.pop(run)
+            self.seconds += (time.monotonic() - self.running.pop(run)) * share

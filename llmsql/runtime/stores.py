@@ -46,14 +46,15 @@ class Stores:
             return Path(self.database + SUFFIX) if self.database else None
         return Path(os.path.realpath(cache))
 
-    def at(self, cache: str, max_bytes: int | None = None) -> Store:
-        """The store under the setting *cache*."""
+    def at(self, cache: str, max_bytes: int | None) -> Store:
+        """The store under the setting *cache*, of *max_bytes* from now on unless that is None."""
         path = self.path(cache)
         with self._lock:
             if path not in self._open:
                 self._open[path] = self._opened(path, max_bytes)
             store = self._open[path]
-        store.max_bytes = max_bytes
+        if max_bytes is not None:
+            store.max_bytes = max_bytes
         return store
 
     def close(self) -> None:

@@ -128,7 +128,7 @@ class ModelCheck(Statement):
         answers = Answers(sampling)  # its own: a known answer would prove nothing
         collector = workspace.engine.detached(cache="off")
         collector.demand(answers, [key])
-        scheduler.resolve(deployment, answers, {key: -1}, collector)
+        scheduler.resolve(deployment, {answers: {key: -1}}, collector)
         seconds = round(time.perf_counter() - started, 3)
         columns = ("name text", "kind text", "ok boolean", "seconds number", "answer text")
         answer = shown(answers.known[key])

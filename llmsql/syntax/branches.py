@@ -82,9 +82,9 @@ class _Walk:
         is_lazy |= item.get("class") == "CASE"
         always, others = _parts(item, is_lazy=is_lazy)
         yield from self.through(always, branch, is_lazy=is_lazy)
+        outer = branch or ((tree.text_key(item),) if others else ())
         for place, part in enumerate(others):
-            inner = (*(branch or (tree.text_key(item),)), place)
-            yield from self.through(part, inner, is_lazy=is_lazy)
+            yield from self.through(part, (*outer, place), is_lazy=is_lazy)
 
 
 def _parts(node: Node, *, is_lazy: bool) -> tuple[Any, list[Any]]:

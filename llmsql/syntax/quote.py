@@ -1,7 +1,8 @@
-"""Writing names and texts into DuckDB's SQL."""
+"""Writing names and texts into DuckDB's SQL, and reading names out of it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,12 @@ from typing import Any
 def identifier(name: str) -> str:
     """*name* as a quoted identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def names(path: str) -> list[str]:
+    """The names in *path*, as `db.schema."my table"`, unquoted and in lower case."""
+    parts = re.findall(r'"((?:[^"]|"")*)"|([^."\s]+)', path)
+    return [(quoted.replace('""', '"') or plain).lower() for quoted, plain in parts]
 
 
 def literal(value: Any) -> str:

@@ -6,13 +6,15 @@ Only finds where things stand in the text; whether the derived SELECT binds is f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmsql.syntax import quote, tree
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.words import Word, words
 
 _QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES")
+_HOW_TO_CREATE = ("OR", "REPLACE", "TEMP", "TEMPORARY")
+_REPORTS = ("RETURN_FILES", "RETURN_STATS")
 _ALL_COLUMNS = "hash(*COLUMNS(*))"
 """What a DELETE reads: with fewer columns DuckDB plans its conditions otherwise."""
 
@@ -45,6 +47,8 @@ def read(sql: str) -> Write | None:
     found = [word for word in words(sql) if word.depth == 0 or word.text in _QUERY_STARTS]
     if not found:
         return None
+    if found[0].text == "WITH":
+        return _behind_tables(sql, found)
     readers = {
         "CREATE": _create,
         "INSERT": _insert,
@@ -54,6 +58,19 @@ def read(sql: str) -> Write | None:
     }
     reader = readers.get(found[0].text)
     return reader(sql, found) if reader else None
+
+
+def _behind_tables(sql: str, found: list[Word]) -> Write | None:
+    """What writes behind WITH, whose common tables its query reads too."""
+    start = _find(found, "INSERT", "UPDATE", "DELETE")
+    inner = start and read(sql[found[start].start :])
+    if not (start and inner):
+        return None
+    tables = sql[: found[start].start]
+    if inner.part != "query":
+        return replace(inner, query=tables + inner.query, head=tables + inner.head)
+    has_own = any(word.text == "WITH" for word in words(inner.query)[:1])
+    return None if has_own else replace(inner, query=tables + inner.query)
 
 
 def with_names(sql: str, is_call: Test) -> str:
@@ -75,6 +92,27 @@ def with_names(sql: str, is_call: Test) -> str:
         if not item.get("alias") and is_inside(item, is_call):
             sql = f"{sql[:end]} AS {quote.identifier(tree.own_name(item))}{sql[end:]}"
     return sql
+
+
+def replaces_rows(sql: str) -> bool:
+    """True for an INSERT that may put values into rows that are there."""
+    found = [word.text for word in words(sql) if word.depth == 0]
+    pairs = set(zip(found, found[1:], strict=False))
+    return not found or bool(pairs & {("OR", "REPLACE"), ("DO", "UPDATE")})
+
+
+def returns_rows(sql: str) -> bool:
+    """True for what writes and says what, by RETURNING or COPY's RETURN_FILES and RETURN_STATS."""
+    found = words(sql)
+    if found and found[0].text == "COPY" and (write := read(sql)):
+        return any(word.text in _REPORTS for word in words(write.tail))
+    return any(word.text == "RETURNING" and word.depth == 0 for word in found)
+
+
+def makes_trigger(sql: str) -> bool:
+    """True for CREATE [OR REPLACE] [TEMP] TRIGGER."""
+    found = [word.text for word in words(sql)[:5] if word.text not in _HOW_TO_CREATE]
+    return found[:2] == ["CREATE", "TRIGGER"]
 
 
 def takes_no_rows(sql: str) -> bool:
@@ -209,14 +247,14 @@ def _start(sql: str, found: list[Word], index: int) -> int:
 
 
 def _values(sql: str, found: list[Word], end: int) -> str | None:
-    """The right sides of `a = x, b = y`, as a SELECT list; None for another form."""
+    """The right sides of `a = x, (b, c) = (y, z)`, as a SELECT list; None for another form."""
     values = []
     commas = [word for word in found if word.text == "," and word.depth == 0]
     starts = [found[0].start if found else end, *(word.end for word in commas)]
     stops = [*(word.start for word in commas), end]
     for start, stop in zip(starts, stops, strict=True):
         equals = next((w for w in found if w.text == "=" and start <= w.start < stop), None)
-        if equals is None or sql[start : equals.start].strip().startswith("("):
+        if equals is None:
             return None
         values.append(sql[equals.end : stop].strip())
     return ", ".join(values)
