@@ -11,6 +11,7 @@ from tests.aliased import Aliased
 from tests.branches import Branches
 from tests.chosen import Chosen
 from tests.hidden import DEFINITIONS, Hidden
+from tests.layered import Layered
 from tests.nested import Nested
 from tests.oracle import TABLES, Ours, Plain, numbered, same_rows
 from tests.subqueries import Subqueries
@@ -317,6 +318,14 @@ def test_rows_that_are_chosen_before(small: Sides, seed: int) -> None:
         small.compare(generator.statement())
         small.compare_tables("t", "e")
         small.restore()
+
+
+@pytest.mark.parametrize("seed", range(11000, 11006))
+def test_queries_in_layers(small: Sides, seed: int) -> None:
+    """Each narrows or widens the one below, as models of a warehouse do."""
+    generator = Layered(seed)
+    for _ in range(15):
+        small.compare(generator.statement())
 
 
 @pytest.mark.parametrize("seed", range(6000, 6006))

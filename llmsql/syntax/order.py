@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from itertools import accumulate, islice
 from typing import Any, NamedTuple
@@ -49,9 +49,10 @@ class Order:
     least. *steps* are those at which each call is made; calls of one step are made side by side, or
     in two branches. Of those *named* the plan shows only a column's name. *text* is all conditions,
     as they are evaluated, *places* where in it each call is first made. Of their parts, *parts* are
-    the places of those with calls, by how deep they are and these calls; *cheap* those that filters
-    evaluate without any. Those *scanned* a table makes while it is read, before a join says which
-    of its rows it wants. A plan that *is_cut* leaves out conditions that contradict one another.
+    the places of those with calls, by how deep they are and these calls. What comes before a call
+    is in *before*, for each branch that makes it. Those *scanned* a table makes while it is read,
+    before a join says which of its rows it wants. A plan that *is_cut* leaves out conditions that
+    contradict one another.
     """
 
     is_known: bool = True
@@ -61,7 +62,7 @@ class Order:
     text: str = ""
     places: dict[Call, int] = field(default_factory=dict)
     parts: dict[tuple[int, frozenset[Call]], list[int]] = field(default_factory=dict)
-    cheap: list[tuple[int, str]] = field(default_factory=list)
+    before: dict[Call, list[_Path]] = field(default_factory=dict)
     scanned: set[Call] = field(default_factory=set)
     is_cut: bool = False
 
@@ -83,12 +84,34 @@ class Order:
                 for earlier, later in plain.pairs
             )
             and all(
-                part in self.text[: self.places[call]]
-                for call in plain.places.keys() & self.places.keys()
-                for place, part in plain.cheap
-                if place < plain.places[call]
+                part in ours.text
+                for call in plain.before.keys() & self.before.keys()
+                for theirs, ours in _alike(plain.before[call], self.before[call])
+                for part in theirs.cheap
             )
         )
+
+
+@dataclass(frozen=True)
+class _Path:
+    """What has been evaluated on the way to somewhere: calls, all conditions, the cheap of them."""
+
+    made: frozenset[Call] = frozenset()
+    text: str = ""
+    cheap: tuple[str, ...] = ()
+
+    def joined(self, others: Sequence[_Path]) -> _Path:
+        """What has been evaluated where *others*, all of which went through this one, meet."""
+        return _Path(
+            self.made.union(*(other.made for other in others)),
+            self.text + "".join(other.text[len(self.text) :] for other in others),
+            self.cheap + tuple(c for other in others for c in other.cheap[len(self.cheap) :]),
+        )
+
+
+def _alike(one: Sequence[_Path], other: Sequence[_Path]) -> Iterator[tuple[_Path, _Path]]:
+    """Pairs of the branches of two plans; of the first ones where there are not as many."""
+    return zip(*((one, other) if len(one) == len(other) else (one[:1], other[:1])), strict=True)
 
 
 def read(plan: list[Node] | None, calls: Sequence[Call], columns: Mapping[str, list[int]]) -> Order:
@@ -99,10 +122,9 @@ def read(plan: list[Node] | None, calls: Sequence[Call], columns: Mapping[str, l
     """
     reading = _Reading(calls, columns)
     reading.order.is_known = plan is not None
-    made: frozenset[Call] = frozenset()
     for operator in plan or ():
-        made = reading.visit(operator, made)
-    reading.order.steps = _steps(made, reading.order.pairs)
+        reading.visit(operator)
+    reading.order.steps = _steps(reading.path.made, reading.order.pairs)
     return reading.order
 
 
@@ -127,52 +149,70 @@ def turns(places: Callable[[Node], tuple[int, ...]]) -> Callable[[Node], int]:
 
 
 class _Reading:
-    """One walk over a plan, in the order in which it runs."""
+    """One walk over a plan, in the order in which it runs; *path* is what was evaluated so far."""
 
     def __init__(self, calls: Sequence[Call], columns: Mapping[str, list[int]]) -> None:
         self.calls = calls
         self.columns = columns
         self.order = Order()
+        self.path = _Path()
 
-    def visit(self, operator: Node, made: frozenset[Call]) -> frozenset[Call]:
-        """Note what *operator* evaluates when those *made* have been; returns all made after it."""
+    def visit(self, operator: Node) -> None:
+        """Note what *operator* evaluates, behind all that those below it do."""
         self.order.is_cut |= operator["name"].strip() == _CUT
         details = dict(operator.get("extra_info") or {})
-        made = self._children(operator, details, made)
+        self._children(operator, details)
         scanned = _as_run(details.pop("Filters", []))
         self.order.scanned |= {self.calls[number] for number in _numbers(scanned)}
         filters = [*scanned, *_texts(details.pop("Expression", []))]
         joins = [*_texts(details.pop("Conditions", [])), *_texts(details.pop("Condition", []))]
         for text in (*filters, *joins):
             self._pass(text, is_filter=text in filters)
-        made = self._one_by_one([*filters, *joins], made)
+            self._one_by_one(text)
         if not operator["children"]:  # a table's columns, which may be named like what is computed
             details.pop("Projections", None)
-        return self._side_by_side(details, made)
+        self._side_by_side(details)
 
-    def _children(self, operator: Node, details: Node, made: frozenset[Call]) -> frozenset[Call]:
+    def _children(self, operator: Node, details: Node) -> None:
         name, children = operator["name"].strip(), operator["children"]
         if name in _ANY_ORDER:
-            return made.union(*(self.visit(child, made) for child in children))
+            start, ends = self.path, []
+            for child in children:
+                self.path = start
+                self.visit(child)
+                ends.append(self.path)
+            self.path = start.joined(ends)
+            return
         if len(children) > 1 and name not in _IN_ORDER:
             # A join has built the table of its last child before it reads the others.
-            made = self.visit(children[-1], made)
-            made = self._one_by_one(_built_keys(details.get("Conditions", [])), made)
+            self.visit(children[-1])
+            self._one_by_one(_built_keys(details.get("Conditions", [])))
             children = children[:-1]
         for child in children:
-            made = self.visit(child, made)
-        return made
+            self.visit(child)
 
     def _pass(self, condition: str, *, is_filter: bool) -> None:
         """Note the parts of a condition, and where in all that is evaluated they stand."""
         start, order = len(self.order.text), self.order
+        parts = [] if not is_filter else [
+            (place, part) for place, part in _parts(condition, "AND")
+            if not tags.printed(part) and not part.startswith(_NOT_EVALUATED)
+        ]  # fmt: skip
+        new: set[Call] = set()
         for place, number in tags.printed(condition):
-            order.places.setdefault(self.calls[tags.plain(number)], start + place)
-        for place, part in _parts(condition, "AND"):
-            if is_filter and not tags.printed(part) and not part.startswith(_NOT_EVALUATED):
-                order.cheap.append((start + place, part))
+            call = self.calls[tags.plain(number)]
+            order.places.setdefault(call, start + place)
+            if call not in self.path.made | new:
+                new.add(call)
+                order.before.setdefault(call, []).append(self._up_to(condition[:place], parts))
+        self.path = self._up_to(f"{condition}\n", parts)
         self._note_parts(condition, start)
         order.text += condition + "\n"
+
+    def _up_to(self, start: str, cheap: Sequence[tuple[int, str]]) -> _Path:
+        """The path and the *start* of a condition, in which parts at some places are *cheap*."""
+        passed = tuple(part for place, part in cheap if place < len(start))
+        return replace(self.path, text=self.path.text + start, cheap=self.path.cheap + passed)
 
     def _note_parts(self, condition: str, start: int, depth: int = 0) -> None:
         """Note where the parts of *condition*, which stands at *start*, and theirs stand."""
@@ -183,14 +223,13 @@ class _Reading:
             if len(found) > 1 or depth % 2 == 0:
                 self._note_parts(part, start + place, depth + 1)
 
-    def _one_by_one(self, detail: Detail, made: frozenset[Call]) -> frozenset[Call]:
-        """Put each new call in a condition behind those *made*; returns all made after it."""
+    def _one_by_one(self, detail: Detail) -> None:
+        """Put each new call in a condition behind those made before."""
         for call in (self.calls[number] for number in _numbers(detail)):
-            made = self._add({call} - made, made)
-        return made
+            self._add({call} - self.path.made)
 
-    def _side_by_side(self, details: Node, made: frozenset[Call]) -> frozenset[Call]:
-        """Put all new calls in what an operator computes behind those *made*."""
+    def _side_by_side(self, details: Node) -> None:
+        """Put all new calls in what an operator computes behind those made before."""
         computed = _texts(list(details.values()))
         for text in computed:
             self._pass(text, is_filter=False)
@@ -199,12 +238,12 @@ class _Reading:
         named = {self.calls[number] for name in shown for number in self.columns.get(name, ())}
         named -= seen | self.order.steps.keys()
         self.order.named |= named
-        return self._add((seen - made) | named, made)
+        self._add((seen - self.path.made) | named)
 
-    def _add(self, new: set[Call], made: frozenset[Call]) -> frozenset[Call]:
+    def _add(self, new: set[Call]) -> None:
         self.order.steps.update(dict.fromkeys(new, 0))
-        self.order.pairs.update(((one, call), None) for one in made for call in new)
-        return made | new
+        self.order.pairs.update(((one, call), None) for one in self.path.made for call in new)
+        self.path = replace(self.path, made=self.path.made | new)
 
 
 def _steps(calls: frozenset[Call], pairs: dict[tuple[Call, Call], None]) -> dict[Call, int]:
