@@ -150,6 +150,8 @@ class Ranks:
             return base
         if "map" in item:
             return self._visit_tables(item["map"], base)
+        if item.get("class") == "CASE":
+            return self._visit_case(item, base)
         parts = parts_in_turn(item)
         if parts is not None:
             is_or, is_joined = item["type"] == "CONJUNCTION_OR", item.get("class") == "CONJUNCTION"
@@ -166,6 +168,14 @@ class Ranks:
         key = self._keys[id(item)]
         self.by_text[key] = min(after, self.by_text.get(key, after))
         return after + 1
+
+    def _visit_case(self, case: Node, base: int) -> int:
+        """Rank the calls in a CASE: a condition waits for those before it, a value for its own."""
+        ends = []
+        for check in case["case_checks"]:
+            base = self._visit(check["when_expr"], base)
+            ends.append(self._visit(check["then_expr"], base))
+        return max([*ends, self._visit(case["else_expr"], base)])
 
     def _visit_tables(self, entries: list[Node], base: int) -> int:
         """Rank the calls in common tables, of which one may read others before it."""

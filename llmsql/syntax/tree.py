@@ -6,11 +6,12 @@ private in-memory database, so no user's connection is touched.
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import threading
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import duckdb
@@ -32,12 +33,54 @@ WRITTEN = "llmsql_written"
 _PLACING = ("query_location", "query_location_length", "alias", SCOPE, BRANCH, UNREAD, WRITTEN)
 _CALLED = re.compile(r"\b(\w+)\s*\(")
 
+_LISTS = {"COMPARE_IN": "children", "COMPARE_NOT_IN": "children", "EXPRESSION_LIST": "values"}
+_LONG = 64
+_MOST_BYTES = 100  # of a constant
 _lock = threading.Lock()
 
 
 @cache
 def _parser() -> Any:
     return duckdb.connect(":memory:", config={"threads": 1})
+
+
+class Values(list[Any]):
+    """A long list, of which only what is no constant is walked and copied: it may be thousands."""
+
+    def __init__(self, items: list[Any]) -> None:
+        super().__init__(items)
+        self._at = [place for place, item in enumerate(items) if not _is_constant(item)]
+
+    @property
+    def others(self) -> list[Any]:
+        """What is no constant."""
+        return [self[place] for place in self._at]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Values:
+        copied = copy.copy(self)
+        for place in self._at:
+            copied[place] = copy.deepcopy(self[place], memo)
+        return copied
+
+    @cached_property
+    def constants(self) -> str:
+        """A text that is equal for equal constants."""
+        left = set(self._at)
+        return json.dumps([_unplaced(e) for place, e in enumerate(self) if place not in left])
+
+
+def _is_constant(item: Any) -> bool:
+    if isinstance(item, list):
+        return all(map(_is_constant, item))
+    return isinstance(item, dict) and item.get("class") == "CONSTANT"
+
+
+def _shorten(tree: Node) -> None:
+    """Make the long lists of constants in *tree*, of IN and of VALUES, such as nobody walks."""
+    for node in nodes(tree):
+        key = _LISTS.get(node.get("type", ""), "")
+        if len(node.get(key) or ()) > _LONG:
+            node[key] = Values(node[key])
 
 
 def parse(sql: str) -> Node | None:
@@ -47,6 +90,8 @@ def parse(sql: str) -> Node | None:
     tree = json.loads(row[0])
     if tree["error"] or len(tree["statements"]) != 1:
         return None
+    if len(row[0]) > _LONG * _MOST_BYTES:
+        _shorten(tree)
     return tree  # type: ignore[no-any-return]
 
 
@@ -174,7 +219,7 @@ def nodes(tree: Any) -> Iterator[Node]:
             yield item
             stack.extend(item.values())
         elif isinstance(item, list):
-            stack.extend(item)
+            stack.extend(item.others if type(item) is Values else item)
 
 
 def is_function(node: Node) -> bool:
@@ -289,6 +334,8 @@ def _unnamed(expression: Node) -> Node:
 def _unplaced(item: Any) -> Any:
     if isinstance(item, dict):
         return {key: _unplaced(value) for key, value in item.items() if key not in _PLACING}
+    if type(item) is Values:
+        return [item.constants, *(_unplaced(value) for value in item.others)]
     if isinstance(item, list):
         return [_unplaced(value) for value in item]
     return item
