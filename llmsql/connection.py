@@ -73,27 +73,30 @@ class Connection:
 
     def execute(
         self,
-        query: str,
+        query: str | Any,
         parameters: Sequence[Any] | Mapping[str, Any] | None = None,
         *,
         namespace: Mapping[str, Any] | None = None,
     ) -> Connection:
         """Run the statements of *query*, ours and DuckDB's; the last one's result is then fetched.
 
-        *parameters* belong to the last statement. *namespace* holds the Python variables that may
-        be read as tables, in place of the caller's own.
+        *query* is a text or one of DuckDB's `Statement` objects. *parameters* belong to the last
+        statement. *namespace* holds the Python variables that may be read as tables, in place of
+        the caller's own.
         """
         scope = _scope(namespace, sys._getframe(1))
         with self._entered():
-            self._execute(query, parameters, scope)
+            self._execute(_text(query), parameters, scope)
         return self
 
-    def sql(self, query: str, *, alias: str = "", params: Any = None, namespace: Any = None) -> Any:
+    def sql(
+        self, query: str | Any, *, alias: str = "", params: Any = None, namespace: Any = None
+    ) -> Any:
         """Run *query* and return a relation, or None where it has no rows.
 
         Where models are called the relation holds the finished rows and calls none again.
         """
-        scope = _scope(namespace, sys._getframe(1))
+        scope, query = _scope(namespace, sys._getframe(1)), _text(query)
         with self._entered():
             if any(map(self._dialect.concerns, self._dialect.pieces(query))):
                 self._execute(query, params, scope)
@@ -110,11 +113,12 @@ class Connection:
 
     query = sql
 
-    def executemany(self, query: str, parameters: Sequence[Any]) -> Connection:
+    def executemany(self, query: str | Any, parameters: Sequence[Any]) -> Connection:
         """Run *query* once for each set of *parameters*."""
-        scope = _scope(None, sys._getframe(1))
+        scope, query = _scope(None, sys._getframe(1)), _text(query)
         with self._entered():
-            if any(map(self._dialect.concerns, self._dialect.pieces(query))):
+            concerned = any(map(self._dialect.concerns, self._dialect.pieces(query)))
+            if concerned and parameters:
                 for values in parameters:
                     self._execute(query, values, scope)
             else:
@@ -223,8 +227,9 @@ class Connection:
 
     @property
     def rowcount(self) -> int:
-        """-1: DuckDB does not know before the rows are fetched."""
-        return int(self._open()._con.rowcount)
+        """How many rows the last statement wrote; -1 where it read, or DuckDB does not say."""
+        known = self._open()._session.written_rows
+        return int(self._con.rowcount) if known is None else known
 
     def __enter__(self) -> Connection:
         return self._open()
@@ -287,6 +292,11 @@ def _release(engine: Engine, con: Any, session: Session) -> None:
     session.close()
     con.close()
     engine.release()
+
+
+def _text(query: Any) -> str:
+    """The text of *query*, which may be a `Statement` of DuckDB's `extract_statements`."""
+    return str(getattr(query, "query", query))
 
 
 def _scope(namespace: Mapping[str, Any] | None, frame: Any) -> Scope:

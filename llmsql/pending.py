@@ -68,13 +68,14 @@ class Pending:
         con, query = self._con, self._session.result_query
         if query is None and (con.description is None or not self._session.gives_rows):
             return None
-        if query is not None and hasattr(duckdb.DuckDBPyRelation, "materialize"):
+        names, types = ([column[place] for column in con.description] for place in (0, 1))
+        types = [*map(str, types)]
+        repeats = len(set(map(str.lower, names))) < len(names)
+        if query is not None and not repeats and hasattr(duckdb.DuckDBPyRelation, "materialize"):
             con.abort()  # the pending result: the relation takes its place
-            return con.sql(query).materialize()
-        types = [str(column[1]) for column in con.description]
-        if query is not None and _LOSSY.search(" ".join(types)):
+            return con.sql(query).materialize()  # under other names where some repeat
+        if query is not None and (repeats or _LOSSY.search(" ".join(types))):
             return con.sql(self._session.kept_result())
-        names = [column[0] for column in con.description]
         return _from_arrow(con, names, types, self.guarded(partial(_arrow, con))())
 
 

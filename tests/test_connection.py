@@ -285,6 +285,48 @@ def test_executemany_runs_each_set(models: Any) -> None:
     assert models.execute("FROM kept ORDER BY y").fetchall() == [("a",), ("b",), ("c",)]
 
 
+def test_a_statement_of_duckdbs_is_a_query(models: Any) -> None:
+    """What `extract_statements` gives can be run, as DuckDB runs it."""
+    one, two = models.extract_statements("SELECT chat('a'); SELECT 2")
+    assert models.execute(one).fetchall() == [("a",)]
+    assert models.sql(two).fetchall() == [(2,)]
+
+
+def test_rowcount_is_what_was_written(models: Any) -> None:
+    """Of what a model wrote; DuckDB does not know how many rows a query has."""
+    models.execute("CREATE TABLE kept(y VARCHAR)")
+    models.execute("INSERT INTO kept SELECT chat(s) FROM t")
+    assert models.rowcount == 5
+    models.execute("UPDATE kept SET y = chat(y) WHERE y = 'text 1'")
+    assert models.rowcount == 1
+    models.execute("SELECT chat(s) FROM t")
+    assert models.rowcount == -1
+
+
+def test_executemany_of_nothing_is_refused_as_duckdb_does(models: Any) -> None:
+    """A set of parameters is wanted."""
+    with pytest.raises(duckdb.InvalidInputException):
+        models.executemany("SELECT chat(?)", [])
+
+
+def test_names_may_repeat_in_a_relation(models: Any) -> None:
+    """As they may in a result."""
+    relation = models.sql("SELECT a.i, b.i, chat(a.s) AS y FROM t a JOIN t b USING (i) WHERE i = 1")
+    assert relation.columns == ["i", "i", "y"]
+    assert relation.fetchall() == [(1, 1, "text 1")]
+
+
+def test_values_of_a_case_are_asked_at_once(models: Any) -> None:
+    """They wait for its conditions, not for one another."""
+    model, batches = models.engine.deployments.get("chat").model, []
+    ask = model.generate
+    model.generate = lambda prompts: batches.append(len(prompts)) or ask(prompts)
+    branches = " ".join(f"WHEN {n} THEN chat('{n}' || s)" for n in range(4))
+    rows = models.execute(f"SELECT CASE i {branches} ELSE chat(s) END FROM t").fetchall()
+    assert rows == [("0text 0",), ("1text 1",), ("2text 2",), ("3text 3",), ("text 4",)]
+    assert batches == [5]
+
+
 def test_executemany_knows_variables(con: Any) -> None:
     """`${name}` stands for its value there, too."""
     con.execute("CREATE TABLE kept(y VARCHAR); SET who = 'me';")

@@ -70,6 +70,7 @@ class Session:
         self.rows_are_ours = False
         self.gives_rows = True
         self.result_query: str | None = None
+        self.written_rows: int | None = None  # where a statement of ours counted them
         self._prepared: dict[str, str] = {}
         self._version = -1
         self._made_in: int | None = None  # the user's transaction
@@ -180,6 +181,7 @@ class Session:
         """Forget the statement before, its rows too: another one begins."""
         self.finish()
         self.rows_are_ours, self.gives_rows, self.result_query = False, True, None
+        self.written_rows = None
         if self.climber:
             self.climber.forget()
             self.climber = None
@@ -349,7 +351,8 @@ class Session:
         if returns_rows:  # they must outlive the transaction, in DuckDB's own types
             resolver.execute(statement)
         else:
-            self.con.execute(f"SELECT {int(count)}::BIGINT AS Count")
+            self.written_rows = int(count)
+            self.con.execute(f"SELECT {self.written_rows}::BIGINT AS Count")
             self.rows_are_ours, self.gives_rows = True, False
 
     def _show_plan(self, rows: list[tuple[str, str]]) -> None:

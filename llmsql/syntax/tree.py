@@ -215,11 +215,14 @@ def nodes(tree: Any) -> Iterator[Node]:
     stack = [tree]
     while stack:
         item = stack.pop()
-        if isinstance(item, dict):
+        kind = type(item)  # faster than isinstance, and most of what planning takes is here
+        if kind is dict:
             yield item
             stack.extend(item.values())
-        elif isinstance(item, list):
-            stack.extend(item.others if type(item) is Values else item)
+        elif kind is list:
+            stack.extend(item)
+        elif kind is Values:
+            stack.extend(item.others)
 
 
 def is_function(node: Node) -> bool:
