@@ -161,7 +161,7 @@ class Collector:
         values: list[Any],
         site: Site,
         *,
-        is_raising: bool = False,
+        is_raising: bool,
     ) -> list[Any]:
         """Note what is MISSING in *values* and return them with NULL in its place.
 
@@ -184,8 +184,9 @@ class Collector:
         other = deployment.any_vector() if self.has_vectors else None
         return [other if v is MISSING else v for v in values]
 
-    def can_wait(self, site: Site) -> bool:
-        """True where what is unknown at *site* may be NULL in this pass, for any number of rows."""
+    @property
+    def can_wait(self) -> bool:
+        """True where what is unknown may be NULL in this pass, for any number of rows."""
         return self.mode in (Mode.COLLECT, Mode.LIMIT)
 
     def defer(self, form: Form, site: Site, fields: Sequence[Any]) -> None:

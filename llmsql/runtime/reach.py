@@ -49,10 +49,10 @@ class Reach:
 
 
 def explore(
-    statement: Node, catalog: Catalog, once: Iterable[str], variables: dict[str, Any] | None = None
+    statement: Node, catalog: Catalog, once: Iterable[str], variables: dict[str, Any]
 ) -> Reach:
     """Follow *statement* through *catalog*; *once* names tables that can be read a single time."""
-    explorer = _Explorer(catalog, frozenset(once), variables or {})
+    explorer = _Explorer(catalog, frozenset(once), variables)
     explorer.visit(statement)
     return Reach(frozenset(explorer.costly) | catalog.models, explorer.sites, explorer.obstacle)
 

@@ -102,7 +102,7 @@ def offered(record: Record) -> Deployment:
 
 
 def unloaded(
-    spec: ModelSpec, backend: Backend, dimension: int | None, withheld: tuple[str, ...] = ()
+    spec: ModelSpec, backend: Backend, dimension: int | None, withheld: tuple[str, ...]
 ) -> Deployment:
     """A deployment of *spec* whose model is loaded at its first call."""
     model = LazyModel(spec.name, partial(fresh, spec, backend, withheld), dimension)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from llmsql.syntax import quote, sets, tree
 from llmsql.syntax.conditions import Test, has_subquery, is_inside, reads_columns
-from llmsql.syntax.outputs import is_sorted_and_limited, sort_keys
+from llmsql.syntax.outputs import first_name, is_sorted_and_limited, sort_keys
 from llmsql.syntax.tree import Node
 
 Binds = Callable[[str], bool]
@@ -46,7 +46,7 @@ def _spell_out(select: Node, is_costly: Test, binds: Binds) -> None:
     named = [item for item in select["select_list"] if item.get("alias")]
     last = {item["alias"].lower(): item for item in named}
     meant = {name: item for name, item in last.items() if can_move(item)}
-    read = set(map(_name, _references([*parts, select["select_list"][1:]])))
+    read = set(map(first_name, _references([*parts, select["select_list"][1:]])))
     free = no_columns(select, meant.keys() & read, binds)
     counts = Counter(item["alias"].lower() for item in named)
     _replace_in_items(select, {name for name in free if counts[name] == 1})
@@ -64,7 +64,7 @@ def note_unread(query: Node, is_costly: Test, binds: Binds) -> None:
     if query["modifiers"] and not is_sorted_and_limited(query):
         return
     parts = [query["where_clause"], query["select_list"], sort_keys(query)]
-    read = set(map(_name, _references(parts)))
+    read = set(map(first_name, _references(parts)))
     asking = [item for item in query["select_list"] if is_inside(item, is_costly)]
     named = read & {item.get("alias", "").lower() for item in asking}
     left = set() if are_columns(query, named, binds) else named
@@ -146,7 +146,7 @@ def _replace_in_items(select: Node, names: Collection[str]) -> None:
     """Put in the place of *names*, in items behind theirs, what they stand for."""
     meant: dict[str, Node] = {}
     for item in select["select_list"]:
-        is_reader = any(_name(reference) in meant for reference in _references(item))
+        is_reader = any(first_name(reference) in meant for reference in _references(item))
         item["alias"] = item.get("alias") or (tree.own_name(item) if is_reader else "")
         _put(item, meant)
         if item["alias"].lower() in names:
@@ -156,12 +156,8 @@ def _replace_in_items(select: Node, names: Collection[str]) -> None:
 def _put(part: object, meant: Mapping[str, Node]) -> None:
     """Put in the place of the names of *meant*, in *part*, what they stand for."""
     for reference in list(_references(part)):
-        if _name(reference) in meant:
-            expression = copy.deepcopy(meant[_name(reference)])
+        if first_name(reference) in meant:
+            expression = copy.deepcopy(meant[first_name(reference)])
             alias = reference.get("alias", "")
             reference.clear()
             reference.update(expression, alias=alias)
-
-
-def _name(reference: Node) -> str:
-    return str(reference["column_names"][0]).lower()

@@ -199,7 +199,7 @@ def _listed(given: Sequence[Token], index: int) -> tuple[tuple[str, ...], int]:
 def _pairs(given: Sequence[Token], index: int) -> tuple[dict[str, str], int]:
     """Read `[AND] key = 'value' [AND key = 'value'] …` from *index* on."""
     pairs: dict[str, str] = {}
-    if _is_word(given, index, "and"):
+    if _is_and(given, index):
         index += 1
     while True:
         key = given[index] if index < len(given) else None
@@ -214,13 +214,13 @@ def _pairs(given: Sequence[Token], index: int) -> tuple[dict[str, str], int]:
             raise Mismatch(index + 2, f"a quoted value, as in {key.value} = '…'")
         pairs[key.value] = given[index + 2].value
         index += 3
-        if not _is_word(given, index, "and"):
+        if not _is_and(given, index):
             return pairs, index
         index += 1
 
 
-def _is_word(given: Sequence[Token], index: int, word: str) -> bool:
-    return index < len(given) and given[index].text.lower() == word
+def _is_and(given: Sequence[Token], index: int) -> bool:
+    return index < len(given) and given[index].text.lower() == "and"
 
 
 def _expected(part: Part) -> str:

@@ -126,14 +126,8 @@ class Ladder:
     def _cheap(self, query: Node) -> list[Node]:
         """The conditions without models, and one on each parameter: all of them must be there."""
         parts = conditions.conjuncts(query["where_clause"])
-        parameters = {
-            node["identifier"]: node
-            for node in tree.nodes(self.statement)
-            if node.get("class") == "PARAMETER"
-        }
-        return [part for part in parts if not is_inside(part, self.is_costly)] + [
-            _using(parameter) for _, parameter in sorted(parameters.items())
-        ]
+        cheap = [part for part in parts if not is_inside(part, self.is_costly)]
+        return cheap + [*map(_using, tree.parameters(self.statement))]
 
 
 def read(

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from llmsql.syntax import quote, sets, tree, undecided
 from llmsql.syntax.aliases import Binds, are_columns, no_columns
 from llmsql.syntax.conditions import Test, is_inside
-from llmsql.syntax.outputs import Outputs, is_sorted_and_limited, orders, sort_keys
+from llmsql.syntax.outputs import Outputs, alias_of, is_sorted_and_limited, orders, sort_keys
 from llmsql.syntax.sets import Definitions
 from llmsql.syntax.tree import Node
 
@@ -26,7 +26,7 @@ def postpone(
     is_call: Test,
     is_costly: Test,
     definitions: Definitions,
-    binds: Binds = lambda sql: False,
+    binds: Binds,
 ) -> None:
     """Rewrite, in place, every SELECT of *root* that sorts and limits what it then computes.
 
@@ -40,7 +40,7 @@ def postpone(
             continue
         read = _aliases_read(select)
         aliases = no_columns(select, read, binds)
-        named = [item for item in select["select_list"] if _alias(item) in aliases]
+        named = [item for item in select["select_list"] if alias_of(item) in aliases]
         is_told_apart = len(named) == len(aliases) and not any(is_inside(i, is_call) for i in named)
         if is_told_apart and are_columns(select, read - aliases, binds):
             _postpone(select, is_call, aliases)
@@ -96,7 +96,7 @@ def _chooses_alone(select: Node, is_costly: Test) -> bool:
 
 def _may_be_named(select: Node) -> bool:
     """True where what rows are told apart by may be an item, by the name it has."""
-    names = set(map(_alias, select["select_list"])) - {""}
+    names = set(map(alias_of, select["select_list"])) - {""}
     read = tree.column_references(_targets(select))
     return not names.isdisjoint(reference["column_names"][-1].lower() for reference in read)
 
@@ -129,17 +129,13 @@ def _aliases_read(select: Node) -> set[str]:
     """The aliases of its items that clauses, items, or keys that are more than one, name."""
     outputs, keys = Outputs(select), sort_keys(select)
     computed = [key for key in keys if not _named(outputs, key)]
-    names = set(map(_alias, outputs.items)) - {""}
+    names = set(map(alias_of, outputs.items)) - {""}
     clauses = [select[name] for name in ("where_clause", "having", "qualify", "select_list")]
     return names & {
         reference["column_names"][0].lower()
         for reference in tree.column_references([*clauses, *_choosing(select), *computed])
         if len(reference["column_names"]) == 1
     }
-
-
-def _alias(item: Node) -> str:
-    return str(item.get("alias", "")).lower()
 
 
 def _named(outputs: Outputs, key: Node) -> Node | None:
@@ -198,7 +194,7 @@ def _postpone(select: Node, is_call: Test, aliases: Collection[str]) -> None:
             items.append(chosen.star(item))
             continue
         is_known = id(item) in sorting or not is_inside(item, is_call)
-        name = item["alias"] if _alias(item) in aliases else ""
+        name = item["alias"] if alias_of(item) in aliases else ""
         made = chosen.column(item, name) if is_known else chosen.move_from(item, is_call)
         items.append({**made, "alias": item.get("alias") or tree.own_name(item)})
     for star in filter(_is_plain_star, items):

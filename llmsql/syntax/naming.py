@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from llmsql.syntax import tree
 from llmsql.syntax.brackets import Brackets
 from llmsql.syntax.conditions import is_inside
+from llmsql.syntax.outputs import is_star
 
 if TYPE_CHECKING:
     from llmsql.syntax.on_error import Call
@@ -48,7 +49,7 @@ class _Naming:
         text, clauses = self._readable(first, last, inside)
         parsed = tree.parse(f"SELECT {text}")
         items = tree.body(parsed)["select_list"] if parsed else []
-        if len(items) != 1 or items[0].get("alias") or is_inside(items[0], _is_star):
+        if len(items) != 1 or items[0].get("alias") or is_inside(items[0], is_star):
             return None
         name = tree.own_name(items[0])
         for mark, call in clauses.items():
@@ -81,7 +82,3 @@ class _Naming:
             parts.append(self.name(*call.value))
         known = [part for part in parts if part is not None]
         return " ".join([*known, "ON ERROR"]) if known == parts else None
-
-
-def _is_star(node: tree.Node) -> bool:
-    return node.get("class") == "STAR"

@@ -65,14 +65,14 @@ class Outputs:
         found = self._meant(key)
         if found is None or is_inside(found, is_costly) or is_inside(found, self._is_unmovable):
             return None
-        asked = {_alias(item) for item in self.items if is_inside(item, is_costly)}
+        asked = {alias_of(item) for item in self.items if is_inside(item, is_costly)}
         read = [each["column_names"][0].lower() for each in tree.column_references(found)]
         return {**found, "alias": ""} if read and asked.isdisjoint(read) else None
 
     def named_in(self, parts: list[Node]) -> list[Node]:
         """The outputs that *parts* of a WHERE may name; a column of that name they would mean."""
-        names = {_first_name(each) for each in tree.column_references(parts)}
-        return [item for item in self.items if item.get("alias") and _alias(item) in names]
+        names = {first_name(each) for each in tree.column_references(parts)}
+        return [item for item in self.items if item.get("alias") and alias_of(item) in names]
 
     def named_by(self, key: Node) -> Node | None:
         """The output that *key* of the ORDER BY stands for, by its position or alias.
@@ -82,11 +82,11 @@ class Outputs:
         position = tree.position(key)
         if position is not None:
             before = self.items[:position] if 0 < position <= len(self.items) else []
-            is_certain = before and not any(is_inside(item, _is_star) for item in before)
+            is_certain = before and not any(is_inside(item, is_star) for item in before)
             return before[-1] if is_certain else None
         if key.get("class") != "COLUMN_REF" or len(key["column_names"]) > 1:
             return None
-        named = (item for item in reversed(self.items) if _alias(item) == _first_name(key))
+        named = (item for item in reversed(self.items) if alias_of(item) == first_name(key))
         return next(named, None)
 
     def reads_no_output(self, key: Node) -> bool:
@@ -108,21 +108,23 @@ class Outputs:
         Where a join merges columns, a side's own may be among the outputs under its plain name.
         """
         is_qualified = len(reference["column_names"]) > 1
-        name, is_merged = _first_name(reference), self._merges and not is_qualified
+        name, is_merged = first_name(reference), self._merges and not is_qualified
         return any(
-            _alias(item) == name
-            or (is_merged and _is_star(item))
+            alias_of(item) == name
+            or (is_merged and is_star(item))
             or (is_merged and _last_name(item) == name)
             for item in self.items
             if is_qualified or tree.text_key(item) != tree.text_key(reference)
         )
 
 
-def _alias(item: Node) -> str:
+def alias_of(item: Node) -> str:
+    """The alias of *item* in lower case, empty where it has none."""
     return str(item.get("alias", "")).lower()
 
 
-def _first_name(reference: Node) -> str:
+def first_name(reference: Node) -> str:
+    """The first name of a column reference, in lower case: a column, an alias or a table."""
     return str(reference["column_names"][0]).lower()
 
 
@@ -131,11 +133,12 @@ def _last_name(item: Node) -> str:
     return str(item["column_names"][-1]).lower() if item.get("class") == "COLUMN_REF" else ""
 
 
-def _is_star(node: Node) -> bool:
+def is_star(node: Node) -> bool:
+    """True for `*`, and for COLUMNS(…)."""
     return node.get("class") == "STAR"
 
 
 def _renames(node: Node) -> bool:
     """True for a `*` that gives another thing under the name of a column."""
     changes = ("columns", "expr", "replace_list", "rename_list")
-    return _is_star(node) and any(node.get(part) for part in changes)
+    return is_star(node) and any(node.get(part) for part in changes)

@@ -8,7 +8,7 @@ from llmsql.syntax import tree
 from llmsql.syntax.conditions import Test
 from llmsql.syntax.tree import Node
 
-_MOST_MACROS_DEEP = 8
+MOST_MACROS_DEEP = 8
 _OF_SCOPE = ("STAR", "SUBQUERY", "LAMBDA", "POSITIONAL_REFERENCE")
 
 Definitions = Callable[[str], list[Node]]
@@ -26,13 +26,13 @@ def is_of_set(definitions: Definitions = lambda name: []) -> Test:
         name = tree.function_name(node)
         if name == "unnest" or name in tree.aggregates():
             return True
-        bodies = definitions(name) if depth < _MOST_MACROS_DEEP else []
+        bodies = definitions(name) if depth < MOST_MACROS_DEEP else []
         return any(test(inner, depth + 1) for body in bodies for inner in _row_by_row(body))
 
     return test
 
 
-def is_unmovable(definitions: Definitions = lambda name: []) -> Test:
+def is_unmovable(definitions: Definitions) -> Test:
     """The test for what may mean another thing in another scope, or among fewer rows."""
     is_one_of_set = is_of_set(definitions)
 

@@ -30,7 +30,6 @@ _NEVER_RAISE = frozenset(
     "|| ~~ !~~ lower upper trim length concat concat_ws struct_pack list_value".split()
 )
 _FOLDS = frozenset(("list_reduce", "array_reduce", "reduce"))
-_MOST_MACROS_DEEP = 8
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ class Shape:
         for node in tree.nodes(part):
             if self.is_call(node):
                 found.add(tree.text_key(node))
-            elif self.is_costly(node) and depth < _MOST_MACROS_DEEP:
+            elif self.is_costly(node) and depth < sets.MOST_MACROS_DEEP:
                 inside = [self._sites(body, depth + 1) for body in self._hidden_in(node)]
                 found |= {tree.text_key(node) + key for key in max(inside, key=len, default=())}
         return found
@@ -196,7 +195,7 @@ class Shape:
         bodies = [tree.body(definition) for definition in self.definitions(name)]
         return (
             bool(bodies)
-            and depth < _MOST_MACROS_DEEP
+            and depth < sets.MOST_MACROS_DEEP
             and all(
                 body["type"] == "SELECT_NODE"
                 and body["from_table"]["type"] == "EMPTY"

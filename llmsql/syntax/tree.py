@@ -297,6 +297,12 @@ def column_references(tree: Any) -> list[Node]:
     return [node for node in nodes(tree) if node.get("class") == "COLUMN_REF"]
 
 
+def parameters(tree: Any) -> list[Node]:
+    """The parameters inside *tree*, each once, by name."""
+    found = {n["identifier"]: n for n in nodes(tree) if n.get("class") == "PARAMETER"}
+    return [found[name] for name in sorted(found)]
+
+
 def common_tables(tree: Any) -> Iterator[tuple[str, Node]]:
     """Yield every common table expression inside *tree*, with its name in lower case."""
     for node in nodes(tree):

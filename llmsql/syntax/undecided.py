@@ -77,7 +77,7 @@ def find(
     those by which a condition links rows that another asks about, as DuckDB infers filters from
     them, and unless it *is_guarded* those of windows, behind which DuckDB moves conditions.
     """
-    parameters = _parameters(statement)
+    parameters = tree.parameters(statement)
     found = _Finder(is_costly, definitions, is_guarded).walk(tree.body(statement), [])
     return [Undecided(node, scope, parameters) for node, scope in found]
 
@@ -202,15 +202,6 @@ def _query_view(table: Node) -> None:
     source["column_name_alias"] = table["column_name_alias"]
     table.clear()
     table.update(source)
-
-
-def _parameters(statement: Node) -> list[Node]:
-    found = {
-        node["identifier"]: node
-        for node in tree.nodes(statement)
-        if node.get("class") == "PARAMETER"
-    }
-    return [found[name] for name in sorted(found)]
 
 
 def _reading(parameters: list[Node]) -> list[Node]:

@@ -86,7 +86,7 @@ class Function:
         if not conditions.orders_fields or undecided.is_as_given(form):
             return form.names
         known = self.engine.orders.known(form, conditions.store)
-        if known or rows is None or not collector.can_wait(site):
+        if known or rows is None or not collector.can_wait:
             return known or form.names
         collector.defer(form, site, [cell.take(rows) for cell in cells])
         return None

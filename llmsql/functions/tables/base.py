@@ -11,7 +11,6 @@ from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
 from llmsql.runtime.conditions import Conditions
 from llmsql.runtime.engine import Engine
-from llmsql.store import Store
 
 _TYPES = {
     pa.int64(): "BIGINT",
@@ -54,9 +53,3 @@ class TableFunction(ABC):
         structs = pa.StructArray.from_arrays(columns, fields=list(self.schema))
         found = pa.ListArray.from_arrays(pa.array([0, len(structs)], pa.int32()), structs)
         return found if len(tokens) == 1 else pa.concat_arrays([found] * len(tokens))
-
-
-def written(store: Store) -> Store:
-    """*store* with all that was put into it so far."""
-    store.flush()
-    return store

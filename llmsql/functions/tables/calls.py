@@ -17,4 +17,4 @@ class Table(base.TableFunction):
 
     def rows(self, conditions: Conditions) -> Any:
         """The calls of all statements, also of other processes."""
-        return history.read(base.written(conditions.store), "calls")
+        return history.read(conditions.store, "calls")

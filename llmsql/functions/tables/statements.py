@@ -17,4 +17,4 @@ class Table(base.TableFunction):
 
     def rows(self, conditions: Conditions) -> Any:
         """The statements, also of other processes."""
-        return history.read(base.written(conditions.store), "statements")
+        return history.read(conditions.store, "statements")

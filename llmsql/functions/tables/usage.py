@@ -17,4 +17,4 @@ class Table(base.TableFunction):
 
     def rows(self, conditions: Conditions) -> Any:
         """The sums, also of other processes."""
-        return history.usage(base.written(conditions.store))
+        return history.usage(conditions.store)
