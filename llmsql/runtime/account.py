@@ -89,7 +89,10 @@ class Account:
         return is_findable and deployment.is_kept
 
     def keep(self, deployment: Deployment, answers: Answers, keys: Sequence[Hashable]) -> None:
-        """Store those of *keys* that a statement which stores none has answered before this one."""
+        """Store those of *keys* that memory knows and the file does not.
+
+        An earlier statement ran with the cache off.
+        """
         if not self.keeps(deployment, answers):
             return
         group = deployment.group(answers)

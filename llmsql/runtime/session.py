@@ -1,7 +1,7 @@
 """One connection's statements: which call models, how each is run, what it says afterwards.
 
-Every statement of the connection gets a token in a session variable; temporary macros that shadow
-the model functions pass it on, so that a function knows whose statement it is called from.
+The session has a token in a session variable; temporary macros that shadow the model functions
+pass it on, so that a function finds its collector, which is another for each statement.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """From a query that calls models to the one that is run.
 
-Puts together what `late`, `waiting` and `shape` do. A query that needs none of it keeps its
+Puts the steps together, in this order: `aliases`, `inlining`, `branches`, `ladder`, `late`, and
+`waiting` over `guards` and `ranks`; `shape` proves what may be. A query that needs none keeps its
 bytes. Never needed for a right answer: where the result does not bind, the original runs.
 """
 
