@@ -22,6 +22,7 @@ FETCHES = frozenset(
     "fetchone fetchmany fetchall fetchdf fetch_df fetch_df_chunk fetchnumpy df pl arrow"
     " fetch_arrow_table fetch_record_batch to_arrow_table to_arrow_reader torch tf".split()
 )
+_MATERIALIZES = hasattr(duckdb.DuckDBPyRelation, "materialize")  # from DuckDB 2.0 on
 _LOSSY = re.compile(r"\b(BIT|U?HUGEINT|TIME WITH TIME ZONE|BIGNUM|VARIANT)\b")
 """Types that do not come through Arrow as they are."""
 
@@ -66,12 +67,13 @@ class Pending:
 
     def _relation(self) -> Any:
         con, query = self._con, self._session.result_query
-        if query is None and (con.description is None or not self._session.gives_rows):
+        counts = self._session.gives_rows or _MATERIALIZES  # DuckDB 2.0 gives them as rows
+        if query is None and (con.description is None or not counts):
             return None
         names, types = ([column[place] for column in con.description] for place in (0, 1))
         types = [*map(str, types)]
         repeats = len(set(map(str.lower, names))) < len(names)
-        if query is not None and not repeats and hasattr(duckdb.DuckDBPyRelation, "materialize"):
+        if query is not None and not repeats and _MATERIALIZES:
             con.abort()  # the pending result: the relation takes its place
             return con.sql(query).materialize()  # under other names where some repeat
         if query is not None and (repeats or _LOSSY.search(" ".join(types))):

@@ -303,6 +303,15 @@ def test_rowcount_is_what_was_written(models: Any) -> None:
     assert models.rowcount == -1
 
 
+def test_what_writes_gives_a_relation_where_duckdbs_does(models: Any) -> None:
+    """From 2.0 on, of how many rows it wrote."""
+    plain = duckdb.connect()
+    for con, value in ((models, "chat('a')"), (plain, "'a'")):
+        con.execute("CREATE TABLE kept(y VARCHAR)")
+        relation = con.sql(f"INSERT INTO kept SELECT {value}")
+        assert (relation and relation.fetchall()) == ([(1,)] if duckdb.__version__ >= "2" else None)
+
+
 def test_executemany_of_nothing_is_refused_as_duckdb_does(models: Any) -> None:
     """A set of parameters is wanted."""
     with pytest.raises(duckdb.InvalidInputException):
