@@ -70,8 +70,8 @@ def test_an_alias_has_nothing_listed(con: Any) -> None:
             seen.append(sql)
             return con._con.execute(sql, *given)
 
-    from llmsql.runtime.definitions import Catalog
+    from llmsql.runtime.definitions import ViewsAndMacros
 
     sql = "SELECT chat('a' || i) FROM range(3) r(i)"
-    assert Catalog(Watched(), sql, con.engine.model_names, {}).macros == {}
+    assert ViewsAndMacros(Watched(), sql, con.engine.model_names, {}).macros == {}
     assert not [text for text in seen if "duckdb_functions" in text]

@@ -17,7 +17,7 @@ from llmsql.errors import GenerationError
 from llmsql.runtime.account import Account
 from llmsql.runtime.answers import MISSING, Answers
 from llmsql.runtime.census import Census
-from llmsql.runtime.orders import Form, Orders, Undecided
+from llmsql.runtime.orders import Form, OpenForms, Orders
 from llmsql.runtime.reuse import Reuse
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ class Collector:
         self._unkept: dict[Group, dict[Hashable, None]] = {}
         self._computed: dict[Answers, set[Hashable]] = {}
         self._lock = threading.Lock()
-        self.limit = _Budget()
-        self.undecided = Undecided()
+        self.limit = _LimitPass()
+        self.open_forms = OpenForms()
         self.begin(Mode.SPOT)
 
     def begin(self, mode: Mode) -> None:
@@ -110,7 +110,7 @@ class Collector:
         self.refused = None
         self._demanded.clear()
         self.limit.begin()
-        self.undecided.clear()
+        self.open_forms.clear()
 
     def answers(self, deployment: Deployment, sampling: Any) -> Answers:
         """Where answers under *sampling* are kept: beyond this statement only if repeatable."""
@@ -192,19 +192,19 @@ class Collector:
     def defer(self, form: Form, site: Site, fields: Sequence[Any]) -> None:
         """Note rows of *form*, whose order is to be chosen when this pass has ended."""
         self.has_met_unknown = True
-        self.undecided.note(form, site.rank, fields)
+        self.open_forms.note(form, site.rank, fields)
 
     def decide(self, orders: Orders) -> bool:
         """Choose the orders that wait for none of what was noted; False where there was none."""
         ranks = sorted(self.noted)
         if self.mode is Mode.LIMIT:  # rows that have come through WHERE wait for nothing in it
             ranks = [rank for rank in ranks if rank > self.limit.where_rank]
-        return self.undecided.decide(orders, self.account.conditions.store, ranks)
+        return self.open_forms.decide(orders, self.account.conditions.store, ranks)
 
     def decide_where(self, orders: Orders) -> bool:
         """Choose the orders that WHERE waits for, before a LIMIT; False where there was none."""
         store, ranks = self.account.conditions.store, sorted(self.noted)
-        return self.undecided.decide_early(orders, store, ranks, self.limit.where_rank)
+        return self.open_forms.decide_early(orders, store, ranks, self.limit.where_rank)
 
     def lowest(self) -> Noted:
         """What was noted at the lowest rank, and everything untagged."""
@@ -316,7 +316,7 @@ class Collector:
 
 
 @dataclass
-class _Budget:
+class _LimitPass:
     """How many unknown inputs each call in WHERE may note, in all: 16, then 32, 64, …
 
     A row passes WHERE only when every call in it was evaluated and known. So from the first unknown

@@ -32,7 +32,7 @@ class Defined(NamedTuple):
     types: list[str | None]
 
 
-class Catalog:
+class ViewsAndMacros:
     """The user's views and macros, as far as a statement may need them.
 
     *signatures* are those of macros whose defaults are known, which DuckDB does not tell.

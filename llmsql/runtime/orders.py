@@ -78,7 +78,7 @@ class Orders:
             self._known.clear()
 
 
-class Undecided:
+class OpenForms:
     """The forms that a statement has met and that have no order, with rows to choose it by."""
 
     def __init__(self) -> None:

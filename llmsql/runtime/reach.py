@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from llmsql.runtime.definitions import Catalog
+from llmsql.runtime.definitions import ViewsAndMacros
 from llmsql.syntax import tree
 from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.ranks import is_call
@@ -49,7 +49,7 @@ class Reach:
 
 
 def explore(
-    statement: Node, catalog: Catalog, once: Iterable[str], variables: dict[str, Any]
+    statement: Node, catalog: ViewsAndMacros, once: Iterable[str], variables: dict[str, Any]
 ) -> Reach:
     """Follow *statement* through *catalog*; *once* names tables that can be read a single time."""
     explorer = _Explorer(catalog, frozenset(once), variables)
@@ -57,7 +57,7 @@ def explore(
     return Reach(frozenset(explorer.costly) | catalog.models, explorer.sites, explorer.obstacle)
 
 
-def reaches_models(catalog: Catalog, names: Iterable[str]) -> bool:
+def reaches_models(catalog: ViewsAndMacros, names: Iterable[str]) -> bool:
     """True when one of *names* is a view or macro that reaches a model."""
     explorer = _Explorer(catalog, frozenset(), {})
     known = catalog.views.keys() | catalog.macros.keys()
@@ -68,7 +68,9 @@ def reaches_models(catalog: Catalog, names: Iterable[str]) -> bool:
 class _Explorer:
     """One walk; every definition is visited once."""
 
-    def __init__(self, catalog: Catalog, once: frozenset[str], variables: dict[str, Any]) -> None:
+    def __init__(
+        self, catalog: ViewsAndMacros, once: frozenset[str], variables: dict[str, Any]
+    ) -> None:
         self.catalog = catalog
         self.once = once
         self.variables = variables

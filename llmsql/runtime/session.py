@@ -22,7 +22,7 @@ from llmsql.runtime.account import Account
 from llmsql.runtime.climber import Climber, sorting
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.conditions import Conditions
-from llmsql.runtime.definitions import Catalog
+from llmsql.runtime.definitions import ViewsAndMacros
 from llmsql.runtime.engine import Engine
 from llmsql.runtime.explainer import Explainer
 from llmsql.runtime.interrupts import interruptible
@@ -118,7 +118,7 @@ class Session:
         if not names & self.macros.keys() and not any(True for _ in self.engine.deployments):
             return False
         try:
-            catalog = Catalog(self.con, sql, self.engine.model_names, self.macros)
+            catalog = ViewsAndMacros(self.con, sql, self.engine.model_names, self.macros)
         except duckdb.Error:  # an aborted transaction, say: DuckDB will say what is wrong
             return False
         return reaches_models(catalog, names)
@@ -388,7 +388,7 @@ class Session:
             statement = tree.parse(sql)
             if statement is None:
                 raise Unsettled
-            catalog = Catalog(self.con, sql, models, self.macros)
+            catalog = ViewsAndMacros(self.con, sql, models, self.macros)
             reach = explore(statement, catalog, self.once, scope.variables())
             found = None
             if reach.is_repeatable:

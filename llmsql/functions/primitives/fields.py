@@ -82,8 +82,8 @@ class Function:
         self, form: Form, rows: Any, cells: Sequence[Any], collector: Collector, site: Site
     ) -> tuple[str, ...] | None:
         """The order of the fields of *form*, whose *rows* have *cells*; None to be chosen first."""
-        conditions, undecided = collector.account.conditions, collector.undecided
-        if not conditions.orders_fields or undecided.is_as_given(form):
+        conditions, open_forms = collector.account.conditions, collector.open_forms
+        if not conditions.orders_fields or open_forms.is_as_given(form):
             return form.names
         known = self.engine.orders.known(form, conditions.store)
         if known or rows is None or not collector.can_wait:
