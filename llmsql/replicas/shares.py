@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from dataclasses import is_dataclass, replace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from llmsql.backends.base.hosted import Share
 from llmsql.errors import BackendError
 from llmsql.process import own_cores
+from llmsql.torch_models import numbers
 from llmsql.types import ModelSpec
 
 THREADS = ("n_threads", "threads")
@@ -84,21 +84,7 @@ def _check(spec: ModelSpec, there: int, device: str) -> None:
 
 def _names() -> list[str]:
     """The CUDA devices that this process sees, as CUDA_VISIBLE_DEVICES names them."""
-    count, said = _count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    count, said = numbers.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
     if said is None or not count:
         return list(map(str, range(count)))
     return [name.strip() for name in said.split(",") if name.strip() not in ("", "-1")]
-
-
-def _count() -> int:
-    """How many GPUs of Nvidia's there are; torch, which knows, would take a second to import."""
-    count = ctypes.c_uint(0)
-    for library in ("libnvidia-ml.so.1", "nvml.dll"):
-        try:
-            driver = ctypes.CDLL(library)
-        except OSError:
-            continue
-        if driver.nvmlInit_v2() == 0:
-            driver.nvmlDeviceGetCount_v2(ctypes.byref(count))
-            driver.nvmlShutdown()
-    return count.value

@@ -181,6 +181,8 @@ class Request:
             said["base_model"] = self.base
         if self.device and "device" in known:
             said["device"] = self.device
+        elif not self.gpus and "device" in known:
+            said["device"] = "cpu"
         elif self.device:
             ignored.append("devices")
         for key, value in options.items():

@@ -87,12 +87,7 @@ class Decoder:
             group = self._admitted(waiting, batch)
             try:
                 with torch.inference_mode():
-                    if group:
-                        read, scores = self._read(group, start)
-                        _take(group, scores)
-                        batch = read.joined(batch)
-                    elif batch:
-                        _take(batch.rows, self._write(batch))
+                    batch = self._step(group, start, batch)
             except (RuntimeError, MemoryError) as error:
                 stranded = group + (batch.rows if batch else [])
                 batch = None
@@ -104,19 +99,34 @@ class Decoder:
                 self.being_written = sum(len(row.written) for row in batch.rows) if batch else 0
                 yield from done
 
-    def score(self, rows: Sequence[Row]) -> Iterator[tuple[Row, torch.Tensor | None]]:
-        """Yield each of *rows* with the scores of its next token; None where it has an `error`."""
+    def _step(self, group: list[Row], start: int, batch: Batch | None) -> Batch | None:
+        """Read *group*, or else write one token of *batch*; nothing outlives it but the batch."""
+        if group:
+            read, scores = self._read(group, start)
+            _take(group, scores)
+            return read.joined(batch)
+        if batch:
+            _take(batch.rows, self._write(batch))
+        return batch
+
+    def score(
+        self, rows: Sequence[Row], judge: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Iterator[tuple[Row, float | None]]:
+        """Yield each of *rows* with what *judge* makes of the scores of its next token.
+
+        It is given those of several rows at a time. None where a row has an `error`.
+        """
         waiting = self._shared(rows)
         while waiting:
             start = waiting.first.start
             group = self._admitted(waiting, None)
             try:
                 with torch.inference_mode():
-                    _, scores = self._read(group, start)
+                    judged = judge(self._read(group, start)[1].float()).tolist()
             except (RuntimeError, MemoryError) as error:
                 yield from ((row, None) for row in self._retreat(error, group, waiting))
                 continue
-            yield from zip(group, scores.float(), strict=True)
+            yield from zip(group, judged, strict=True)
 
     def _shared(self, rows: Sequence[Row]) -> Waiting:
         """Return *rows* as they will be read, when what all of them start with has been."""
@@ -166,7 +176,8 @@ class Decoder:
             longest = max(longest, row.longest)
             count = len(group) + 1
             kept = (len(running) + count) * longest * self.bytes_per_token
-            if (group and count * width > self.step_tokens) or (
+            is_unknown = self.is_attention and not self.bytes_per_token  # one row will tell
+            if (group and (is_unknown or count * width > self.step_tokens)) or (
                 (group or running) and kept > self.memory
             ):
                 break
@@ -244,7 +255,7 @@ class Decoder:
     ) -> Iterator[Row]:
         """Put *stranded* rows back, to go on with half as many; yield one that is alone."""
         placement.check_memory(error)
-        placement.release()
+        placement.release(error)
         if len(stranded) > 1:
             self.slots = max(1, min(self.slots, len(stranded)) // 2)
             self.step_tokens = max(16, self.step_tokens // 2)
@@ -260,7 +271,10 @@ class Decoder:
 
 def _take(rows: Sequence[Row], scores: torch.Tensor) -> None:
     for row, token in zip(rows, draw(scores, rows), strict=True):
-        row.take(token)
+        if token is None:
+            row.fail("the model's numbers overflowed\n  deploy it with dtype='float32'")
+        else:
+            row.take(token)
 
 
 def _cache(config: Any) -> Any:

@@ -18,23 +18,29 @@ from llmsql.torch_models.rows import Row
 _COLDEST = 1e-4
 
 
-def draw(scores: torch.Tensor, rows: Sequence[Row]) -> list[int]:
-    """Return the next token of each of *rows*, given *scores* of shape (rows, vocabulary)."""
+def draw(scores: torch.Tensor, rows: Sequence[Row]) -> list[int | None]:
+    """Return the next token of each of *rows*, given *scores* of shape (rows, vocabulary).
+
+    None where the scores are no numbers.
+    """
     scores = scores.float()
+    _penalise(scores, rows)
     for at, row in enumerate(rows):
-        for processor in _by_history(row):
-            history = torch.tensor([row.tokens], device=scores.device)
-            scores[at : at + 1] = processor(history, scores[at : at + 1].clone())
+        ngram = getattr(row.sampling, "no_repeat_ngram_size", 0)
+        if ngram:
+            _forbid_repeated(scores[at : at + 1], row, ngram)
         if len(row.written) < getattr(row.sampling, "min_tokens", 0):
             scores[at, list(row.ends)] = -torch.inf
-    tokens: list[int] = scores.argmax(dim=-1).tolist()
+    best, places = scores.max(dim=-1)  # NaN where any is
+    told = torch.stack([places, best.isnan().long()]).T.tolist()  # one wait for the device
+    tokens = [None if is_broken else token for token, is_broken in told]
     alike = defaultdict(list)
     for at, row in enumerate(rows):
-        if row.sampling.temperature > _COLDEST:
+        if row.sampling.temperature > _COLDEST and tokens[at] is not None:
             alike[_shape(row.sampling)].append(at)
-    for shape, places in alike.items():
-        drawn = _drawn(scores[places], shape, [rows[at].number for at in places])
-        for at, token in zip(places, drawn, strict=True):
+    for shape, chosen in alike.items():
+        drawn = _drawn(scores[chosen], shape, [rows[at].number for at in chosen])
+        for at, token in zip(chosen, drawn, strict=True):
             tokens[at] = token
     return tokens
 
@@ -66,16 +72,26 @@ def _drawn(
     return drawn
 
 
-def _by_history(row: Row) -> list[Any]:
-    penalty = getattr(row.sampling, "repetition_penalty", 1.0)
-    ngram = getattr(row.sampling, "no_repeat_ngram_size", 0)
-    if penalty == 1 and not ngram:
-        return []
-    from transformers.generation import logits_process as library
+def _penalise(scores: torch.Tensor, rows: Sequence[Row]) -> None:
+    """Make tokens that a row has less likely, in place, all rows of one penalty at a time."""
+    alike = defaultdict(list)
+    for at, row in enumerate(rows):
+        alike[getattr(row.sampling, "repetition_penalty", 1.0)].append(at)
+    alike.pop(1, None)
+    for penalty, places in alike.items():
+        from transformers.generation import RepetitionPenaltyLogitsProcessor
 
-    found: list[Any] = []
-    if penalty != 1:
-        found.append(library.RepetitionPenaltyLogitsProcessor(penalty))
-    if ngram:
-        found.append(library.NoRepeatNGramLogitsProcessor(ngram))
-    return found
+        histories = [rows[at].tokens for at in places]
+        width = max(map(len, histories))
+        # A token that stands twice counts once, so any of its own may fill a row up.
+        filled = [tokens + tokens[:1] * (width - len(tokens)) for tokens in histories]
+        history = torch.tensor(filled, device=scores.device)
+        scores[places] = RepetitionPenaltyLogitsProcessor(penalty)(history, scores[places])
+
+
+def _forbid_repeated(scores: torch.Tensor, row: Row, ngram: int) -> None:
+    """Rule out, in place, what would repeat so many tokens of *row*; its *scores* are (1, n)."""
+    from transformers.generation import NoRepeatNGramLogitsProcessor
+
+    history = torch.tensor([row.tokens], device=scores.device)
+    scores[:] = NoRepeatNGramLogitsProcessor(ngram)(history, scores.clone())

@@ -50,10 +50,11 @@ def load(source: str, path: str, place: Place, adapter: str | None = None) -> tu
                 given["config"] = _stretched(AutoConfig.from_pretrained(path, **trust))
             tokenizer = AutoTokenizer.from_pretrained(_words(path, adapter), **trust)
             model = AutoModelForCausalLM.from_pretrained(path, **given, **trust)
+            _check_map(model)
             if adapter:
-                model = _merged(model, adapter)
+                model = _merged(model, adapter, place.device)
     except Exception as error:  # whatever a model's files make the library raise, every row fails
-        placement.release()
+        placement.release(error)
         raise _translated(source, place, error) from error
     return model.eval(), tokenizer
 
@@ -66,6 +67,13 @@ def _spread(place: Place) -> dict[str, Any]:
     return {"device_map": "auto", "max_memory": room}
 
 
+def _check_map(model: Any) -> None:
+    """Raise OutOfMemoryError where layers were put where they would be read anew at each step."""
+    places = set(map(str, (getattr(model, "hf_device_map", None) or {}).values()))
+    if places & {"disk", "cpu"} and len(places) > 1:
+        raise torch.OutOfMemoryError("the layers do not fit on the GPUs")
+
+
 def _check_peft(source: str, adapter: str | None) -> None:
     if adapter and importlib.util.find_spec("peft") is None:
         raise BackendError(
@@ -74,13 +82,14 @@ def _check_peft(source: str, adapter: str | None) -> None:
         )
 
 
-def _merged(model: Any, adapter: str) -> Any:
+def _merged(model: Any, adapter: str, device: torch.device) -> Any:
     """Add what *adapter* changes to the weights of *model*: it then costs nothing at each step."""
     from peft import PeftModel
 
     with warnings.catch_warnings():  # peft asks transformers by names that it will drop
         warnings.simplefilter("ignore", FutureWarning)
-        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        found = PeftModel.from_pretrained(model, adapter, torch_device=str(device))
+        return found.merge_and_unload()
 
 
 def _words(path: str, adapter: str | None) -> str:

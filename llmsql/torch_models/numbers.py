@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Literal
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -20,3 +21,17 @@ def larger(wanted: float, count: int) -> str:
     """Return what is said where *wanted* GPUs are more than the *count* there are."""
     fitting = f"num_gpus='{count}', or fewer" if count else "num_gpus='0' for the CPU"
     return f"Larger num_gpus ({wanted:g}) than GPUs ({count})\n  set {fitting}"
+
+
+def gpus() -> int:
+    """Return how many GPUs of Nvidia's there are; torch, which knows, takes a second to import."""
+    count = ctypes.c_uint(0)
+    for library in ("libnvidia-ml.so.1", "nvml.dll"):
+        try:
+            driver = ctypes.CDLL(library)
+        except OSError:
+            continue
+        if driver.nvmlInit_v2() == 0:
+            driver.nvmlDeviceGetCount_v2(ctypes.byref(count))
+            driver.nvmlShutdown()
+    return count.value

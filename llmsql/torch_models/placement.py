@@ -6,6 +6,7 @@ import ctypes
 import gc
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -62,7 +63,8 @@ def dtype(wanted: str, place: torch.device) -> torch.dtype:
     if wanted != "auto":
         return getattr(torch, wanted)
     if place.type == "cuda":
-        has_it = torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(place):  # of several, the one that is meant
+            has_it = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_it else torch.float16
     return torch.bfloat16 if place.type == "cpu" and _cpu_has_bfloat16() else torch.float32
 
@@ -119,8 +121,8 @@ def quiet() -> Iterator[None]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether *error* means that memory ran out, on whichever device."""
-    # The CPU's allocator has no exception type of its own.
-    words = ("allocate memory", "not enough memory")
+    # The CPU's allocator has no exception type of its own, nor have CUDA's libraries.
+    words = ("allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED")
     is_allocator = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     return is_allocator or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
@@ -131,8 +133,14 @@ def check_memory(error: BaseException) -> None:
         raise BackendError(f"the model failed while running: {error}") from error
 
 
-def release() -> None:
-    """Give memory that is no longer referred to back to the device."""
+def release(error: BaseException | None = None) -> None:
+    """Give memory that is no longer referred to back to the device.
+
+    The frames that *error* came through let go of theirs: whoever keeps an error would keep them.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -33,7 +33,7 @@ def vectors(
             found = _pooled(model, [sequences[at] for at in chosen], has_mask=is_padded)
         except (RuntimeError, MemoryError) as error:
             placement.check_memory(error)
-            placement.release()
+            placement.release(error)
             if len(chosen) > 1:
                 step_tokens = width * len(chosen) // 2
                 continue

@@ -11,6 +11,8 @@ from typing import Literal
 from llmsql.errors import GenerationError
 from llmsql.types import Sampling
 
+_SLACK = 8  # tokens that are no text, and the first character, of which some may be missing
+
 
 @dataclass(eq=False)
 class Row:
@@ -58,7 +60,7 @@ class Row:
             return
         self.written.append(token)
         self.number = self._random.random()
-        if self.sampling.stop:
+        if self.sampling.stop and self._may_stop():
             text = self.decode(self.written)
             found = [at for at in map(text.find, self.sampling.stop) if at >= 0]
             if found:
@@ -67,6 +69,17 @@ class Row:
         if len(self.written) >= self.limit:
             # The last character may be cut in the middle of its bytes.
             self._finish("length", self.decode(self.written).rstrip("\ufffd"))
+
+    def fail(self, why: str) -> None:
+        """End without an answer."""
+        self.error = GenerationError(why)
+        self._finish("stop", "")
+
+    def _may_stop(self) -> bool:
+        """True where a stop text may have just been written: no token is less than a byte."""
+        most = max(len(stop.encode("utf-8", "replace")) for stop in self.sampling.stop)
+        end = self.decode(self.written[-(most + _SLACK) :])
+        return any(stop in end for stop in self.sampling.stop)
 
     def _finish(self, reason: Literal["stop", "length"], text: str) -> None:
         self.finish, self.text = reason, text

@@ -87,6 +87,17 @@ def test_steps_go_through_the_engine(model: Find) -> None:
     assert decoder.forward.module is decoder.model
 
 
+def test_positions_stay_in_32_bits() -> None:
+    """DeepSpeed casts whole models; in 16 bits a position of some thousands is off by several."""
+    import torch
+
+    model: Any = backends.get("deepspeed").load(spec(dtype="bfloat16"))
+    found = dict(model._ready().model.named_buffers())
+    assert found
+    assert {b.dtype for b in found.values() if b.is_floating_point()} == {torch.float32}
+    model.unload()
+
+
 def test_two_ranks_answer_as_one(two: Any, model: Find) -> None:
     """A model whose layers are split answers as it does whole, and scores and counts alike."""
     whole = loaded("transformers", "chat", "smollm2", dtype="float32")

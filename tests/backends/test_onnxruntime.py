@@ -462,3 +462,17 @@ def test_a_full_disk_leaves_nothing_behind(tiny: Callable[..., Path], tmp_path: 
     assert said.startswith(start), errors
     assert said.endswith("\n  set LLMSQL_CACHE to a directory with room\n")
     assert converted_at(cache) == []
+
+
+def test_a_conversion_is_compared_in_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16, which "auto" may be, differs by more than a good conversion does."""
+    given: dict[str, Any] = {}
+
+    def reference(path: str, **options: Any) -> Any:
+        given.update(options)
+        raise LookupError
+
+    monkeypatch.setattr(proof, "reference", reference)
+    with pytest.raises(LookupError):
+        proof.compared(None, "x", is_cross=False, trust_remote_code=False)  # type: ignore[arg-type]
+    assert (given["dtype"], given["device"]) == ("float32", "cpu")

@@ -425,3 +425,13 @@ def test_more_gpus_than_there_are_are_refused(minilm: str) -> None:
     spec = ModelSpec("m", "emb", "sentence_transformers", path=minilm, gpus=99)
     with pytest.raises(BackendError, match=r"^Larger num_gpus \(99\) than GPUs \(\d+\)\n"):
         backends.get("sentence_transformers").load(spec)
+
+
+@pytest.mark.parametrize(("said", "device"), [(" AND num_gpus='0'", "cpu"), ("", "auto")])
+def test_no_gpu_is_the_cpu(con: Any, minilm: str, said: str, device: str) -> None:
+    """Also where there is a GPU: `num_gpus='0'` says so."""
+    con.execute(
+        f"RUN command AS LLM WHERE localModelDir='{minilm}' AND udfName='emb'"
+        f" AND infer_backend='sentence_transformers'{said}"
+    )
+    assert con.engine.deployments.get("emb").spec.options.device == device

@@ -369,6 +369,114 @@ def test_a_repetition_penalty_changes_the_answer(smollm2: Any) -> None:
     assert len(words) == len(set(words))
 
 
+def test_a_penalty_of_a_row_is_its_own(tmp_path: Path) -> None:
+    """Rows under one penalty, or several, are answered as each would be alone."""
+    model: Any = loaded("transformers", "chat", str(tiny(tmp_path, config("LlamaConfig"))))
+    asked = [("abcabc", 1.3), ("x", 1.3), ("a longer one, of some words", 1.0), ("abab", 2.0)]
+    prompts = [
+        Prompt(text, Sampling(max_tokens=12, repetition_penalty=penalty)) for text, penalty in asked
+    ]
+    together = dict(model.generate(prompts))
+    alone = [next(iter(model.generate([prompt])))[1].text for prompt in prompts]
+    assert [together[at].text for at in range(len(prompts))] == alone
+
+
+def test_numbers_that_overflow_are_an_error(tmp_path: Path) -> None:
+    """And no token that was drawn of them."""
+    import torch
+
+    model: Any = loaded("transformers", "chat", str(tiny(tmp_path, config("LlamaConfig"))))
+    with torch.no_grad():
+        model._ready().model.lm_head.weight.fill_(torch.nan)
+    for sampling in (Sampling(), Sampling(temperature=1.0, seed=1)):
+        ((_, found),) = model.generate([Prompt("a", sampling)])
+        assert isinstance(found, GenerationError)
+        assert str(found).startswith("the model's numbers overflowed")
+
+
+def test_what_a_token_takes_is_known_before_many_rows_are_read(tmp_path: Path) -> None:
+    """The first group would be as large as there are places otherwise."""
+    model: Any = loaded("transformers", "chat", str(tiny(tmp_path, config("LlamaConfig"))))
+    decoder, groups = model._ready(), []
+    decoder.memory, admitted = 1, decoder._admitted
+
+    def noted(*given: Any) -> Any:
+        groups.append(admitted(*given))
+        return groups[-1]
+
+    decoder._admitted = noted
+    texts(model, [f"{letter} one" for letter in "abcd"], max_tokens=2)
+    assert [len(group) for group in groups if group] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("stop", ["é·x", "\n\n", "b", "ab", "😀"])
+def test_a_stop_is_found_where_it_ends(tmp_path: Path, stop: str) -> None:
+    """Though only the end of what was written is looked at."""
+    model: Any = loaded("transformers", "chat", str(tiny(tmp_path, config("LlamaConfig"))))
+    from llmsql.torch_models.rows import Row
+
+    text = "some words before, é· and \n; a" + stop + "after"
+    tokens = model.wording.tokenizer(text, add_special_tokens=False)["input_ids"]
+    sampling = Sampling(max_tokens=999, stop=(stop,))
+    row = Row(0, [0], sampling, 999, frozenset(), model.wording.text)
+    for token in tokens:
+        if not row.finish:
+            row.take(token)
+    assert (row.text, row.finish) == (text[: text.index(stop)], "stop")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory",
+    ],
+)
+def test_memory_that_ran_out_is_known_by_its_words(said: str) -> None:
+    """Libraries below torch have no exception of their own for it."""
+    from llmsql.torch_models import placement
+
+    assert placement.is_out_of_memory(RuntimeError(said))
+    assert not placement.is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+
+
+def test_memory_is_given_back_while_the_error_lives() -> None:
+    """A notebook keeps the last error, and with it what its frames held."""
+    import weakref
+
+    import torch
+
+    from llmsql.torch_models import placement
+
+    held = []
+
+    def fail() -> None:
+        large = torch.zeros(8)
+        held.append(weakref.ref(large))
+        raise RuntimeError("out of memory")
+
+    try:
+        fail()
+    except RuntimeError as error:
+        placement.release(error)
+        assert held[0]() is None
+
+
+def test_layers_on_a_disk_are_no_model() -> None:
+    """accelerate puts there what fits on no GPU; it would be read anew at each token."""
+    from types import SimpleNamespace
+
+    import torch
+
+    from llmsql.torch_models import loading
+
+    loading._check_map(SimpleNamespace(hf_device_map={"model": 0, "lm_head": 1}))
+    loading._check_map(SimpleNamespace())
+    with pytest.raises(torch.OutOfMemoryError):
+        loading._check_map(SimpleNamespace(hf_device_map={"model": 0, "lm_head": "disk"}))
+
+
 def test_an_answer_cut_inside_a_character_ends_before_it(tmp_path: Path) -> None:
     """Where max_tokens cuts a character's bytes apart, no replacement character is left."""
     model: Any = loaded("transformers", "chat", str(tiny(tmp_path, config("LlamaConfig"))))

@@ -12,6 +12,7 @@ from llmsql import backends
 from llmsql.backends.base.hosted import Share
 from llmsql.errors import BackendError
 from llmsql.replicas import shares
+from llmsql.torch_models import numbers
 from llmsql.types import ModelSpec
 
 Machine = Callable[[int, int], None]
@@ -23,7 +24,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
     def be(cores: int, gpus: int) -> None:
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
-        monkeypatch.setattr(shares, "_count", lambda: gpus)
+        monkeypatch.setattr(numbers, "gpus", lambda: gpus)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             monkeypatch.delenv(name, raising=False)
@@ -77,7 +78,7 @@ def test_gpus_are_dealt_out(machine: Machine, monkeypatch: pytest.MonkeyPatch) -
     assert devices(spec(5, gpus=0.4)) == ["0", "0", "1", "1", "2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7,GPU-5")
     machine_sees = shares._names
-    monkeypatch.setattr(shares, "_count", lambda: 2)
+    monkeypatch.setattr(numbers, "gpus", lambda: 2)
     assert machine_sees() == ["7", "GPU-5"]
     assert devices(spec(2)) == ["7", "GPU-5"]
 

@@ -8,8 +8,8 @@ they are not asked for. The environment and standard output stay as they are.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -34,8 +34,9 @@ def engine(model: Any, *, dtype: Any, accelerator: str, ranks: int = 1) -> Any:
     """
     with _kept_environment(DS_ACCELERATOR=accelerator):
         deepspeed = imported()
+        buffers = {name: b for name, b in model.named_buffers() if b.is_floating_point()}
         try:
-            return deepspeed.init_inference(
+            found = deepspeed.init_inference(
                 model,
                 dtype=dtype,
                 tensor_parallel={"tp_size": ranks},
@@ -47,6 +48,22 @@ def engine(model: Any, *, dtype: Any, accelerator: str, ranks: int = 1) -> Any:
                 f"DeepSpeed cannot run this model: {first_line(error)}\n"
                 "  set infer_backend='transformers'"
             ) from error
+    _put_back(model, buffers)
+    return found
+
+
+def _put_back(model: Any, buffers: Mapping[str, Any]) -> None:
+    """Undo what casting the whole model has done to its *buffers*.
+
+    transformers keeps the frequencies of rotary positions in float32: in 16 bits, positions of
+    some thousands are off by several. What was divided among ranks stays.
+    """
+    for name, buffer in buffers.items():
+        owner, _, own = name.rpartition(".")
+        with suppress(AttributeError):  # another module has taken its place
+            owned = model.get_submodule(owner)._buffers
+            if own in owned and owned[own].shape == buffer.shape:
+                owned[own] = buffer.to(owned[own].device)
 
 
 def imported() -> Any:

@@ -42,13 +42,15 @@ class Backend(base.Backend):
     def load(self, spec: ModelSpec) -> base.Model:
         """Load the file *spec.path*, with as many slots as memory has room for."""
         self.require()
-        options: Options = spec.options or Options()
+        options = server.placed(spec.options or Options(), spec.gpus)
         path = spec.path or sources.locate(spec.source)
         _check_file(spec.source or path, path)
         sources.check(path)
         server.check_gpus(spec.gpus)
         values = gguf.metadata(path)
-        room = sizing.size(values, options.context, options.n_parallel, server.memory(options))
+        room = sizing.size(
+            values, options.context, options.n_parallel, server.memory(options, spec.gpus)
+        )
         template = options.preset.jinja if options.preset else options.chat_template
         pooling = "" if spec.kind == "chat" else _pooling(path, spec.kind)
         plan = Plan(path, spec.kind, room, options, template, pooling)

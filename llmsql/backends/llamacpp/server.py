@@ -10,6 +10,7 @@ import json
 import secrets
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -90,8 +91,16 @@ def gpus() -> list[int]:
     """Return the free bytes of each GPU that this build of llama.cpp can use."""
     import xllamacpp
 
-    cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
-    return [d["memory_free"] for d in xllamacpp.get_device_info() if d["type"] != cpu]
+    types = xllamacpp.ggml_backend_dev_type
+    kinds = (types.GGML_BACKEND_DEVICE_TYPE_GPU, types.GGML_BACKEND_DEVICE_TYPE_IGPU)
+    return [d["memory_free"] for d in xllamacpp.get_device_info() if d["type"] in kinds]
+
+
+def placed(options: Options, wanted: float) -> Options:
+    """Return *options* for one GPU where no more is *wanted*: llama.cpp lays a model over all."""
+    if options.device == "auto" and wanted <= 1 and options.n_gpu_layers != 0 and gpus():
+        return replace(options, device="cuda:0")
+    return options
 
 
 def check_gpus(wanted: float) -> None:
@@ -100,8 +109,11 @@ def check_gpus(wanted: float) -> None:
         raise BackendError(numbers.larger(wanted, count))
 
 
-def memory(options: Options) -> int:
-    """Return the bytes free where the cache will be; BackendError where there is no such GPU."""
+def memory(options: Options, share: float = 1.0) -> int:
+    """Return the bytes free where the cache will be, a *share* of them if that is below 1.
+
+    Raises BackendError where there is no such GPU.
+    """
     if options.device == "cpu" or options.n_gpu_layers == 0:
         return sizing.free_memory()
     found = gpus()
@@ -113,7 +125,8 @@ def memory(options: Options) -> int:
         )
     if not found:
         return sizing.free_memory()
-    return found[number] if number is not None else sum(found)
+    free = found[number] if number is not None else sum(found)
+    return int(free * share) if 0 < share < 1 else free
 
 
 def _params(plan: Plan, verbosity: int) -> Any:

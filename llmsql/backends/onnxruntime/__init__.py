@@ -15,6 +15,7 @@ from llmsql.backends import base
 from llmsql.backends.onnxruntime import conversion, proof
 from llmsql.backends.onnxruntime.options import Options
 from llmsql.backends.sentence_transformers import Backend as SentenceTransformers
+from llmsql.torch_models import numbers
 from llmsql.types import ModelSpec
 
 
@@ -34,10 +35,12 @@ class Backend(base.Backend):
     def volunteers(self, path: str, said: Mapping[str, Any]) -> bool:
         """Return whether it answers *path* as sentence-transformers does, and faster.
 
-        That is known once somebody asked for it by name.
+        That is known once somebody asked for it by name. On a GPU nobody has compared them.
         """
         known = {f"{prefix}{f.name}" for f in fields(Options) for prefix in ("", "backend.")}
-        if not path or not self.is_installed or not {key.lower() for key in said} <= known:
+        if not path or not self.is_installed or numbers.gpus():
+            return False
+        if not {key.lower() for key in said} <= known:
             return False
         found = conversion.proven(path)
         return found is not None and found.is_better

@@ -56,8 +56,12 @@ def read(folder: Path) -> Proof | None:
 
 
 def compared(model: Model, path: str, *, is_cross: bool, trust_remote_code: bool) -> Proof:
-    """Run *model* and what sentence-transformers would make of *path* on the same inputs."""
-    other = reference(path, is_cross=is_cross, trust_remote_code=trust_remote_code)
+    """Run *model* and what sentence-transformers would make of *path* on the same inputs.
+
+    In the same numbers and on the same processor: bfloat16 differs by more than a good conversion.
+    """
+    given = {"dtype": "float32", "device": "cpu", "trust_remote_code": trust_remote_code}
+    other = reference(path, is_cross=is_cross, **given)
     texts = probe()
     pairs = list(zip(reversed(texts), texts, strict=True))
 

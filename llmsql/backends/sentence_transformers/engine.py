@@ -70,8 +70,9 @@ class Model(Encoder, base.Model):
     def meta(self) -> Mapping[str, Any]:
         """Return what the model's files say."""
         config = getattr(self.engine[0], "config", None) or getattr(self.engine, "config", None)
+        most = self.engine.max_seq_length  # a static embedding reads any number
         return {
-            "max_model_len": int(self.engine.max_seq_length or -1),
+            "max_model_len": -1 if most in (None, math.inf) else int(most),
             "architectures": list(getattr(config, "architectures", None) or ()),
             "embedding_mode": self.dimension is not None,
         }
@@ -119,7 +120,7 @@ class Model(Encoder, base.Model):
                     raise
                 if len(chosen) > 1:
                     self.batch_tokens = width * len(chosen) // 2
-                    placement.release()
+                    placement.release(error)
                     continue
                 rows = [GenerationError(f"a text of {width} tokens does not fit into memory")]
             yield from zip(chosen.tolist(), rows, strict=True)

@@ -93,11 +93,11 @@ class Model(base.Model):
         asked = [_judged(pair) for pair in pairs]
         rows = yield from self._rows(asked, [types.Sampling(max_tokens=1)] * len(pairs))
         yes, no = self.wording.word("yes"), self.wording.word("no")
-        for row, scores in self._ready().score(rows):
-            if scores is None:
+        odds_of = lambda scores: scores[:, yes].logsumexp(1) - scores[:, no].logsumexp(1)  # noqa: E731
+        for row, odds in self._ready().score(rows, odds_of):
+            if odds is None:
                 yield row.index, row.error or GenerationError("the passage was not scored")
             else:
-                odds = float(scores[yes].logsumexp(0) - scores[no].logsumexp(0))
                 yield row.index, Measured(odds, Usage(len(row.prompt), 0, row.cached))
 
     def count_tokens(self, inputs: Sequence[Any]) -> list[int]:

@@ -12,6 +12,9 @@ from llmsql.backends.vllm.options import Options
 from llmsql.errors import OptionError
 from llmsql.types import Kind
 
+_USABLE = 0.92
+"""Of a share of a GPU, what is left beside the CUDA contexts of those that share it."""
+
 QUIET = {
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_NO_USAGE_STATS": "1",
@@ -57,7 +60,8 @@ class Order:
             "disable_log_stats": True,
         }
         if 0 < self.gpus < 1:
-            said["gpu_memory_utilization"] = self.gpus
+            # Beside the others' contexts: of what is not free vLLM takes nothing at all.
+            said["gpu_memory_utilization"] = round(_USABLE * self.gpus, 3)
         return {**said, **self.engine}
 
     @property
