@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from llmsql.errors import StatementError
 from llmsql.statements import parse
-from llmsql.syntax import script
+from llmsql.syntax import script, tree
 
 FOLDER = Path(__file__).parent / "syntax"
 
@@ -116,3 +117,23 @@ def test_a_long_script_is_split_in_linear_time() -> None:
 
     seconds(100)
     assert seconds(10_000) < 40 * max(seconds(1_000), 0.001)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT a FROM t WHERE b IN (m(a), {})", "FROM (VALUES (m('a')), ({})) v(x)"],
+    ids=["IN", "VALUES"],
+)
+def test_long_lists_of_constants_are_walked_by_nobody(sql: str) -> None:
+    """What is no constant among them is; they are compared and printed all the same."""
+    joint = ", " if "IN" in sql else "), ("
+    texts = [sql.format(joint.join(map(str, numbers))) for numbers in (range(999), range(1, 1000))]
+    one, other = map(tree.parse, texts)
+    assert one and other
+    assert len(list(tree.nodes(one))) < 100
+    assert [n["function_name"] for n in tree.nodes(one) if "function_name" in n] == ["m"]
+    copied = copy.deepcopy(one)
+    assert tree.text_key(copied) == tree.text_key(one) != tree.text_key(other)
+    assert tree.show(copied).count(",") >= 999
+    next(n for n in tree.nodes(copied) if "function_name" in n)["function_name"] = "g"
+    assert "m(" in tree.show(one)

@@ -78,9 +78,9 @@ def _is_constant(item: Any) -> bool:
 def _shorten(tree: Node) -> None:
     """Make the long lists of constants in *tree*, of IN and of VALUES, such as nobody walks."""
     for node in nodes(tree):
-        key = _LISTS.get(node.get("type", ""), "")
-        if len(node.get(key) or ()) > _LONG:
-            node[key] = Values(node[key])
+        for kind, key in _LISTS.items():  # a constant's type is an object
+            if node.get("type") == kind and len(node[key]) > _LONG:
+                node[key] = Values(node[key])
 
 
 def parse(sql: str) -> Node | None:
