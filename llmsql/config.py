@@ -32,7 +32,7 @@ WITHOUT_EFFECT = frozenset(
 """Plumbing of Ray and Spark: accepted and kept, so that scripts run, and said to do nothing."""
 
 ABOUT = {
-    "num_gpus": "GPUs for each replica, a part of one too; 0 for a remote model",
+    "num_gpus": "GPUs for each replica, a part of one too; 0 is the CPU, or a remote model",
     "maxConcurrency": "replicas of a model",
     "workerMaxConcurrency": "requests in flight for each replica",
     "infer_backend": "the backend that is preferred where it can run the model",

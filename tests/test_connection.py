@@ -99,6 +99,7 @@ def test_options_that_differ_go_to_the_model_together(models: Any) -> None:
     ask = model.generate
     model.generate = lambda prompts: batches.append(len(prompts)) or ask(prompts)
     sql = "SELECT chat('a b ' || i, {'system': 'you are ' || i}) FROM range(300) r(i)"
+    models.execute('!llm setup "max_calls=300"')
     assert len(models.execute(sql).fetchall()) == 300
     assert batches == [300]
     calls = models.execute("SELECT calls, seconds < 60 FROM llm_statements()").fetchall()

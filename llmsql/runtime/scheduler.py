@@ -93,9 +93,11 @@ def _begun(
 def _together(groups: Groups, collector: Collector) -> Iterator[list[tuple[Answers, Sites]]]:
     """Yield those *groups* that may go to a model at once.
 
-    Under a cap each has a gate of its own, which lets inputs through as there is room.
+    Under a cap on what only answers tell, each has a gate of its own, which lets inputs through as
+    there is room.
     """
-    size = 1 if collector.account.budget.caps else MOST_TOGETHER
+    is_gated = any(cap.name != "calls" for cap in collector.account.budget.caps)
+    size = 1 if is_gated else MOST_TOGETHER
     alone = [each for each in groups.items() if isinstance(each[0].sampling, Asking)]
     others = [each for each in groups.items() if not isinstance(each[0].sampling, Asking)]
     yield from ([each] for each in alone)

@@ -23,7 +23,7 @@ OWN = {
     "infer_backend": "the backend, where the best installed one is not wanted",
     "config": "a YAML or JSON file of keys like these; those of the statement count first",
     "devices": "the number of the CUDA device; -1 leaves the choice to the backend",
-    "num_gpus": "GPUs for the model",
+    "num_gpus": "GPUs for the model, 0 for the CPU",
     "maxConcurrency": "replicas",
     "workerMaxConcurrency": "requests in flight for each replica",
     "reconnect": "true: offer a model that the database remembers, without loading it",
