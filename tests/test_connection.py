@@ -337,6 +337,16 @@ def test_values_of_a_case_are_asked_at_once(models: Any) -> None:
     assert batches == [5]
 
 
+def test_constants_of_an_in_are_asked_at_once(models: Any) -> None:
+    """DuckDB makes all of them while it plans."""
+    model, batches = models.engine.deployments.get("chat").model, []
+    ask = model.generate
+    model.generate = lambda prompts: batches.append(len(prompts)) or ask(prompts)
+    texts = ", ".join(f"chat('text {n}')" for n in range(2, 9))
+    assert models.execute(f"SELECT i FROM t WHERE s IN ({texts})").fetchall() == [(2,), (3,), (4,)]
+    assert batches == [7]
+
+
 def test_executemany_knows_variables(con: Any) -> None:
     """`${name}` stands for its value there, too."""
     con.execute("CREATE TABLE kept(y VARCHAR); SET who = 'me';")

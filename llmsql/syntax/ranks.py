@@ -22,7 +22,8 @@ from llmsql.syntax.tree import Node
 VARIABLE = "llmsql_statement"
 TAG = "llmsql"
 TAGGED = "llmsql_tagged_"
-_IN_TURN = ("OPERATOR_COALESCE", "COMPARE_IN", "COMPARE_NOT_IN")
+_ANY_OF = ("COMPARE_IN", "COMPARE_NOT_IN")
+_IN_TURN = ("OPERATOR_COALESCE", *_ANY_OF)
 CLAUSES = ("cte_map", "from_table", "where_clause", "group_expressions", "having")
 
 
@@ -159,6 +160,9 @@ class Ranks:
             if is_joined:
                 parts.sort(key=turns(partial(self.places, depth=depth)))
                 parts.sort(key=reads_columns)  # DuckDB folds the others while it plans
+            if item.get("type") in _ANY_OF:  # DuckDB makes all of these while it plans
+                fixed = [part for part in parts if not reads_columns(part)]
+                base, parts = self._visit(fixed, base), [p for p in parts if reads_columns(p)]
             for part in parts:
                 base = self._visit(part, base, depth)
             return base
