@@ -339,7 +339,7 @@ def _lazy(con: Any, source: Path) -> Any:
     from llmsql.types import ModelSpec
 
     spec = ModelSpec("late", "chat", "echo", str(source), str(source), options={})
-    return remembered.unloaded(spec, backends.get("echo"), None)
+    return remembered.unloaded(spec, backends.get("echo"), None, ())
 
 
 def test_a_second_statement_of_the_same_text_draws_for_itself(con: Any) -> None:
