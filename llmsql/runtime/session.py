@@ -224,7 +224,7 @@ class Session:
                 if kind == "EXPLAIN" and (about := explained.read(sql)):
                     rows = Explainer(self, parameters, scope).run(sql, about, collector)
                     self._show_plan(rows)
-                elif write.makes_trigger(sql):
+                elif kind == "CREATE" and write.makes_trigger(sql):
                     self.drop_shadows()
                     self.native(sql, parameters, scope)
                 else:
