@@ -47,8 +47,8 @@ class Order:
 
     *pairs* are of calls of which the first is made before the other, in some branch of a UNION at
     least. *steps* are those at which each call is made; calls of one step are made side by side, or
-    in two branches. Of those *named* the plan shows only a column's name. *text* is all conditions,
-    as they are evaluated, *places* where in it each call is first made. Of their parts, *parts* are
+    in two branches. Of those *named* the plan shows only a column's name. *places* are where in all
+    conditions, one after the other, each call is first made. Of their parts, *parts* are
     the places of those with calls, by how deep they are and these calls. What comes before a call
     is in *before*, for each branch that makes it. Those *scanned* a table makes while it is read,
     before a join says which of its rows it wants. A plan that *is_cut* leaves out conditions that
@@ -59,7 +59,6 @@ class Order:
     pairs: dict[tuple[Call, Call], None] = field(default_factory=dict)
     steps: dict[Call, int] = field(default_factory=dict)
     named: set[Call] = field(default_factory=set)
-    text: str = ""
     places: dict[Call, int] = field(default_factory=dict)
     parts: dict[tuple[int, frozenset[Call]], list[int]] = field(default_factory=dict)
     before: dict[Call, list[_Path]] = field(default_factory=dict)
@@ -84,7 +83,7 @@ class Order:
                 for earlier, later in plain.pairs
             )
             and all(
-                part in ours.text
+                any(part in condition for condition in ours.conditions)
                 for call in plain.before.keys() & self.before.keys()
                 for theirs, ours in _alike(plain.before[call], self.before[call])
                 for part in theirs.cheap
@@ -94,18 +93,19 @@ class Order:
 
 @dataclass(frozen=True)
 class _Path:
-    """What has been evaluated on the way to somewhere: calls, all conditions, the cheap of them."""
+    """What has been evaluated on the way to somewhere: calls, conditions, their *cheap* parts."""
 
     made: frozenset[Call] = frozenset()
-    text: str = ""
+    conditions: tuple[str, ...] = ()
     cheap: tuple[str, ...] = ()
 
     def joined(self, others: Sequence[_Path]) -> _Path:
         """What has been evaluated where *others*, all of which went through this one, meet."""
+        known, cheap = len(self.conditions), len(self.cheap)
         return _Path(
             self.made.union(*(other.made for other in others)),
-            self.text + "".join(other.text[len(self.text) :] for other in others),
-            self.cheap + tuple(c for other in others for c in other.cheap[len(self.cheap) :]),
+            self.conditions + tuple(c for other in others for c in other.conditions[known:]),
+            self.cheap + tuple(c for other in others for c in other.cheap[cheap:]),
         )
 
 
@@ -156,6 +156,7 @@ class _Reading:
         self.columns = columns
         self.order = Order()
         self.path = _Path()
+        self._length = 0  # of all conditions
 
     def visit(self, operator: Node) -> None:
         """Note what *operator* evaluates, behind all that those below it do."""
@@ -193,7 +194,7 @@ class _Reading:
 
     def _pass(self, condition: str, *, is_filter: bool) -> None:
         """Note the parts of a condition, and where in all that is evaluated they stand."""
-        start, order = len(self.order.text), self.order
+        start, order = self._length, self.order
         parts = [] if not is_filter else [
             (place, part) for place, part in _parts(condition, "AND")
             if not tags.printed(part) and not part.startswith(_NOT_EVALUATED)
@@ -205,14 +206,15 @@ class _Reading:
             if call not in self.path.made | new:
                 new.add(call)
                 order.before.setdefault(call, []).append(self._up_to(condition[:place], parts))
-        self.path = self._up_to(f"{condition}\n", parts)
+        self.path = self._up_to(condition, parts)
         self._note_parts(condition, start)
-        order.text += condition + "\n"
+        self._length += len(condition) + 1
 
     def _up_to(self, start: str, cheap: Sequence[tuple[int, str]]) -> _Path:
         """The path and the *start* of a condition, in which parts at some places are *cheap*."""
-        passed = tuple(part for place, part in cheap if place < len(start))
-        return replace(self.path, text=self.path.text + start, cheap=self.path.cheap + passed)
+        path, passed = self.path, tuple(part for place, part in cheap if place < len(start))
+        conditions = (*path.conditions, start)
+        return replace(path, conditions=conditions, cheap=path.cheap + passed)
 
     def _note_parts(self, condition: str, start: int, depth: int = 0) -> None:
         """Note where the parts of *condition*, which stands at *start*, and theirs stand."""

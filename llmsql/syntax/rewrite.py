@@ -236,19 +236,13 @@ class _Rewriting:
             return Plan(self.sql, None, sites, never_raises, is_ordered=False, is_costly=self.costs)
         late.postpone(self.query, self.calls, self.costs, definitions, self.binds)
         planned = cache(lambda text: explain(text, never_raises))  # with guards and without
-        arrange = partial(
-            waiting.arrange, models=self.models, is_costly=self.costs, explain=planned,
-            binds=self.binds, is_ordered=is_ordered,
-        )  # fmt: skip
+        arrange = self._arranging(planned, is_ordered=is_ordered)
         before = copy.deepcopy(self.statement)
         headings = Headings(self.query, self.costs)
         ranks = arrange(self.statement)
         where_rank = ranks.highest(self.query.get("where_clause"))
         guarded, texts = tree.text_key(self.statement), ranks.texts() if tags_all else ()
-        may_cost = guarded != original and (
-            waiting.may_lose_filters(tree.body(before), self.costs)
-            or waiting.is_turned_round(before, self.statement, self.models, planned, definitions)
-        )
+        may_cost = guarded != original and self._may_cost(before, planned, definitions)
         # A LIMIT's passes must tell calls apart, also from those of WHERE that macros hide.
         is_tagged = not ranks.are_all_equal or bool(ranks and (tags_all or limit is not None))
         is_changed = is_tagged or guarded != original
@@ -274,6 +268,19 @@ class _Rewriting:
         if may_cost:
             found = self._with_plain(found, before, guarded, partial(arrange, may_guard=False))
         return found if limit is None else self._limited(found, limit, where_rank)
+
+    def _arranging(self, explain: waiting.Explain, *, is_ordered: bool) -> Callable[..., Ranks]:
+        """What arranges conditions and ranks calls, by the plans that *explain* gives."""
+        return partial(
+            waiting.arrange, models=self.models, is_costly=self.costs, explain=explain,
+            binds=self.binds, is_ordered=is_ordered,
+        )  # fmt: skip
+
+    def _may_cost(self, before: Node, explain: waiting.Explain, definitions: Definitions) -> bool:
+        """True where the guards of the statement, without which it was *before*, may cost calls."""
+        return waiting.may_lose_filters(tree.body(before), self.costs) or waiting.is_turned_round(
+            before, self.statement, self.models, explain, definitions
+        )
 
     def _with_plain(
         self, found: Plan, statement: Node, guarded: str, arrange: Callable[[Node], Ranks]

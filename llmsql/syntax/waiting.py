@@ -21,6 +21,9 @@ from llmsql.syntax.ranks import Ranks
 from llmsql.syntax.sets import Definitions
 from llmsql.syntax.tree import Node
 
+Explain = Callable[[str], list[Node] | None]
+"""DuckDB's plan of a query, or None."""
+
 _ANY_OF = ("COMPARE_IN", "COMPARE_NOT_IN")
 """To DuckDB an OR."""
 
@@ -29,7 +32,7 @@ def arrange(
     statement: Node,
     models: frozenset[str],
     is_costly: Test,
-    explain: Callable[[str], list[Node] | None],
+    explain: Explain,
     *,
     binds: Binds,
     is_ordered: bool,
@@ -96,7 +99,7 @@ def is_turned_round(
     plain: Node,
     guarded: Node,
     models: frozenset[str],
-    explain: Callable[[str], list[Node] | None],
+    explain: Explain,
     definitions: Definitions,
 ) -> bool:
     """True where an inner query's conditions come behind the outer one's calls for its guards.
@@ -168,9 +171,7 @@ def _unguarded(query: Node, models: frozenset[str], is_costly: Test, plain: Orde
     return Ranks(query, models, plain, is_guarded=False)
 
 
-def _order(
-    statement: Node, models: frozenset[str], explain: Callable[[str], list[Node] | None]
-) -> Order:
+def _order(statement: Node, models: frozenset[str], explain: Explain) -> Order:
     """When DuckDB evaluates each call of *statement*; empty where that is not to be known."""
     tagged = copy.deepcopy(statement)
     aliases.drop_unread(tree.body(tagged))
