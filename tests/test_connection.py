@@ -422,6 +422,22 @@ def test_closing_in_two_threads_closes_once(tmp_path: Path) -> None:
     other.close()
 
 
+def test_a_plain_client_leaves_the_size_of_the_store_alone(tmp_path: Path) -> None:
+    """It has no settings; the connection that has takes its own back."""
+    con = llmsql.connect(str(tmp_path / "x.duckdb"))
+    con.execute(DEPLOY.format("chat", "chat"))
+    con.execute('!llm setup "cache_size=1MB"')
+    con.execute("SELECT chat('a')")
+    store = con._session.conditions.store
+    con.engine.root.cursor().execute("SELECT chat('b')").fetchall()
+    assert store.max_bytes == 1_000_000
+    with pytest.warns(LlmsqlWarning, match="cache_size too"):
+        con.execute("!llm setup single")
+    con.execute("SELECT chat('c')")
+    assert store.max_bytes is None
+    con.close()
+
+
 def test_a_setting_that_is_wrong_leaves_no_database_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

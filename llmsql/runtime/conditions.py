@@ -26,6 +26,7 @@ class Conditions:
     stores: Stores
     cache: str = ""
     cache_size: int | None = None
+    limits_store: bool = True  # False for whoever has no settings
     caps: Caps = Caps()
     total_caps: Caps = Caps()
     spent: Spent = field(default_factory=Spent)
@@ -67,7 +68,10 @@ class Conditions:
     @property
     def store(self) -> Store:
         """Where answers and records are kept; opened at the first use."""
-        return self.stores.at(self.cache, self.cache_size)
+        store = self.stores.at(self.cache)
+        if self.limits_store:
+            store.max_bytes = self.cache_size
+        return store
 
 
 def _caps(settings: Settings, prefix: str) -> Caps:

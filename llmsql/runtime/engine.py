@@ -171,7 +171,7 @@ class Engine:
 
     def detached(self, *, cache: str = "") -> Collector:
         """What stands for the statement of a client that is no connection of ours."""
-        account = Account(Conditions(self.stores, cache))
+        account = Account(Conditions(self.stores, cache, limits_store=False))
         return Collector(account, on_error="null", is_detached=True)
 
     def serve(self, deployment: Deployment) -> None:

@@ -46,16 +46,13 @@ class Stores:
             return Path(self.database + SUFFIX) if self.database else None
         return Path(os.path.realpath(cache))
 
-    def at(self, cache: str, max_bytes: int | None) -> Store:
-        """The store under the setting *cache*, of *max_bytes* from now on unless that is None."""
+    def at(self, cache: str) -> Store:
+        """The store under the setting *cache*."""
         path = self.path(cache)
         with self._lock:
             if path not in self._open:
-                self._open[path] = self._opened(path, max_bytes)
-            store = self._open[path]
-        if max_bytes is not None:
-            store.max_bytes = max_bytes
-        return store
+                self._open[path] = self._opened(path)
+            return self._open[path]
 
     def close(self) -> None:
         """Make what was put durable, and close every store."""
@@ -65,13 +62,13 @@ class Stores:
                     store.close()
             self._open.clear()
 
-    def _opened(self, path: Path | None, max_bytes: int | None) -> Store:
+    def _opened(self, path: Path | None) -> Store:
         is_beside = path is not None and str(path) == f"{self.database}{SUFFIX}"
         is_read_only = self.is_read_only and is_beside
         try:
             if path is None or (is_read_only and not path.exists()):
                 return Store.in_memory()
-            return Store.open(path, max_bytes=max_bytes, is_read_only=is_read_only)
+            return Store.open(path, is_read_only=is_read_only)
         except OSError as error:  # a name that is too long, say
             warn(f'answers cannot be kept in "{path}": {error.strerror}\n  !llm setup "cache=PATH"')
             return Store.in_memory()
