@@ -294,9 +294,9 @@ def _release(engine: Engine, con: Any, session: Session) -> None:
     engine.release()
 
 
-def _text(query: Any) -> str:
+def _text(query: Any) -> Any:
     """The text of *query*, which may be a `Statement` of DuckDB's `extract_statements`."""
-    return str(getattr(query, "query", query))
+    return query.query if isinstance(query, duckdb.Statement) else query
 
 
 def _scope(namespace: Mapping[str, Any] | None, frame: Any) -> Scope:

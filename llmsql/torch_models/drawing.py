@@ -32,8 +32,9 @@ def draw(scores: torch.Tensor, rows: Sequence[Row]) -> list[int | None]:
         if len(row.written) < getattr(row.sampling, "min_tokens", 0):
             scores[at, list(row.ends)] = -torch.inf
     best, places = scores.max(dim=-1)  # NaN where any is
-    told = torch.stack([places, best.isnan().long()]).T.tolist()  # one wait for the device
-    tokens = [None if is_broken else token for token, is_broken in told]
+    is_broken = best.isnan() | best.isposinf()
+    told = torch.stack([places, is_broken.long()]).T.tolist()  # one wait for the device
+    tokens = [None if broken else token for token, broken in told]
     alike = defaultdict(list)
     for at, row in enumerate(rows):
         if row.sampling.temperature > _COLDEST and tokens[at] is not None:

@@ -229,6 +229,7 @@ def test_models_without_padding_run_as_well(minilm: str, tmp_path: Path) -> None
     texts = [f"text number {i}" for i in range(50)]
     expected = model.engine.encode(texts, normalize_embeddings=True)
     assert not model.is_padded
+    assert model.meta()["max_model_len"] == -1  # there is no longest
     assert np.allclose(matrix(model, texts), expected, atol=1e-6)
 
 

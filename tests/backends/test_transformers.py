@@ -392,6 +392,8 @@ def test_numbers_that_overflow_are_an_error(tmp_path: Path) -> None:
         ((_, found),) = model.generate([Prompt("a", sampling)])
         assert isinstance(found, GenerationError)
         assert str(found).startswith("the model's numbers overflowed")
+    ((_, found),) = model.rerank([("a", "b")])
+    assert isinstance(found, GenerationError)
 
 
 def test_what_a_token_takes_is_known_before_many_rows_are_read(tmp_path: Path) -> None:

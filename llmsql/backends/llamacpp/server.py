@@ -109,7 +109,7 @@ def check_gpus(wanted: float) -> None:
         raise BackendError(numbers.larger(wanted, count))
 
 
-def memory(options: Options, share: float = 1.0) -> int:
+def memory(options: Options, share: float) -> int:
     """Return the bytes free where the cache will be, a *share* of them if that is below 1.
 
     Raises BackendError where there is no such GPU.

@@ -72,7 +72,7 @@ class Model(Encoder, base.Model):
         config = getattr(self.engine[0], "config", None) or getattr(self.engine, "config", None)
         most = self.engine.max_seq_length  # a static embedding reads any number
         return {
-            "max_model_len": -1 if most in (None, math.inf) else int(most),
+            "max_model_len": int(most) if most and most < math.inf else -1,
             "architectures": list(getattr(config, "architectures", None) or ()),
             "embedding_mode": self.dimension is not None,
         }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmsql import types
@@ -92,10 +94,9 @@ class Model(base.Model):
         """Yield the log-odds of yes against no for each (query, passage)."""
         asked = [_judged(pair) for pair in pairs]
         rows = yield from self._rows(asked, [types.Sampling(max_tokens=1)] * len(pairs))
-        yes, no = self.wording.word("yes"), self.wording.word("no")
-        odds_of = lambda scores: scores[:, yes].logsumexp(1) - scores[:, no].logsumexp(1)  # noqa: E731
-        for row, odds in self._ready().score(rows, odds_of):
-            if odds is None:
+        judge = partial(_odds, yes=self.wording.word("yes"), no=self.wording.word("no"))
+        for row, odds in self._ready().score(rows, judge):
+            if odds is None or math.isnan(odds):
                 yield row.index, row.error or GenerationError("the passage was not scored")
             else:
                 yield row.index, Measured(odds, Usage(len(row.prompt), 0, row.cached))
@@ -170,6 +171,11 @@ class Model(base.Model):
             ends = self.wording.ending(sampling).union(getattr(sampling, "stop_token_ids", ()))
             rows.append(Row(index, tokens, sampling, limit, ends, self.wording.text))
         return rows
+
+
+def _odds(scores: Any, yes: Sequence[int], no: Sequence[int]) -> Any:
+    """The log-odds of the tokens *yes* against *no*, of *scores* of shape (rows, vocabulary)."""
+    return scores[:, yes].logsumexp(1) - scores[:, no].logsumexp(1)
 
 
 def _judged(pair: tuple[str, str]) -> Asked:
