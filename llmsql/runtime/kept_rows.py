@@ -45,7 +45,11 @@ class KeptRows:
         self._made: dict[str, tuple[str, int]] = {}  # tables and widths by the queries' texts
 
     def in_place(self, plan: Plan) -> Plan:
-        """*plan* reading kept rows wherever DuckDB would choose some."""
+        """*plan* reading kept rows wherever DuckDB would choose some.
+
+        Raises *refused* where there are some, and DuckDB may infer filters from what it knows of
+        them: of a table it knows something else.
+        """
         found = self._replaced(plan.text, plan.statement, plan)
         if found is None:
             return plan
@@ -57,8 +61,12 @@ class KeptRows:
             statement=found,
             limited_text=tree.show(limited) if limited else plan.limited_text,
             ladder=replace(plan.ladder, statement=ladder) if plan.ladder and ladder else None,
-            plain=plan.plain and self.in_place(plan.plain),
         )
+
+    def is_wanted(self, plan: Plan) -> bool:
+        """True where DuckDB would choose some of what *plan* reads."""
+        found = copy.deepcopy(plan.statement) if plan.statement else tree.parse(plan.text)
+        return bool(found and undecided.find(found, plan.is_costly, plan.definitions))
 
     def make_again(self) -> None:
         """Choose once more, after a rollback that took the tables."""
@@ -77,14 +85,15 @@ class KeptRows:
         found = copy.deepcopy(statement) if statement else tree.parse(sql)
         if found is None or not (statement or hints.restore(found, sql)):
             return None
-        queries = undecided.find(
-            found, plan.is_costly, plan.definitions, is_guarded=plan.is_guarded
-        )
+        queries = undecided.find(found, plan.is_costly, plan.definitions)
         names = [self._bound(each.text) for each in queries]  # an error takes tables along
+        kept = [query for query, columns in zip(queries, names, strict=True) if columns is not None]
+        if kept and (plan.plain or any(query.filters for query in kept)):
+            raise self.refused
         for query, columns in zip(queries, names, strict=True):
             if columns is not None:
                 self._keep(query, columns)
-        return found if any(columns is not None for columns in names) else None
+        return found if kept else None
 
     def _bound(self, text: str) -> list[str] | None:
         """The columns of the query *text*; None where it reads what is around it."""

@@ -23,7 +23,7 @@ from llmsql.runtime.deployments import Deployment, Retired
 from llmsql.runtime.kept_rows import KeptRows
 from llmsql.runtime.orders import Orders
 from llmsql.runtime.run import Sites
-from llmsql.syntax.early import asks_twice, has_own_order, may_end_early
+from llmsql.syntax.early import asks_twice, filtering, has_own_order, may_end_early
 from llmsql.syntax.rewrite import Plan
 from llmsql.syntax.tree import Node
 
@@ -111,12 +111,21 @@ class Resolver:
         return None
 
     def with_kept_rows(self, plan: Plan) -> Plan:
-        """*plan* with what DuckDB is to choose chosen now, where that may be tried."""
+        """*plan* with what DuckDB is to choose chosen now, where that may be tried.
+
+        Raises Unsettled where it may not, as each pass would choose others, and where conditions
+        would come in another order then.
+        """
         if not (self.in_own_transaction and self.reads_as_planned):
+            if self.kept.is_wanted(plan):
+                raise Unsettled
             return plan
         self.collector.begin(Mode.MUTE)
         try:
-            return self.kept.in_place(plan)
+            found = self.kept.in_place(plan)
+            if found is not plan and plan.asks_several and not self._filters_alike(plan, found):
+                raise Unsettled
+            return found
         except duckdb.InterruptException:
             raise
         except duckdb.Error:  # for a row that the statement may not come to
@@ -265,6 +274,10 @@ class Resolver:
     def _is_needed_in_part(self, text: str) -> bool:
         plan = self._plan_again(text)
         return may_end_early(plan) or asks_twice(plan) or has_own_order(plan)
+
+    def _filters_alike(self, plan: Plan, other: Plan) -> bool:
+        """True when DuckDB asks by the same conditions, in the same order, in both."""
+        return filtering(self._plan_again(plan.text)) == filtering(self._plan_again(other.text))
 
     def _plan_again(self, text: str) -> list[Node]:
         """DuckDB's plan of *text*, with what this pass noted left as it is."""

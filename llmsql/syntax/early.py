@@ -59,6 +59,13 @@ def has_own_order(plan: Sequence[Node]) -> bool:
     )
 
 
+def filtering(plan: Sequence[Node]) -> list[list[int]]:
+    """The sites of the calls by which the filters of *plan* keep rows, each in its order."""
+    shown = (_shown(operator) for root in plan for operator in _operators(root))
+    asked = ([site for _, site in tags.printed(text)] for text in shown)
+    return sorted(filter(None, asked))
+
+
 def _is_asked_again(operator: Node) -> bool:
     mine = _filtering(operator)
     below = [each for each in _operators(operator) if each is not operator] if mine else []

@@ -31,11 +31,15 @@ _ONLY_LIMIT = (["LIMIT_MODIFIER"], ["LIMIT_PERCENT_MODIFIER"])
 
 @dataclass(frozen=True)
 class Undecided:
-    """A query inside a statement, with the common tables in its sight."""
+    """A query inside a statement, with the common tables in its sight.
+
+    From one that *filters*, beside conditions that ask models, DuckDB infers other conditions.
+    """
 
     node: Node = field(repr=False)
     scope: list[Node] = field(repr=False)
     parameters: list[Node] = field(repr=False)
+    filters: bool
 
     @property
     def text(self) -> str:
@@ -64,22 +68,15 @@ class Undecided:
 
 
 def find(
-    statement: Node,
-    is_costly: Test,
-    definitions: Definitions = lambda name: [],
-    *,
-    is_guarded: bool = True,
+    statement: Node, is_costly: Test, definitions: Definitions = lambda name: []
 ) -> list[Undecided]:
     """The undecided queries of *statement* that call no model, those before which others read.
 
     So are views, whose query *definitions* gives; in place, they become queries of all that is in
-    them. DuckDB wants all parameters that it is given used: each query reads all. Left alone are
-    those by which a condition links rows that another asks about, as DuckDB infers filters from
-    them, and unless it *is_guarded* those of windows, behind which DuckDB moves conditions.
+    them. DuckDB wants all parameters that it is given used: each query reads all.
     """
-    parameters = tree.parameters(statement)
-    found = _Finder(is_costly, definitions, is_guarded).walk(tree.body(statement), [])
-    return [Undecided(node, scope, parameters) for node, scope in found]
+    finder = _Finder(is_costly, definitions, tree.parameters(statement))
+    return list(finder.walk(tree.body(statement), []))
 
 
 def chooses(query: Node) -> bool:
@@ -136,44 +133,43 @@ class _Finder:
 
     is_costly: Test
     definitions: Definitions
-    is_guarded: bool
+    parameters: list[Node]
 
     def walk(
-        self, item: Any, scope: list[Node], *, asks: bool = False
-    ) -> Iterator[tuple[Node, list[Node]]]:
+        self, item: Any, scope: list[Node], *, asks: bool = False, filters: bool = False
+    ) -> Iterator[Undecided]:
         """Those inside *item* with the common tables in sight, those first that they read.
 
-        Where conditions around it *asks* models, subqueries of theirs are left alone; so is what
-        feeds itself, and what has a common table of a name that one around it has, too: others may
-        read that one.
+        Where conditions around it *asks* models, a subquery *filters* what they ask about. Left
+        alone is what feeds itself, and what has a common table of a name that one around it has,
+        too: others may read that one.
         """
         if isinstance(item, list):
             for part in item:
-                yield from self.walk(part, scope, asks=asks)
+                yield from self.walk(part, scope, asks=asks, filters=filters)
         if not isinstance(item, dict) or item.get("type") == "RECURSIVE_CTE_NODE":
             return
-        if item.get("class") == "SUBQUERY" and asks:
-            return
+        filters = filters or (asks and item.get("class") == "SUBQUERY")
         if item.get("type") == "BASE_TABLE" and self._is_found_in_view(item, scope):
             _query_view(item)
         if "modifiers" not in item:
-            yield from self.walk(list(item.values()), scope, asks=asks)
+            yield from self.walk(list(item.values()), scope, asks=asks, filters=filters)
         elif not _names(scope).isdisjoint(_names(item["cte_map"]["map"])):
             return
         elif self._is_found(item):
-            yield item, scope
+            yield Undecided(item, scope, self.parameters, filters)
         else:
-            yield from self._inside(item, scope)
+            yield from self._inside(item, scope, filters=filters)
 
-    def _inside(self, query: Node, scope: list[Node]) -> Iterator[tuple[Node, list[Node]]]:
+    def _inside(self, query: Node, scope: list[Node], *, filters: bool) -> Iterator[Undecided]:
         for entry in query["cte_map"]["map"]:
-            yield from self.walk(entry["value"], scope)
+            yield from self.walk(entry["value"], scope, filters=filters)
             if not is_inside(entry, self.is_costly):
                 scope = [*scope, entry]
         conditions = [query.get(part) for part in ("where_clause", "having", "qualify")]
         asks = is_inside({"": conditions}, self.is_costly)
         parts = [value for key, value in query.items() if key != "cte_map"]
-        yield from self.walk(parts, scope, asks=asks)
+        yield from self.walk(parts, scope, asks=asks, filters=filters)
 
     def _is_found_in_view(self, table: Node, scope: list[Node]) -> bool:
         name = table["table_name"].lower()
@@ -182,9 +178,7 @@ class _Finder:
         return any(self._is_found(tree.body(each)) for each in self.definitions(name))
 
     def _is_found(self, query: Node) -> bool:
-        is_undecided = _ends(query) or (self.is_guarded and _is_undecided(query))
-        is_undecided = is_undecided or KEPT in query
-        return is_undecided and not is_inside(query, self.is_costly)
+        return (_is_undecided(query) or KEPT in query) and not is_inside(query, self.is_costly)
 
 
 def _names(tables: Sequence[Node]) -> set[str]:
