@@ -87,8 +87,7 @@ class Ladder:
 
     def chosen_below(self, keys: Sequence[Key]) -> str:
         """As `below`, for only the keys of its rows, which must be all that they are sorted by."""
-        statement = tree.parse(self.below(keys))
-        assert statement
+        statement = self._below(keys)
         query = tree.body(statement)
         items = Outputs(query).named_in([query["where_clause"]])
         query["select_list"] = [
@@ -117,11 +116,14 @@ class Ladder:
 
     def below(self, keys: Sequence[Key]) -> str:
         """The query with only the rows whose *keys* sort up to a rung's, which are in variables."""
+        return tree.show(self._below(keys))
+
+    def _below(self, keys: Sequence[Key]) -> Node:
         statement = copy.deepcopy(self.statement)
         query = tree.body(statement)
         parts = [*conditions.conjuncts(query["where_clause"]), *_up_to(keys)]
         query["where_clause"] = conditions.conjunction(parts)
-        return tree.show(statement)
+        return statement
 
     def _cheap(self, query: Node) -> list[Node]:
         """The conditions without models, and one on each parameter: all of them must be there."""
