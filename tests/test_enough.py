@@ -211,6 +211,10 @@ TRIED = [
     " FILTER ((m(COALESCE(s, 'none')) AND g(l[1]) < '4')), sum((m(s || k))::INT),"
     " max((SELECT max(CASE WHEN g(g(w)) IN ('1', '2') THEN g(w || id) ELSE m('q' || n) END)"
     " FROM u WHERE u.id = t.i)) FROM t WHERE s BETWEEN m(s) AND 'x' AND i % 7 = 1 GROUP BY k",
+    "WITH c AS NOT MATERIALIZED (SELECT i, k, g(s) AS s FROM t WHERE i // 2 < 40)"
+    " SELECT a.i, a.s FROM c a JOIN c b ON a.i = b.i WHERE b.s IS NULL AND b.k < 6",
+    "WITH c AS NOT MATERIALIZED (SELECT i, k, CASE WHEN flag THEN g(s) END AS s FROM t WHERE i // 2 < 40)"
+    " SELECT a.i, m(a.s) FROM c a WHERE a.i IN (SELECT i FROM c WHERE m(g(s)) IS NULL AND k < 6)",
 ]
 """What somebody found who set out to break it: calls too many, or an error of ours."""
 

@@ -23,7 +23,13 @@ from llmsql.runtime.deployments import Deployment, Retired
 from llmsql.runtime.kept_rows import KeptRows
 from llmsql.runtime.orders import Orders
 from llmsql.runtime.run import Sites
-from llmsql.syntax.early import asks_twice, filtering, has_own_order, may_end_early
+from llmsql.syntax.early import (
+    asks_on_both_sides,
+    asks_twice,
+    filtering,
+    has_own_order,
+    may_end_early,
+)
 from llmsql.syntax.rewrite import Plan
 from llmsql.syntax.tree import Node
 
@@ -56,7 +62,7 @@ class Resolver:
         self.keeps_rows = True  # else they are only asked about, for a statement that writes
         self.reads_as_planned = True  # else the statement's own text has the last word
         self.kept = KeptRows(con, self.describe, execute, Unsettled)
-        self._is_ordered = True
+        self._is_ordered, self._is_shared = True, False
         self._may_stop = True
         self._can_stop: dict[str, bool] = {}
 
@@ -140,7 +146,7 @@ class Resolver:
         early, DuckDB is not asked whether it would.
         """
         self.columns = self.describe(sql)
-        self._is_ordered = plan.is_ordered
+        self._is_ordered, self._is_shared = plan.is_ordered, plan.is_shared
         self._may_stop = may_stop
         if plan.statement is not None:
             self.describe(plan.text)
@@ -273,7 +279,8 @@ class Resolver:
 
     def _is_needed_in_part(self, text: str) -> bool:
         plan = self._plan_again(text)
-        return may_end_early(plan) or asks_twice(plan) or has_own_order(plan)
+        is_shared = self._is_shared and asks_on_both_sides(plan)
+        return is_shared or may_end_early(plan) or asks_twice(plan) or has_own_order(plan)
 
     def _filters_alike(self, plan: Plan, other: Plan) -> bool:
         """True when DuckDB asks by the same conditions, in the same order, in both."""

@@ -22,6 +22,7 @@ _WHOLE = ("AGGREGATE", "GROUP_BY", "ORDER_BY", "TOP_N", "WINDOW", "LIMIT_PERCENT
 """In the names of what reads all rows before it gives any."""
 
 
+_NOTHING = json.dumps(["", ""])
 _EXPECTED = "Estimated Cardinality"
 ROW_GROUP = 122_880
 """A Top-N skips whole ones of these, where it has enough better rows already."""
@@ -36,6 +37,15 @@ def may_end_early(plan: Sequence[Node]) -> bool:
         for child in _stoppable(operator)
     )
     return any(map(_asks, stoppable))
+
+
+def asks_on_both_sides(plan: Sequence[Node]) -> bool:
+    """True when a join of *plan* may find nothing on one side by what models answer there.
+
+    Where the calls of the other side are the same ones, they do not wait for it.
+    """
+    joins = (each["children"] for root in plan for each in _operators(root) if _is_join(each))
+    return any(all(map(_has_calls, sides)) and any(map(_keeps_some, sides)) for sides in joins)
 
 
 def asks_twice(plan: Sequence[Node]) -> bool:
@@ -96,14 +106,31 @@ def _stoppable(operator: Node) -> list[Node]:
         return []
     if _name(operator) in _ENDINGS:
         return list(operator["children"])
-    is_join = len(operator["children"]) > 1 and _name(operator) not in ("CTE", "UNION")
-    kind = (operator.get("extra_info") or {}).get("Join Type", "INNER")
-    if not is_join or kind in _KEEPING:
+    if not _is_join(operator):
         return []
     first, other = operator["children"][0], _deciding(operator["children"][-1])
     is_one_row = _name(other) == "UNGROUPED_AGGREGATE"  # which a join by equality drops, if NULL
     has_rows = _is_whole_table(other) or (is_one_row and _name(operator) == "CROSS_PRODUCT")
     return [] if has_rows else [first]  # it looks at the other side at its first row
+
+
+def _is_join(operator: Node) -> bool:
+    """True for a join that gives nothing where one side is empty."""
+    is_join = len(operator["children"]) > 1 and _name(operator) not in ("CTE", "UNION")
+    return is_join and (operator.get("extra_info") or {}).get("Join Type", "INNER") not in _KEEPING
+
+
+def _has_calls(operator: Node) -> bool:
+    """True when *operator*, or anything it reads, may call a model: not what only reads results."""
+    found = list(_operators(operator))
+    is_of_results = all(_name(each) == "CTE_SCAN" for each in found if not each["children"])
+    return not is_of_results and any(map(_calls, found))
+
+
+def _keeps_some(operator: Node) -> bool:
+    """True when *operator*, or anything it reads, keeps rows by what models may answer."""
+    keeping = (each for each in _operators(operator) if _shown(each) != _NOTHING)
+    return any(map(_has_calls, keeping))
 
 
 def _is_whole_table(operator: Node) -> bool:

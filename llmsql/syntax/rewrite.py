@@ -50,7 +50,7 @@ class Plan:
     were asked for.
     *is_ordered* tells that no call waits for one that a view or a macro hides, which has no rank,
     *is_guarded* that what is cheap stands before all calls of a condition, *asks_several* that
-    several keep rows.
+    several keep rows, *is_shared* that one of its tables, which asks, is read in several places.
     Of these, those *divided* stand in several branches, and are told apart when it runs.
     *is_costly* holds for what reaches a model in any of these texts, and *definitions* gives what
     their views are made of.
@@ -71,6 +71,7 @@ class Plan:
     last_rank: int = 0
     is_guarded: bool = True
     asks_several: bool = False
+    is_shared: bool = False
     divided: frozenset[str] = frozenset()
     is_costly: Test = lambda node: False
     definitions: Definitions = lambda name: []
@@ -180,6 +181,12 @@ class _Rewriting:
         }:
             self.costly |= found
 
+    def _is_shared(self) -> bool:
+        """True where a table that reaches a model is read in several places."""
+        tables = (node for node in tree.nodes(self.query) if node.get("type") == "BASE_TABLE")
+        names = [node["table_name"].lower() for node in tables if self.costs(node)]
+        return len(set(names)) < len(names)
+
     def hides(self, node: Node) -> bool:
         """True for a call of a macro that reaches a model, or of DuckDB's `if` around one."""
         if is_call(node, frozenset((inlining.IF,))):
@@ -261,6 +268,7 @@ class _Rewriting:
             last_rank=ranks.last if is_tagged else -1,
             is_guarded=ranks.is_guarded,
             asks_several=guards.asks_several(tree.body(before), self.costs),
+            is_shared=self._is_shared(),
             divided=frozenset(branches.divided(before, self.costs) if tags_all else ()),
             is_costly=self.costs_also_tagged,
             definitions=definitions,
