@@ -26,8 +26,10 @@ def shadows(function: SqlFunction, native: str) -> dict[str, str]:
     for name, before, place in places:
         is_text = function.answer_type == "VARCHAR"
         overloads = []
-        for signature in function.signatures:
-            names = ", ".join(f'"{parameter}"' for parameter in signature)
+        # Of two overloads one may be typed; what takes texts alone has one, with names to give.
+        signatures = function.signatures if function.takes_requests else function.signatures[-1:]
+        for signature in signatures:
+            names = ", ".join(_parameter(each, function) for each in signature)
             given = [
                 f'"{parameter}"::VARCHAR' if parameter in function.inputs else f'"{parameter}"'
                 for parameter in signature
@@ -40,6 +42,11 @@ def shadows(function: SqlFunction, native: str) -> dict[str, str]:
             found |= _choices(function, name, before, place, overloads)
         found[name] = _macro(name, overloads)
     return found
+
+
+def _parameter(name: str, function: SqlFunction) -> str:
+    is_wanted = name in function.inputs or function.takes_requests
+    return f'"{name}"' if is_wanted else f'"{name}" := NULL'
 
 
 def _choices(
