@@ -191,8 +191,7 @@ class Resolver:
                 return self._run_at_once(plain or plan)
             noted = self.collector.lowest()
             if plain and noted:
-                is_last = plan.is_ordered and self.collector.lowest_rank() >= plan.last_rank
-                found = self._needed_by_both(noted, plain, is_last=is_last)
+                found = self._needed_by_both(noted, plain, is_last=self._is_last(plan))
                 if isinstance(found, Plan):
                     return found
                 noted = found
@@ -200,6 +199,12 @@ class Resolver:
                 break
             self._compute(noted)
         raise Unsettled
+
+    def _is_last(self, plan: Plan) -> bool:
+        """True when no call of *plan* can wait for what was noted."""
+        if not plan.is_ordered or plan.last_rank is None:
+            return False
+        return self.collector.lowest_rank() >= plan.last_rank
 
     def _needed_by_both(self, noted: Noted, plain: Plan, *, is_last: bool) -> Noted | Plan:
         """What *plain* needs, too, of what another plan of the query has *noted*.

@@ -16,6 +16,7 @@ from llmsql.syntax.outputs import group_keys
 from llmsql.syntax.ranks import parts_in_turn
 from llmsql.syntax.tree import Node
 
+_EXTRACTING = ("STRUCT_EXTRACT", "ARRAY_EXTRACT")
 Path = tuple[Any, ...]
 """The text of the outermost choice, and which part of it, and of those in it, a call stands in."""
 
@@ -90,11 +91,15 @@ class _Walk:
 def _parts(node: Node, *, is_lazy: bool) -> tuple[Any, list[Any]]:
     """What of *node* all rows come to, and what not each does.
 
-    In a CASE DuckDB also has an order of its own for the parts of an AND and OR.
+    In a CASE DuckDB also has an order of its own for the parts of an AND and OR. Of a struct that
+    is made for one of its fields it makes only that one.
     """
     if node.get("class") == "CASE" or node.get("type") == "OPERATOR_COALESCE":
         first, *others = parts_in_turn(node) or [None]
         return first, others
     if is_lazy and node.get("class") == "CONJUNCTION":
         return None, node["children"]
+    made = node["children"][0] if node.get("type") in _EXTRACTING else node
+    if made is not node and tree.is_function(made) and tree.function_name(made) == "struct_pack":
+        return None, tree.arguments(made)
     return list(node.values()), []

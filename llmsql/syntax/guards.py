@@ -81,10 +81,11 @@ def asks_several(root: Node, is_costly: Test) -> bool:
         if clause == "when_expr" and len(found) > 1:
             return True
         filtering |= found if clause != "when_expr" else set()
-    return len(filtering) > 1 or bool(filtering and _has_costly_columns(root, is_costly))
+    return len(filtering) > 1 or bool(filtering and has_costly_columns(root, is_costly))
 
 
-def _has_costly_columns(root: Node, is_costly: Test) -> bool:
+def has_costly_columns(root: Node, is_costly: Test) -> bool:
+    """True where a query inside *root*, or one of groups, has columns that models answer."""
     return any(
         is_inside(item, is_costly)
         for node in tree.nodes(root)

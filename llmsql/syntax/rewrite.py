@@ -45,7 +45,8 @@ class Plan:
 
     *statement* is its tree, or None where the text is the user's own, unchanged. *is_tagged* tells
     that calls carry their ranks. *limit* is the number of rows that end it, with *limited_text* to
-    run until then, *where_rank* the highest rank asked for by WHERE and *last_rank* of all. *sites*
+    run until then, *where_rank* the highest rank asked for by WHERE and *last_rank* of all; None
+    where a condition may wait for an inner query's column unseen. *sites*
     counts the model calls that stand in the text; *calls* are their texts by number, where they
     were asked for.
     *is_ordered* tells that no call waits for one that a view or a macro hides, which has no rank,
@@ -68,7 +69,7 @@ class Plan:
     where_rank: int = -1
     calls: tuple[str, ...] = ()
     is_ordered: bool = True
-    last_rank: int = 0
+    last_rank: int | None = None
     is_guarded: bool = True
     asks_several: bool = False
     is_shared: bool = False
@@ -257,6 +258,7 @@ class _Rewriting:
             headings.write_out()
         if is_tagged:
             ranks.tag(apart=self.query["select_list"] if limit is not None else ())
+        has_columns = guards.has_costly_columns(self.query, self.costs_also_tagged)
         found = Plan(
             text=tree.show(self.statement) if is_changed else self.sql,
             statement=copy.deepcopy(self.statement) if is_changed else None,
@@ -265,7 +267,7 @@ class _Rewriting:
             is_tagged=is_tagged,
             calls=tuple(texts),
             is_ordered=is_ordered,
-            last_rank=ranks.last if is_tagged else -1,
+            last_rank=None if has_columns else ranks.last if is_tagged else -1,
             is_guarded=ranks.is_guarded,
             asks_several=guards.asks_several(tree.body(before), self.costs),
             is_shared=self._is_shared(),
