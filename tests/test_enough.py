@@ -215,6 +215,18 @@ TRIED = [
     " SELECT a.i, a.s FROM c a JOIN c b ON a.i = b.i WHERE b.s IS NULL AND b.k < 6",
     "WITH c AS NOT MATERIALIZED (SELECT i, k, CASE WHEN flag THEN g(s) END AS s FROM t WHERE i // 2 < 40)"
     " SELECT a.i, m(a.s) FROM c a WHERE a.i IN (SELECT i FROM c WHERE m(g(s)) IS NULL AND k < 6)",
+    "SELECT {'a': i, 'b': m(g(s))}.a, CASE WHEN NOT m(s) = '1' THEN s ELSE m(g(s)) END FROM t",
+    "SELECT i, y FROM (SELECT i, k, s, flag, unnest([g(s), g(s || i)]) AS y FROM t WHERE g(s) <> '1'"
+    " AND g(s) IN ('1', '2') AND flag) WHERE k IN (1, 2, 5) AND m(s || i) <> '1' AND m(s || i) IS NULL"
+    " AND y > '2'",
+    "SELECT i, y FROM (SELECT i, k, s, unnest([g(s || i), m(s || i)]) AS y FROM t)"
+    " WHERE k IN (1, 2, 5) AND g(s || i) <> '1' AND m(g(s)) IN ('1', '2') AND y > '2'",
+    "SELECT i, y FROM (SELECT i, s, list_transform(l, lambda x: m(x || i)) AS y FROM t"
+    " WHERE g(s || k) < '4' AND m(s || i) IN ('1', '2')) WHERE y IS NOT NULL OR s LIKE '%1%'",
+    "SELECT y, i FROM (SELECT i, s, flag, g(s || i) AS y FROM t WHERE m('p ' || s) IS NULL OR i % 7 = 1)"
+    " WHERE y = '1' OR flag",
+    "SELECT i, coalesce(g(s || i), g('p ' || s)) FROM t WHERE g('p ' || s) < '4'"
+    " AND g('p ' || s) IN ('1', '2') AND g(s) IN ('1', '2') ORDER BY k, i LIMIT 20",
 ]
 """What somebody found who set out to break it: calls too many, or an error of ours."""
 

@@ -131,7 +131,7 @@ class Climber:
     def _below(self, plan: Plan, text: str) -> Plan | None:
         """The plan of the query *text* below a rung, if that stands before all calls.
 
-        None where a call may wait for another, or guards would turn conditions round.
+        None where a call may wait for another unseen, or guards may turn conditions round.
         """
         below = plan.below(text)
         if below is None or not below.is_ordered or not below.is_guarded:

@@ -31,6 +31,23 @@ def reads_columns(node: Node) -> bool:
     return any(tree.column_references(node)) or is_inside(node, _is_of_rows)
 
 
+def reads(part: Node, names: set[str]) -> bool:
+    """True where *part* reads a column of one of *names*."""
+    references = tree.column_references(part)
+    return any(each["column_names"][-1].lower() in names for each in references)
+
+
+def costly_names(root: Node, is_costly: Test) -> set[str]:
+    """The aliases of what models answer, by which a condition elsewhere may read it."""
+    return {
+        str(item["alias"]).lower()
+        for node in tree.nodes(root)
+        if node.get("type") == "SELECT_NODE"
+        for item in node["select_list"]
+        if item.get("alias") and is_inside(item, is_costly)
+    }
+
+
 def _is_of_rows(node: Node) -> bool:
     is_window = node.get("class") == "WINDOW"
     return is_window or (tree.is_function(node) and tree.function_name(node) in tree.aggregates())

@@ -31,14 +31,15 @@ def guard(root: Node, is_costly: Test, places: Places = lambda part, depth: (0,)
             node["children"].sort(key=reads_columns)  # DuckDB folds the others before it filters
     found = list(conditions.standing(root))
     guard_values(root, is_costly)
-    guards = _Guards(is_costly, places, _links(root, is_costly))
+    names = conditions.costly_names(root, is_costly)
+    guards = _Guards(is_costly, places, _links(root, is_costly), names)
     for holder, clause in found:
         if not is_inside(holder[clause], is_costly):
             continue
         if clause == "where_clause":
             guards.guard_where(holder, is_nested=holder is not root)
         elif clause == "having":
-            asked = _Guards(_asked_of_groups(holder, is_costly), places, set())
+            asked = _Guards(_asked_of_groups(holder, is_costly), places, set(), names)
             holder[clause] = asked.guarded(holder[clause])
         elif clause != "condition":
             holder[clause] = guards.guarded(holder[clause])
@@ -67,13 +68,10 @@ def asks_several(root: Node, is_costly: Test) -> bool:
     A column that a query inside *root* computes counts too, or one behind HAVING: the conditions
     may move below it.
     """
-    named = _costly_names(root, is_costly)
+    named = conditions.costly_names(root, is_costly)
 
     def asks(leaf: Node) -> bool:
-        return is_inside(leaf, is_costly) or any(
-            reference["column_names"][-1].lower() in named
-            for reference in tree.column_references(leaf)
-        )
+        return is_inside(leaf, is_costly) or conditions.reads(leaf, named)
 
     filtering: set[str] = set()
     for holder, clause in conditions.standing(root):
@@ -103,17 +101,6 @@ def _asked_of_groups(select: Node, is_costly: Test) -> Test:
         if is_costly(node)
     }
     return lambda node: is_costly(node) and tree.text_key(node) not in known
-
-
-def _costly_names(root: Node, is_costly: Test) -> set[str]:
-    """The aliases of what models answer, by which a condition elsewhere may read it."""
-    return {
-        str(item["alias"]).lower()
-        for node in tree.nodes(root)
-        if node.get("type") == "SELECT_NODE"
-        for item in node["select_list"]
-        if item.get("alias") and is_inside(item, is_costly)
-    }
 
 
 def _links(root: Node, is_costly: Test) -> set[int]:
@@ -153,13 +140,14 @@ class _Guards:
     """What guards the conditions of one statement; *links* by id are what does not.
 
     In a CASE they would keep DuckDB from joining by them, and so from filtering one side by the
-    other.
+    other. Nor does what reads a column of one of the *names*, which a model answers.
     """
 
-    def __init__(self, is_costly: Test, places: Places, links: set[int]) -> None:
+    def __init__(self, is_costly: Test, places: Places, links: set[int], names: set[str]) -> None:
         self.is_costly = is_costly
         self.places = places
         self.links = links
+        self.names = names
 
     def guard_where(self, select: Node, *, is_nested: bool) -> None:
         """Guard WHERE by its cheap parts and by the joins before it, whose own come in turn."""
@@ -190,7 +178,11 @@ class _Guards:
         kept = [part for part in asking if _stays(part, has_join_keys)]
         costly = [part for part in asking if not _stays(part, has_join_keys)]
         free, asked = self._told_apart(also)
-        before = [part for part in (*cheap, *free) if id(part) not in self.links]
+        before = [
+            part
+            for part in (*cheap, *free)
+            if id(part) not in self.links and not conditions.reads(part, self.names)
+        ]
         first = [part for part in kept if depth and _is_constant(part)]
         if not costly or len(first) + len(before) + len(costly) < 2:
             return conjunction(parts)

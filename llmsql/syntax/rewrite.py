@@ -120,7 +120,8 @@ def plan(
         plan, models=models, costly=costly, definitions=definitions, explain=explain,
         macros=macros, tags_all=tags_all, bound=binds.known,
     )  # fmt: skip
-    may_climb = steps and not (found.plain and found.asks_several)
+    is_sure = found.is_guarded and not found.plain
+    may_climb = steps and (is_sure or not found.asks_several)
     return replace(found, ladder=steps, below=below) if may_climb else found
 
 

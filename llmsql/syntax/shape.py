@@ -11,7 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from llmsql.syntax import sets, tree
-from llmsql.syntax.conditions import Test, conjuncts, is_inside, standing
+from llmsql.syntax.conditions import (
+    Test,
+    conjuncts,
+    costly_names,
+    is_inside,
+    reads,
+    standing,
+)
 from llmsql.syntax.tree import Node
 
 _COMPARISONS = frozenset(
@@ -78,9 +85,12 @@ class Shape:
 
         Such a call has no rank. It may stand alone; or in a column of its own, of a plain query in
         which at most one conjunct of WHERE asks, and rejects NULL. What feeds itself waits for
-        itself, and a plan does not show what a lambda in a condition asks.
+        itself, a plan does not show what a lambda in a condition asks, and a column of an inner
+        query may be one of the conditions as well as what waits for them.
         """
         if is_inside(query, self._feeds_itself) or self._hides_in_lambda(query):
+            return False
+        if self._filters_by_columns(query):
             return False
         hides = any(self._hidden_in(node) for node in tree.nodes(query) if self.is_costly(node))
         if not hides or self.sites(query) < 2:
@@ -102,13 +112,26 @@ class Shape:
 
     def _hides_in_lambda(self, query: Node) -> bool:
         """True where a lambda in a condition asks, and something else does."""
-        lambdas = (
-            node
-            for holder, clause in standing(query)
-            for node in tree.nodes(holder[clause])
-            if node.get("class") == "LAMBDA"
-        )
-        return self.sites(query) > 1 and any(is_inside(one, self.is_costly) for one in lambdas)
+        filtering = [holder[clause] for holder, clause in standing(query)]
+        return self.sites(query) > 1 and is_inside({"": filtering}, self._asks_in_lambda)
+
+    def _asks_in_lambda(self, node: Node) -> bool:
+        return node.get("class") == "LAMBDA" and is_inside(node, self.is_costly)
+
+    def _filters_by_columns(self, query: Node) -> bool:
+        """True where conditions read a column that asks, and one lets NULL through or hides it."""
+        names = costly_names(query, self.is_costly)
+        parts = [part for holder, clause in standing(query) for part in conjuncts(holder[clause])]
+        if not any(reads(part, names) for part in parts):
+            return False
+        asking = [part for part in parts if is_inside(part, self.is_costly)]
+        is_hidden = self.sites(query) > 1 and is_inside(query, self._asks_in_lambda)
+        return is_hidden or not all(map(self._rejects_null, asking))
+
+    def _rejects_null(self, condition: Node) -> bool:
+        """True when *condition* keeps no row for which a model's answer in it is NULL."""
+        is_told = condition.get("type") == "OPERATOR_IS_NOT_NULL"
+        return self._is_null(condition["children"][0] if is_told else condition)
 
     def sites(self, part: object) -> int:
         """How many different calls of models stand in *part*, also in its views and macros."""
