@@ -227,6 +227,9 @@ TRIED = [
     " WHERE y = '1' OR flag",
     "SELECT i, coalesce(g(s || i), g('p ' || s)) FROM t WHERE g('p ' || s) < '4'"
     " AND g('p ' || s) IN ('1', '2') AND g(s) IN ('1', '2') ORDER BY k, i LIMIT 20",
+    "SELECT y, i FROM (SELECT *, m(s) AS y FROM t WHERE g(s) IN ('1', '2') OR true) WHERE g(s || i) IS NULL",
+    "SELECT i, g(s) FROM t WHERE g('p ' || s)::INT > 2 OR true QUALIFY g(s) IS DISTINCT FROM '3'"
+    " AND row_number() OVER (PARTITION BY k ORDER BY m(s) DESC, i) < 4",
 ]
 """What somebody found who set out to break it: calls too many, or an error of ours."""
 

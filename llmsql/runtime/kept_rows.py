@@ -88,7 +88,8 @@ class KeptRows:
         queries = undecided.find(found, plan.is_costly, plan.definitions)
         names = [self._bound(each.text) for each in queries]  # an error takes tables along
         kept = [query for query, columns in zip(queries, names, strict=True) if columns is not None]
-        if kept and (plan.plain or any(query.filters for query in kept)):
+        is_sure = plan.is_guarded and not plan.plain
+        if kept and not (is_sure and undecided.decide_alone(kept, found, plan.is_costly)):
             raise self.refused
         for query, columns in zip(queries, names, strict=True):
             if columns is not None:

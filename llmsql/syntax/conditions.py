@@ -7,6 +7,7 @@ other, for the rows that are left. What is rewritten, and why, is left to `guard
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from llmsql.syntax import tree
 from llmsql.syntax.tree import Node
@@ -37,7 +38,7 @@ def reads(part: Node, names: set[str]) -> bool:
     return any(each["column_names"][-1].lower() in names for each in references)
 
 
-def costly_names(root: Node, is_costly: Test) -> set[str]:
+def costly_names(root: Any, is_costly: Test) -> set[str]:
     """The aliases of what models answer, by which a condition elsewhere may read it."""
     return {
         str(item["alias"]).lower()
@@ -46,6 +47,13 @@ def costly_names(root: Node, is_costly: Test) -> set[str]:
         for item in node["select_list"]
         if item.get("alias") and is_inside(item, is_costly)
     }
+
+
+def filters_by_columns(root: Node, is_costly: Test) -> bool:
+    """True where a condition in *root* reads what models answer as a column of an inner query."""
+    names = costly_names(list(root.values()), is_costly)
+    parts = (part for holder, clause in standing(root) for part in conjuncts(holder[clause]))
+    return any(reads(part, names) for part in parts)
 
 
 def _is_of_rows(node: Node) -> bool:

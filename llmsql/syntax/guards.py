@@ -31,7 +31,7 @@ def guard(root: Node, is_costly: Test, places: Places = lambda part, depth: (0,)
             node["children"].sort(key=reads_columns)  # DuckDB folds the others before it filters
     found = list(conditions.standing(root))
     guard_values(root, is_costly)
-    names = conditions.costly_names(root, is_costly)
+    names = conditions.costly_names(list(root.values()), is_costly)  # of inner queries
     guards = _Guards(is_costly, places, _links(root, is_costly), names)
     for holder, clause in found:
         if not is_inside(holder[clause], is_costly):

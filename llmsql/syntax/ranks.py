@@ -100,6 +100,14 @@ class Ranks:
         keys = {key for key in map(self._key, running) if key.is_filter}
         return not self.order.is_known or keys <= self.order.steps.keys()
 
+    @property
+    def is_left_open(self) -> bool:
+        """True where DuckDB's plan does not show a condition, nor that it is cut off.
+
+        It may be true for every row, as one of its alternatives is, and then it is not evaluated.
+        """
+        return not (self.are_evaluated() or self.order.is_cut)
+
     def _key(self, call: Node) -> Call:
         return self._keys[id(call)]
 
@@ -197,7 +205,7 @@ class Ranks:
         Calls that read no column are made while DuckDB plans, before all. A column that it does not
         show comes last; where it does not show a condition, nor has cut it off, nothing is known.
         """
-        if not self.are_evaluated() and not self.order.is_cut:
+        if self.is_left_open:
             return
         running = {self._key(call) for call in self.calls if reads_columns(call)}
         last = max(steps.values(), default=0) + 1

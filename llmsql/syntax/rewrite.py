@@ -15,6 +15,7 @@ from functools import cache, partial
 from llmsql.syntax import (
     aliases,
     branches,
+    conditions,
     guards,
     hints,
     inlining,
@@ -260,6 +261,7 @@ class _Rewriting:
         if is_tagged:
             ranks.tag(apart=self.query["select_list"] if limit is not None else ())
         has_columns = guards.has_costly_columns(self.query, self.costs_also_tagged)
+        may_ask_early = has_columns or shape.lets_null_through(tree.body(before))
         found = Plan(
             text=tree.show(self.statement) if is_changed else self.sql,
             statement=copy.deepcopy(self.statement) if is_changed else None,
@@ -267,9 +269,10 @@ class _Rewriting:
             never_raises=never_raises,
             is_tagged=is_tagged,
             calls=tuple(texts),
-            is_ordered=is_ordered,
+            is_ordered=is_ordered and not (ranks.is_left_open and may_ask_early),
             last_rank=None if has_columns else ranks.last if is_tagged else -1,
-            is_guarded=ranks.is_guarded,
+            is_guarded=ranks.is_guarded
+            and not conditions.filters_by_columns(tree.body(before), self.costs),
             asks_several=guards.asks_several(tree.body(before), self.costs),
             is_shared=self._is_shared(),
             divided=frozenset(branches.divided(before, self.costs) if tags_all else ()),

@@ -14,9 +14,8 @@ from llmsql.syntax import sets, tree
 from llmsql.syntax.conditions import (
     Test,
     conjuncts,
-    costly_names,
+    filters_by_columns,
     is_inside,
-    reads,
     standing,
 )
 from llmsql.syntax.tree import Node
@@ -90,7 +89,7 @@ class Shape:
         """
         if is_inside(query, self._feeds_itself) or self._hides_in_lambda(query):
             return False
-        if self._filters_by_columns(query):
+        if self._may_compute_before(query):
             return False
         hides = any(self._hidden_in(node) for node in tree.nodes(query) if self.is_costly(node))
         if not hides or self.sites(query) < 2:
@@ -118,15 +117,18 @@ class Shape:
     def _asks_in_lambda(self, node: Node) -> bool:
         return node.get("class") == "LAMBDA" and is_inside(node, self.is_costly)
 
-    def _filters_by_columns(self, query: Node) -> bool:
+    def _may_compute_before(self, query: Node) -> bool:
         """True where conditions read a column that asks, and one lets NULL through or hides it."""
-        names = costly_names(query, self.is_costly)
-        parts = [part for holder, clause in standing(query) for part in conjuncts(holder[clause])]
-        if not any(reads(part, names) for part in parts):
+        if not filters_by_columns(query, self.is_costly):
             return False
-        asking = [part for part in parts if is_inside(part, self.is_costly)]
         is_hidden = self.sites(query) > 1 and is_inside(query, self._asks_in_lambda)
-        return is_hidden or not all(map(self._rejects_null, asking))
+        return is_hidden or self.lets_null_through(query)
+
+    def lets_null_through(self, query: Node) -> bool:
+        """True where a condition in *query* may keep a row for which an answer is unknown."""
+        parts = [part for holder, clause in standing(query) for part in conjuncts(holder[clause])]
+        asking = [part for part in parts if is_inside(part, self.is_costly)]
+        return not all(map(self._rejects_null, asking))
 
     def _rejects_null(self, condition: Node) -> bool:
         """True when *condition* keeps no row for which a model's answer in it is NULL."""

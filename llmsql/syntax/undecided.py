@@ -31,15 +31,11 @@ _ONLY_LIMIT = (["LIMIT_MODIFIER"], ["LIMIT_PERCENT_MODIFIER"])
 
 @dataclass(frozen=True)
 class Undecided:
-    """A query inside a statement, with the common tables in its sight.
-
-    From one that *filters*, beside conditions that ask models, DuckDB infers other conditions.
-    """
+    """A query inside a statement, with the common tables in its sight."""
 
     node: Node = field(repr=False)
     scope: list[Node] = field(repr=False)
     parameters: list[Node] = field(repr=False)
-    filters: bool
 
     @property
     def text(self) -> str:
@@ -77,6 +73,22 @@ def find(
     """
     finder = _Finder(is_costly, definitions, tree.parameters(statement))
     return list(finder.walk(tree.body(statement), []))
+
+
+def decide_alone(found: Sequence[Undecided], statement: Node, is_costly: Test) -> bool:
+    """True where nothing but their rows decides what *statement* asks about, of those *found*.
+
+    What the outermost SELECT list asks comes last. Before, DuckDB may have filters that it infers
+    by a join or a subquery from what it knows of a query, and does not of a table.
+    """
+    query = tree.body(statement)
+    if not is_inside({"": [query[part] for part in query if part != "select_list"]}, is_costly):
+        return True
+    inside = {id(node) for each in found for node in tree.nodes(each.node)}
+    return not any(
+        id(node) not in inside and (node.get("type") == "JOIN" or node.get("class") == "SUBQUERY")
+        for node in tree.nodes(query)
+    )
 
 
 def chooses(query: Node) -> bool:
@@ -135,41 +147,35 @@ class _Finder:
     definitions: Definitions
     parameters: list[Node]
 
-    def walk(
-        self, item: Any, scope: list[Node], *, asks: bool = False, filters: bool = False
-    ) -> Iterator[Undecided]:
+    def walk(self, item: Any, scope: list[Node]) -> Iterator[Undecided]:
         """Those inside *item* with the common tables in sight, those first that they read.
 
-        Where conditions around it *asks* models, a subquery *filters* what they ask about. Left
-        alone is what feeds itself, and what has a common table of a name that one around it has,
-        too: others may read that one.
+        Left alone is what feeds itself, and what has a common table of a name that one around it
+        has, too: others may read that one.
         """
         if isinstance(item, list):
             for part in item:
-                yield from self.walk(part, scope, asks=asks, filters=filters)
+                yield from self.walk(part, scope)
         if not isinstance(item, dict) or item.get("type") == "RECURSIVE_CTE_NODE":
             return
-        filters = filters or (asks and item.get("class") == "SUBQUERY")
         if item.get("type") == "BASE_TABLE" and self._is_found_in_view(item, scope):
             _query_view(item)
         if "modifiers" not in item:
-            yield from self.walk(list(item.values()), scope, asks=asks, filters=filters)
+            yield from self.walk(list(item.values()), scope)
         elif not _names(scope).isdisjoint(_names(item["cte_map"]["map"])):
             return
         elif self._is_found(item):
-            yield Undecided(item, scope, self.parameters, filters)
+            yield Undecided(item, scope, self.parameters)
         else:
-            yield from self._inside(item, scope, filters=filters)
+            yield from self._inside(item, scope)
 
-    def _inside(self, query: Node, scope: list[Node], *, filters: bool) -> Iterator[Undecided]:
+    def _inside(self, query: Node, scope: list[Node]) -> Iterator[Undecided]:
         for entry in query["cte_map"]["map"]:
-            yield from self.walk(entry["value"], scope, filters=filters)
+            yield from self.walk(entry["value"], scope)
             if not is_inside(entry, self.is_costly):
                 scope = [*scope, entry]
-        conditions = [query.get(part) for part in ("where_clause", "having", "qualify")]
-        asks = is_inside({"": conditions}, self.is_costly)
         parts = [value for key, value in query.items() if key != "cte_map"]
-        yield from self.walk(parts, scope, asks=asks, filters=filters)
+        yield from self.walk(parts, scope)
 
     def _is_found_in_view(self, table: Node, scope: list[Node]) -> bool:
         name = table["table_name"].lower()
