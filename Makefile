@@ -19,7 +19,7 @@ CORE_TESTS := $(TEXT_TESTS) tests/test_differential.py tests/test_explain.py \
 	tests/test_connection.py tests/test_errors.py tests/test_concurrency.py tests/test_caps.py \
 	tests/test_records.py tests/test_resume.py tests/byzer/test_settings.py tests/byzer/test_catalog.py \
 	tests/test_order.py tests/test_fields.py tests/test_enough.py tests/test_ladder.py tests/test_late.py \
-	tests/test_lookup.py tests/test_tags.py tests/test_vectors.py
+	tests/test_lookup.py tests/test_tags.py tests/test_undecided.py tests/test_vectors.py
 
 .PHONY: demo test test-core test-engines check format docs bench clean
 
