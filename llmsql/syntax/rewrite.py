@@ -260,8 +260,6 @@ class _Rewriting:
             headings.write_out()
         if is_tagged:
             ranks.tag(apart=self.query["select_list"] if limit is not None else ())
-        has_columns = guards.has_costly_columns(self.query, self.costs_also_tagged)
-        may_ask_early = has_columns or shape.lets_null_through(tree.body(before))
         found = Plan(
             text=tree.show(self.statement) if is_changed else self.sql,
             statement=copy.deepcopy(self.statement) if is_changed else None,
@@ -269,16 +267,12 @@ class _Rewriting:
             never_raises=never_raises,
             is_tagged=is_tagged,
             calls=tuple(texts),
-            is_ordered=is_ordered and not (ranks.is_left_open and may_ask_early),
-            last_rank=None if has_columns else ranks.last if is_tagged else -1,
-            is_guarded=ranks.is_guarded
-            and not conditions.filters_by_columns(tree.body(before), self.costs),
-            asks_several=guards.asks_several(tree.body(before), self.costs),
-            is_shared=self._is_shared(),
+            is_ordered=is_ordered,
             divided=frozenset(branches.divided(before, self.costs) if tags_all else ()),
             is_costly=self.costs_also_tagged,
             definitions=definitions,
         )
+        found = self._with_order(found, ranks, tree.body(before), shape)
         if may_cost:
             found = self._with_plain(found, before, guarded, partial(arrange, may_guard=False))
         return found if limit is None else self._limited(found, limit, where_rank)
@@ -294,6 +288,20 @@ class _Rewriting:
         """True where the guards of the statement, without which it was *before*, may cost calls."""
         return waiting.may_lose_filters(tree.body(before), self.costs) or waiting.is_turned_round(
             before, self.statement, self.models, explain, definitions
+        )
+
+    def _with_order(self, found: Plan, ranks: Ranks, query: Node, shape: Shape) -> Plan:
+        """*found* with what is known of the order in which *query*, as it was, asks by *ranks*."""
+        has_columns = guards.has_costly_columns(self.query, self.costs_also_tagged)
+        may_ask_early = has_columns or shape.lets_null_through(query)
+        last_rank = ranks.last if found.is_tagged else -1
+        return replace(
+            found,
+            is_ordered=found.is_ordered and not (ranks.is_left_open and may_ask_early),
+            last_rank=None if has_columns else last_rank,
+            is_guarded=ranks.is_guarded and not conditions.filters_by_columns(query, self.costs),
+            asks_several=guards.asks_several(query, self.costs),
+            is_shared=self._is_shared(),
         )
 
     def _with_plain(
