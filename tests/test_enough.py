@@ -230,6 +230,8 @@ TRIED = [
     "SELECT y, i FROM (SELECT *, m(s) AS y FROM t WHERE g(s) IN ('1', '2') OR true) WHERE g(s || i) IS NULL",
     "SELECT i, g(s) FROM t WHERE g('p ' || s)::INT > 2 OR true QUALIFY g(s) IS DISTINCT FROM '3'"
     " AND row_number() OVER (PARTITION BY k ORDER BY m(s) DESC, i) < 4",
+    "SELECT i FROM (SELECT DISTINCT i, s, flag, m(COALESCE(s, 'none')) AS y FROM t WHERE g(s)::INT > 2"
+    " AND m('c') AND i < 50) q WHERE y IS NULL AND m(s || i) AND flag",
 ]
 """What somebody found who set out to break it: calls too many, or an error of ours."""
 

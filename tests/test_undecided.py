@@ -76,6 +76,9 @@ GIVEN = [
     ("SELECT m(s) FROM (SELECT s FROM t WHERE k = $k ORDER BY i LIMIT 5) q", {"k": 3}),
 ]
 IN_ORDER = [
+    "WITH a AS MATERIALIZED (SELECT i, row_number() OVER (PARTITION BY k ORDER BY i, s) AS k, s FROM t),"
+    " b AS (SELECT DISTINCT i, k, s FROM a WHERE NOT m('q' || k)) SELECT i, k, s, m(g(s)) FROM b"
+    " WHERE i > k AND g(s) < '4' AND length(s) > 6 ORDER BY k, i, s LIMIT 3",
     "WITH a AS MATERIALIZED (SELECT i, row_number() OVER (PARTITION BY k ORDER BY i, s) AS k, s FROM t"
     " WHERE k IN (1, 2, 5)), b AS MATERIALIZED (SELECT * FROM a WHERE NOT m('q' || k))"
     " SELECT i, g(s) FROM b WHERE m(g(s)) IS NULL AND i > k",
@@ -173,6 +176,7 @@ def test_what_has_an_order_or_asks_is_left_alone(sql: str) -> None:
         ("SELECT y FROM (SELECT m(s) AS y FROM (SELECT DISTINCT s FROM t LIMIT 5))", True),
         ("SELECT s FROM t WHERE k IN (SELECT k FROM u GROUP BY k LIMIT 2) AND m(s)", False),
         ("SELECT s FROM (SELECT DISTINCT s, k FROM t LIMIT 5) JOIN u USING (k) WHERE m(s)", False),
+        ("SELECT s FROM (SELECT * FROM (SELECT DISTINCT s, k FROM t LIMIT 5) WHERE m(s)) WHERE k < 3", False),
         ("SELECT y FROM (SELECT m(s) AS y, k FROM (SELECT DISTINCT s, k FROM t LIMIT 5))"
          " JOIN u USING (k)", False),
     ],

@@ -52,8 +52,7 @@ def costly_names(root: Any, is_costly: Test) -> set[str]:
 def filters_by_columns(root: Node, is_costly: Test) -> bool:
     """True where a condition in *root* reads what models answer as a column of an inner query."""
     names = costly_names(list(root.values()), is_costly)
-    parts = (part for holder, clause in standing(root) for part in conjuncts(holder[clause]))
-    return any(reads(part, names) for part in parts)
+    return any(reads(condition, names) for condition in filtering(root))
 
 
 def _is_of_rows(node: Node) -> bool:
@@ -125,6 +124,13 @@ def standing(root: Node) -> Iterator[tuple[Node, str]]:
             yield node, "condition"
         elif node.get("class") == "CASE":
             yield from ((check, "when_expr") for check in node["case_checks"])
+
+
+def filtering(root: Node) -> Iterator[Node]:
+    """Yield each condition in *root* that keeps rows, which one of a CASE does not."""
+    for holder, clause in standing(root):
+        if clause != "when_expr":
+            yield holder[clause]
 
 
 def is_only_where(root: Node) -> bool:

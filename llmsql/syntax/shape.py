@@ -14,8 +14,11 @@ from llmsql.syntax import sets, tree
 from llmsql.syntax.conditions import (
     Test,
     conjuncts,
+    costly_names,
+    filtering,
     filters_by_columns,
     is_inside,
+    reads,
     standing,
 )
 from llmsql.syntax.tree import Node
@@ -119,21 +122,34 @@ class Shape:
 
     def _may_compute_before(self, query: Node) -> bool:
         """True where conditions read a column that asks, and one lets NULL through or hides it."""
-        if not filters_by_columns(query, self.is_costly):
+        if self.sites(query) < 2 or not filters_by_columns(query, self.is_costly):
             return False
-        is_hidden = self.sites(query) > 1 and is_inside(query, self._asks_in_lambda)
-        return is_hidden or self.lets_null_through(query)
+        return is_inside(query, self._asks_in_lambda) or self.lets_null_through(query)
 
     def lets_null_through(self, query: Node) -> bool:
-        """True where a condition in *query* may keep a row for which an answer is unknown."""
-        parts = [part for holder, clause in standing(query) for part in conjuncts(holder[clause])]
-        asking = [part for part in parts if is_inside(part, self.is_costly)]
-        return not all(map(self._rejects_null, asking))
+        """True where a condition in *query* may keep a row because an answer is unknown.
+
+        An answer is also what stands in a column of an inner query.
+        """
+        names = costly_names(list(query.values()), self.is_costly)
+
+        def or_column(test: Test) -> Test:
+            return lambda node: (
+                test(node) or (node.get("class") == "COLUMN_REF" and reads(node, names))
+            )
+
+        answers = replace(
+            self, is_call=or_column(self.is_call), is_costly=or_column(self.is_costly)
+        )
+        return not all(map(answers._rejects_null, filtering(query)))
 
     def _rejects_null(self, condition: Node) -> bool:
-        """True when *condition* keeps no row for which a model's answer in it is NULL."""
+        """True when *condition* keeps no row only because a model's answer in it is NULL."""
+        if condition.get("class") == "CONJUNCTION":
+            return all(map(self._rejects_null, condition["children"]))
         is_told = condition.get("type") == "OPERATOR_IS_NOT_NULL"
-        return self._is_null(condition["children"][0] if is_told else condition)
+        asks = is_inside(condition, self.is_costly)
+        return not asks or self._is_null(condition["children"][0] if is_told else condition)
 
     def sites(self, part: object) -> int:
         """How many different calls of models stand in *part*, also in its views and macros."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmsql.syntax import quote, tree
-from llmsql.syntax.conditions import Test, has_subquery, is_inside
+from llmsql.syntax.conditions import Test, filtering, has_subquery, is_inside
 from llmsql.syntax.sets import Definitions
 from llmsql.syntax.tree import Node
 
@@ -79,16 +79,17 @@ def decide_alone(found: Sequence[Undecided], statement: Node, is_costly: Test) -
     """True where nothing but their rows decides what *statement* asks about, of those *found*.
 
     What the outermost SELECT list asks comes last. Before, DuckDB may have filters that it infers
-    by a join or a subquery from what it knows of a query, and does not of a table.
+    by a join or a subquery from what it knows of a query, and does not of a table; and conditions
+    of several queries, which it moves to other places then.
     """
     query = tree.body(statement)
     if not is_inside({"": [query[part] for part in query if part != "select_list"]}, is_costly):
         return True
     inside = {id(node) for each in found for node in tree.nodes(each.node)}
-    return not any(
-        id(node) not in inside and (node.get("type") == "JOIN" or node.get("class") == "SUBQUERY")
-        for node in tree.nodes(query)
-    )
+    others = [node for node in tree.nodes(query) if id(node) not in inside]
+    if any(node.get("type") == "JOIN" or node.get("class") == "SUBQUERY" for node in others):
+        return False
+    return sum(id(condition) not in inside for condition in filtering(query)) < 2
 
 
 def chooses(query: Node) -> bool:

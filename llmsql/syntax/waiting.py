@@ -78,11 +78,7 @@ def may_lose_filters(query: Node, is_costly: Test) -> bool:
     it asks what reads one table before a join. Which of two conditions on one answer comes first,
     no plan tells. A guard may cost calls there; mostly it saves some.
     """
-    asking = [
-        holder[clause]
-        for holder, clause in conditions.standing(query)
-        if clause != "when_expr" and is_inside(holder[clause], is_costly)
-    ]
+    asking = [each for each in conditions.filtering(query) if is_inside(each, is_costly)]
     if any(
         node.get("type") in ("CONJUNCTION_OR", "OPERATOR_COALESCE")
         or node.get("class") in ("CASE", "SUBQUERY")
