@@ -195,7 +195,12 @@ class ModelFunction(ABC):
                 continue
             if self.takes_options and options is None and read.looks_like_options(column):
                 options = column
-            elif self.model is None and models is None:
+            elif self.model is None and read.is_text(column):
+                if models is not None:
+                    raise OptionError(
+                        f"{self.called}(…) is given two models: {read.first(models)} and"
+                        f" {read.first(column)}"
+                    )
                 models = column
             else:
                 read.mappings(column)  # says what options look like

@@ -73,6 +73,13 @@ def mappings(column: Column) -> list[Mapping[str, Any] | None]:
     return [_mapping(row) for row in column.to_pylist()]
 
 
+def is_text(column: Column) -> bool:
+    """True for what may name something, an ENUM too."""
+    kind = column.type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def looks_like_options(column: Column) -> bool:
     """True for STRUCT and MAP, and for text that holds a JSON object."""
     kind = column.type

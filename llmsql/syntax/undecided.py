@@ -78,18 +78,18 @@ def find(
 def decide_alone(found: Sequence[Undecided], statement: Node, is_costly: Test) -> bool:
     """True where nothing but their rows decides what *statement* asks about, of those *found*.
 
-    What the outermost SELECT list asks comes last. Before, DuckDB may have filters that it infers
-    by a join or a subquery from what it knows of a query, and does not of a table; and conditions
-    of several queries, which it moves to other places then.
+    By a join or a subquery DuckDB infers filters from what it knows of a query, and does not of a
+    table. What the outermost SELECT list asks comes behind all conditions; those of several queries
+    DuckDB may move to other places.
     """
     query = tree.body(statement)
-    if not is_inside({"": [query[part] for part in query if part != "select_list"]}, is_costly):
-        return True
     inside = {id(node) for each in found for node in tree.nodes(each.node)}
     others = [node for node in tree.nodes(query) if id(node) not in inside]
     if any(node.get("type") == "JOIN" or node.get("class") == "SUBQUERY" for node in others):
         return False
-    return sum(id(condition) not in inside for condition in filtering(query)) < 2
+    before = [query[part] for part in query if part != "select_list"]
+    asks_last = not is_inside({"": before}, is_costly)
+    return asks_last or sum(id(each) not in inside for each in filtering(query)) < 2
 
 
 def chooses(query: Node) -> bool:
