@@ -229,6 +229,7 @@ def test_what_is_kept_turns_no_conditions_round(sides: tuple[Ours, Plain], sql: 
     "sql",
     [
         "SELECT m(s) FROM (SELECT DISTINCT s FROM b LIMIT 50)",
+        "INSERT INTO o SELECT m(s) FROM (SELECT DISTINCT s FROM b LIMIT 50)",
         "UPDATE o SET a = m(a) WHERE a IN (SELECT s FROM b GROUP BY s LIMIT 50)",
     ],
 )

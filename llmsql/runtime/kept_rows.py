@@ -86,15 +86,16 @@ class KeptRows:
         if found is None or not (statement or hints.restore(found, sql)):
             return None
         queries = undecided.find(found, plan.is_costly, plan.definitions)
-        names = [self._bound(each.text) for each in queries]  # an error takes tables along
-        kept = [query for query, columns in zip(queries, names, strict=True) if columns is not None]
-        is_sure = plan.is_guarded and not plan.plain
-        if kept and not (is_sure and undecided.decide_alone(kept, found, plan.is_costly)):
+        bound = [(each, self._bound(each.text)) for each in queries]  # an error takes tables along
+        kept = [(query, columns) for query, columns in bound if columns is not None]
+        if not kept:
+            return None
+        alone = undecided.decide_alone([query for query, _ in kept], found, plan.is_costly)
+        if plan.plain or not (plan.is_guarded and alone):
             raise self.refused
-        for query, columns in zip(queries, names, strict=True):
-            if columns is not None:
-                self._keep(query, columns)
-        return found if kept else None
+        for query, columns in kept:
+            self._keep(query, columns)
+        return found
 
     def _bound(self, text: str) -> list[str] | None:
         """The columns of the query *text*; None where it reads what is around it."""

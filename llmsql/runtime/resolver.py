@@ -24,9 +24,9 @@ from llmsql.runtime.kept_rows import KeptRows
 from llmsql.runtime.orders import Orders
 from llmsql.runtime.run import Sites
 from llmsql.syntax.early import (
+    asked_in_turn,
     asks_on_both_sides,
     asks_twice,
-    filtering,
     has_own_order,
     may_end_early,
 )
@@ -62,7 +62,6 @@ class Resolver:
         self.keeps_rows = True  # else they are only asked about, for a statement that writes
         self.reads_as_planned = True  # else the statement's own text has the last word
         self.kept = KeptRows(con, self.describe, execute, Unsettled)
-        self._is_ordered, self._is_shared = True, False
         self._may_stop = True
         self._can_stop: dict[str, bool] = {}
 
@@ -146,7 +145,6 @@ class Resolver:
         early, DuckDB is not asked whether it would.
         """
         self.columns = self.describe(sql)
-        self._is_ordered, self._is_shared = plan.is_ordered, plan.is_shared
         self._may_stop = may_stop
         if plan.statement is not None:
             self.describe(plan.text)
@@ -181,13 +179,13 @@ class Resolver:
                 return plan
             if error is not None:
                 self.restart()  # before anything else is asked of DuckDB
-                if self._may_want_vectors():
+                if self._may_want_vectors(plan):
                     self.collector.has_vectors = True
                     continue
             passes -= not self.collector.is_full
             if self.collector.decide(self.orders):  # what else was noted may be of a placeholder
                 continue
-            if self._may_ask_less(plan.text):
+            if self._may_ask_less(plan):
                 return self._run_at_once(plain or plan)
             noted = self.collector.lowest()
             if plain and noted:
@@ -220,7 +218,7 @@ class Resolver:
             return noted
         if not self.collector.has_met_unknown:
             return plain
-        if self._may_ask_less(plain.text):
+        if self._may_ask_less(plain):
             return self._run_at_once(plain)
         wanted = self.collector.lowest()
         both = {
@@ -260,36 +258,37 @@ class Resolver:
                 self._compute(behind)
         return self._run_at_once(plan)
 
-    def _may_want_vectors(self) -> bool:
+    def _may_want_vectors(self, plan: Plan) -> bool:
         """True when the pass may have failed because DuckDB's lists take no vector that is NULL.
 
         What waits for one is of a higher rank, and is not asked before it is known.
         """
         asked = [deployment for deployment, _ in self.collector.lowest()]
-        is_new = self._is_ordered and not self.collector.has_vectors
+        is_new = plan.is_ordered and not self.collector.has_vectors
         return is_new and any(each.any_vector() is not None for each in asked)
 
-    def _may_ask_less(self, text: str) -> bool:
-        """True when *text*, which has just run, may need less than it noted.
+    def _may_ask_less(self, plan: Plan) -> bool:
+        """True when *plan*, which has just run, may need less than it noted.
 
         DuckDB may stop it before all rows are asked about, or one call wait for another unseen.
         What a function met first is needed in any case.
         """
-        is_of_many = self.collector.is_of_many(at_any_rank=not self._is_ordered)
+        is_of_many = self.collector.is_of_many(at_any_rank=not plan.is_ordered)
         if not (is_of_many and self._may_stop):
             return False
-        if text not in self._can_stop:
-            self._can_stop[text] = not self._is_ordered or self._is_needed_in_part(text)
-        return self._can_stop[text]
+        if plan.text not in self._can_stop:
+            self._can_stop[plan.text] = not plan.is_ordered or self._is_needed_in_part(plan)
+        return self._can_stop[plan.text]
 
-    def _is_needed_in_part(self, text: str) -> bool:
-        plan = self._plan_again(text)
-        is_shared = self._is_shared and asks_on_both_sides(plan)
-        return is_shared or may_end_early(plan) or asks_twice(plan) or has_own_order(plan)
+    def _is_needed_in_part(self, plan: Plan) -> bool:
+        found = self._plan_again(plan.text)
+        is_shared = plan.is_shared and asks_on_both_sides(found)
+        return is_shared or may_end_early(found) or asks_twice(found) or has_own_order(found)
 
     def _filters_alike(self, plan: Plan, other: Plan) -> bool:
         """True when DuckDB asks by the same conditions, in the same order, in both."""
-        return filtering(self._plan_again(plan.text)) == filtering(self._plan_again(other.text))
+        one, another = map(self._plan_again, (plan.text, other.text))
+        return asked_in_turn(one) == asked_in_turn(another)
 
     def _plan_again(self, text: str) -> list[Node]:
         """DuckDB's plan of *text*, with what this pass noted left as it is."""

@@ -99,7 +99,15 @@ def _parts(node: Node, *, is_lazy: bool) -> tuple[Any, list[Any]]:
         return first, others
     if is_lazy and node.get("class") == "CONJUNCTION":
         return None, node["children"]
-    made = node["children"][0] if node.get("type") in _EXTRACTING else node
-    if made is not node and tree.is_function(made) and tree.function_name(made) == "struct_pack":
-        return None, tree.arguments(made)
+    if fields := _fields(node):
+        return None, fields
     return list(node.values()), []
+
+
+def _fields(node: Node) -> list[Node]:
+    """All fields of the struct that is made for *node* to take one of, if it does."""
+    if node.get("type") not in _EXTRACTING:
+        return []
+    made = node["children"][0]
+    is_struct = tree.is_function(made) and tree.function_name(made) == "struct_pack"
+    return tree.arguments(made) if is_struct else []

@@ -69,23 +69,22 @@ def has_own_order(plan: Sequence[Node]) -> bool:
     )
 
 
-def filtering(plan: Sequence[Node]) -> list[list[int]]:
+def asked_in_turn(plan: Sequence[Node]) -> list[list[int]]:
     """The sites of the calls by which the filters of *plan* keep rows, each in its order."""
-    shown = (_shown(operator) for root in plan for operator in _operators(root))
-    asked = ([site for _, site in tags.printed(text)] for text in shown)
-    return sorted(filter(None, asked))
+    operators = (operator for root in plan for operator in _operators(root))
+    return sorted(filter(None, map(_filtering, operators)))
 
 
 def _is_asked_again(operator: Node) -> bool:
-    mine = _filtering(operator)
+    mine = set(_filtering(operator))
     below = [each for each in _operators(operator) if each is not operator] if mine else []
     others = {site for _, site in tags.printed(json.dumps(below))} - mine
-    return bool(others) and any(mine & _filtering(each) for each in below)
+    return bool(others) and any(mine.intersection(_filtering(each)) for each in below)
 
 
-def _filtering(operator: Node) -> set[int]:
-    """The sites of the calls by which *operator* keeps rows."""
-    return {site for _, site in tags.printed(_shown(operator))}
+def _filtering(operator: Node) -> list[int]:
+    """The sites of the calls by which *operator* keeps rows, in its order."""
+    return [site for _, site in tags.printed(_shown(operator))]
 
 
 def _shown(operator: Node) -> str:

@@ -293,11 +293,11 @@ class _Rewriting:
     def _with_order(self, found: Plan, ranks: Ranks, query: Node, shape: Shape) -> Plan:
         """*found* with what is known of the order in which *query*, as it was, asks by *ranks*."""
         has_columns = guards.has_costly_columns(self.query, self.costs_also_tagged)
-        may_ask_early = has_columns or shape.lets_null_through(query)
+        is_open = ranks.is_left_open and (has_columns or shape.lets_null_through(query))
         last_rank = ranks.last if found.is_tagged else -1
         return replace(
             found,
-            is_ordered=found.is_ordered and not (ranks.is_left_open and may_ask_early),
+            is_ordered=found.is_ordered and not is_open,
             last_rank=None if has_columns else last_rank,
             is_guarded=ranks.is_guarded and not conditions.filters_by_columns(query, self.costs),
             asks_several=guards.asks_several(query, self.costs),

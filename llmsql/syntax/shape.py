@@ -114,8 +114,8 @@ class Shape:
 
     def _hides_in_lambda(self, query: Node) -> bool:
         """True where a lambda in a condition asks, and something else does."""
-        filtering = [holder[clause] for holder, clause in standing(query)]
-        return self.sites(query) > 1 and is_inside({"": filtering}, self._asks_in_lambda)
+        conditions = [holder[clause] for holder, clause in standing(query)]
+        return self.sites(query) > 1 and is_inside({"": conditions}, self._asks_in_lambda)
 
     def _asks_in_lambda(self, node: Node) -> bool:
         return node.get("class") == "LAMBDA" and is_inside(node, self.is_costly)
