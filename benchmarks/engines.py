@@ -22,7 +22,7 @@ def run() -> list[Line]:
     con = llmsql.connect()
     con.execute("RUN command AS LLM WHERE localModelDir='smollm2' AND udfName='chat'")
     con.execute("RUN command AS LLM WHERE localModelDir='minilm' AND udfName='emb'")
-    return [_chat(con), *_embeddings(con), _per_chunk(con)]
+    return [_chat(con), _batching(con), *_embeddings(con), _per_chunk(con)]
 
 
 def _chat(con: Any) -> Line:
@@ -47,6 +47,27 @@ def _chat(con: Any) -> Line:
         "≥ 0.95",
         f"{min(engine, library) / sql:.2f} (SQL {PROMPTS / sql:.1f}, engine {PROMPTS / engine:.1f},"
         f" transformers {PROMPTS / library:.1f} prompts/s)",
+    )
+
+
+def _batching(con: Any) -> Line:
+    """Our loop beside the library's continuous batching, one model and one table."""
+    con.execute(
+        "RUN command AS LLM WHERE localModelDir='smollm2' AND udfName='paged'"
+        " AND continuous_batching='true'"
+    )
+
+    def through(name: str) -> None:
+        con.engine.deployments.get(name)._answers.clear()
+        _quietly(con, f"SELECT count({name}(p, {{'max_tokens': {TOKENS}}})) FROM prompts")
+
+    own, library = best(2, lambda: through("chat"), lambda: through("paged"))
+    con.execute("!llm model remove paged")
+    device = con.engine.deployments.get("chat").model.device
+    return Line(
+        f"the same on {device}, through SQL: continuous_batching='true', transformers' own / our loop",
+        "report",
+        f"{own / library:.2f} ({PROMPTS / library:.1f} and {PROMPTS / own:.1f} prompts/s)",
     )
 
 

@@ -2,8 +2,8 @@
 
 Free places are filled from the rows that wait, so that a few long answers do not hold up the rest.
 What all prompts share at their start is read once, and so is what enough of them share. The
-library's own `generate` keeps every row to the end of the longest, and its continuous batching is
-several times slower on a CPU.
+library's own `generate` keeps every row to the end of the longest; its continuous batching, several
+times slower on a CPU, is `library_batching`'s.
 """
 
 from __future__ import annotations

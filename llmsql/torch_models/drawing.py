@@ -18,6 +18,16 @@ from llmsql.torch_models.rows import Row
 _COLDEST = 1e-4
 
 
+def is_greedy(sampling: Any) -> bool:
+    """True where the best token is the next one, whatever was written before."""
+    return (
+        sampling.temperature <= _COLDEST
+        and getattr(sampling, "repetition_penalty", 1.0) == 1
+        and not getattr(sampling, "no_repeat_ngram_size", 0)
+        and not getattr(sampling, "min_tokens", 0)
+    )
+
+
 def draw(scores: torch.Tensor, rows: Sequence[Row]) -> list[int | None]:
     """Return the next token of each of *rows*, given *scores* of shape (rows, vocabulary).
 

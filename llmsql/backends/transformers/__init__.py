@@ -6,6 +6,7 @@ answer is the same alone and in any batch; in bfloat16 or float16 rounding diffe
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from llmsql import sources
@@ -29,7 +30,7 @@ class Backend(Causal):
     file_formats = ("directory", "gguf")
     extra = "transformers"
     modules = ("torch", "transformers")
-    paced = frozenset({"batch_size"})
+    paced = frozenset({"batch_size", "continuous_batching"})
 
     def load(self, spec: ModelSpec) -> base.Model:
         """Load the model onto the GPU where there is one; a GGUF file is converted on first use."""
@@ -37,11 +38,13 @@ class Backend(Causal):
         options: Options = spec.options or Options()
         path, adapter = checked_files(spec, options.base_model)
         from llmsql.backends.transformers import assembly
+        from llmsql.torch_models.library_batching import LibraryBatching
 
         bits, threshold = options.bits, options.llm_int8_threshold
         return assembly.assembled(
-            spec, path, adapter, options, assembly.place(spec, options, bits, threshold)
-        )
+            spec, path, adapter, options, assembly.place(spec, options, bits, threshold),
+            make_decoder=partial(LibraryBatching, wanted=options.continuous_batching),
+        )  # fmt: skip
 
     def deciding(self, options: Any) -> dict[str, Any]:
         """Return the options that change answers, with a number of bits for both spellings."""

@@ -41,7 +41,7 @@ def assembled(
     where: Place,
     *,
     engine: Callable[[Any], Callable[..., Any]] | None = None,
-    make_decoder: type[Decoder] = Decoder,
+    make_decoder: Callable[..., Decoder] = Decoder,
 ) -> Model:
     """
     Return the model at *path*, with its *adapter*, loaded to *where*.

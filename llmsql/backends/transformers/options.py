@@ -36,12 +36,15 @@ class Options(Decoded):
     What RUN command AS LLM accepts for this backend.
 
     *quantization* is a number of bits ("true" is 4) and needs CUDA; *quatization* is the same, as
-    older scripts spell it.
+    older scripts spell it. With *continuous_batching* "true" the library's own continuous batching
+    decodes greedy rows; "auto" leaves that to what is seen to be faster on a GPU, and does without
+    on a CPU.
     """
 
     quantization: Bits = "false"
     quatization: Bits = "false"
     llm_int8_threshold: float = 6.0
+    continuous_batching: Literal["auto", "true", "false"] = "auto"
 
     @property
     def bits(self) -> int:
