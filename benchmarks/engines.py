@@ -65,7 +65,7 @@ def _batching(con: Any) -> Line:
     con.execute("!llm model remove paged")
     device = con.engine.deployments.get("chat").model.device
     return Line(
-        f"the same on {device}, through SQL: continuous_batching='true', transformers' own / our loop",
+        f"the same on {device}, through SQL: with continuous_batching='true' / in our loop",
         "report",
         f"{own / library:.2f} ({PROMPTS / library:.1f} and {PROMPTS / own:.1f} prompts/s)",
     )
