@@ -120,10 +120,9 @@ class ModelFunction(ABC):
         if columns and read.is_tag(columns[-1]):
             tag = read.first(columns[-1]) or {}
             collector = self.engine.collectors.get(tag.get("llmsql") or 0)
+            columns = columns[: -read.ADDED]
             if collector is not None:
-                site = Site(*read.place(tag))
-                return collector, site, columns[:-1]
-            columns = columns[:-1]
+                return collector, Site(*read.place(tag)), columns
         return self.engine.detached(), UNTAGGED, columns
 
     def _values(self, arguments: Sequence[Column], collector: Collector, site: Site) -> list[Any]:

@@ -18,8 +18,12 @@ from llmsql.syntax.ranks import TAG
 Column = Any  # a pyarrow.ChunkedArray or Array; pyarrow ships no types
 
 
+ADDED = 2
+"""How many arguments `Connection` adds: a weight, and a tag behind it."""
+
+
 def is_tag(column: Column) -> bool:
-    """True for the argument that `Connection` adds: {'llmsql': token, 'place': …}."""
+    """True for the last argument that `Connection` adds: {'llmsql': token, 'place': …}."""
     kind = column.type
     return bool(pa.types.is_struct(kind) and kind.num_fields and kind.field(0).name == TAG)
 

@@ -7,7 +7,7 @@ made and dropped is the session's business.
 from __future__ import annotations
 
 from llmsql.runtime.engine import SqlFunction
-from llmsql.syntax import tags
+from llmsql.syntax import tags, weights
 from llmsql.syntax.ranks import TAG, TAGGED, VARIABLE
 
 REQUEST = "llm_request"
@@ -19,11 +19,15 @@ _PLACE = f", '{tags.FIELD}': {tags.PLACE}"
 def shadows(function: SqlFunction, native: str) -> dict[str, str]:
     """The temporary macros that add the statement's token to the arguments of *function*.
 
-    One shadows the function; the other takes rank and site as well, for calls that were rewritten.
+    One shadows the function; the other takes rank, site and weight as well, for calls that were
+    rewritten.
     """
-    places = ((function.name, "", ""), (TAGGED + function.name.lower(), "rank, site, ", _PLACE))
+    places = (
+        (function.name, "", "", weights.ALONE),
+        (TAGGED + function.name.lower(), "rank, site, weight, ", _PLACE, "weight"),
+    )
     found: dict[str, str] = {}
-    for name, before, place in places:
+    for name, before, place, weight in places:
         is_text = function.answer_type == "VARCHAR"
         overloads = []
         # Of two overloads one may be typed; what takes texts alone has one, with names to give.
@@ -37,9 +41,9 @@ def shadows(function: SqlFunction, native: str) -> dict[str, str]:
             told = place
             if function.takes_requests and is_text:
                 told += f", '{REQUESTS}': typeof(\"{signature[0]}\") IN {_LISTS}"
-            overloads.append(f"({before}{names}) AS {_call(native, given, told)}")
+            overloads.append(f"({before}{names}) AS {_call(native, [*given, weight], told)}")
         if function.takes_requests and not is_text:
-            found |= _choices(function, name, before, place, overloads)
+            found |= _choices(function, name, before, (weight, place), overloads)
         found[name] = _macro(name, overloads)
     return found
 
@@ -50,7 +54,11 @@ def _parameter(name: str, function: SqlFunction) -> str:
 
 
 def _choices(
-    function: SqlFunction, name: str, before: str, place: str, overloads: list[str]
+    function: SqlFunction,
+    name: str,
+    before: str,
+    behind: tuple[str, str],
+    overloads: list[str],
 ) -> dict[str, str]:
     """
     Let *overloads* take a list of JSON requests, whose answer is of another type than a text's.
@@ -61,7 +69,8 @@ def _choices(
     passes on what is not of its type.
     """
     (parameter,) = function.signatures[0]
-    given = [f'"{parameter}"::VARCHAR', f"'{function.called}'"]
+    weight, place = behind
+    given = [f'"{parameter}"::VARCHAR', f"'{function.called}'", weight]
     request = _call(
         function.name.removesuffix(function.called) + REQUEST, given, f"{place}, '{REQUESTS}': true"
     )
@@ -83,7 +92,7 @@ def _choices(
 
 
 def _call(native: str, given: list[str], told: str) -> str:
-    """A call of the function registered as *native*, with the tag as its last argument."""
+    """A call of the function registered as *native*: what is *given*, a weight last, and a tag."""
     tag = f"{{'{TAG}': getvariable('{VARIABLE}'){told}}}"
     return f'system.main."{native}"({", ".join(given)}, {tag})'
 

@@ -91,14 +91,14 @@ class _Walk:
 def _parts(node: Node, *, is_lazy: bool) -> tuple[Any, list[Any]]:
     """What of *node* all rows come to, and what not each does.
 
-    In a CASE DuckDB also has an order of its own for the parts of an AND and OR. Of a struct that
-    is made for one of its fields it makes only that one.
+    Of an AND or OR in a CASE DuckDB takes the first part, as it is written, for what all come to,
+    though it has an order of its own for them. Of a struct that is made for one of its fields it
+    makes only that one.
     """
-    if node.get("class") == "CASE" or node.get("type") == "OPERATOR_COALESCE":
+    is_choice = node.get("class") == "CASE" or node.get("type") == "OPERATOR_COALESCE"
+    if is_choice or (is_lazy and node.get("class") == "CONJUNCTION"):
         first, *others = parts_in_turn(node) or [None]
         return first, others
-    if is_lazy and node.get("class") == "CONJUNCTION":
-        return None, node["children"]
     if fields := _fields(node):
         return None, fields
     return list(node.values()), []

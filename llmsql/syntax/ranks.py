@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from llmsql.syntax import tags, tree
+from llmsql.syntax import tags, tree, weights
 from llmsql.syntax.conditions import reads_columns
 from llmsql.syntax.order import Call, Order, turns
 from llmsql.syntax.outputs import Outputs, sort_keys
@@ -47,6 +47,7 @@ class Ranks:
         *,
         is_guarded: bool = True,
     ) -> None:
+        self.root = root
         self.models = models
         self.is_guarded = is_guarded
         self.by_text: dict[Call, int] = {}
@@ -134,11 +135,11 @@ class Ranks:
         return [written[key] for key in self.by_text]
 
     def tag(self, apart: Any = ()) -> None:
-        """Write each call's rank, and which call it is, into its arguments, in place.
+        """Write each call's rank, which call it is, and its weight into its arguments, in place.
 
         Calls inside *apart* are told from calls of the same text elsewhere, and come after them.
         """
-        numbers = self.numbers
+        numbers, weighed = self.numbers, self._weights()
         behind = {id(node) for node in tree.nodes(apart)}
         for call in self.calls:
             offset = tags.APART if id(call) in behind else 0
@@ -146,7 +147,16 @@ class Ranks:
             rank, number = self.of(call) + offset, numbers[key] + offset
             number += tags.BRANCH * (key.branch + 1)
             tree.rename(call, TAGGED + tree.function_name(call))
-            tree.put_first(call, [tree.expression(str(rank)), tree.expression(str(number))])
+            added = (str(rank), str(number), weighed[id(call)])
+            tree.put_first(call, list(map(tree.expression, added)))
+
+    def _weights(self) -> dict[int, str]:
+        """The weight of each call; where a text must stay equal, that of the first one."""
+        found, by_key = weights.weigh(self.root, self._keys.keys()), dict[Call, str]()
+        for call in self.calls:
+            weight, key = found.get(id(call), weights.ALONE), self._key(call)
+            found[id(call)] = weight if key.is_filter else by_key.setdefault(key, weight)
+        return found
 
     def _visit(self, item: Any, base: int, depth: int = 0) -> int:
         """Rank the calls inside *item* from *base* on; returns the first rank after them.

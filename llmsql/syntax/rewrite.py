@@ -1,8 +1,8 @@
 """From a query that calls models to the one that is run.
 
-Puts the steps together, in this order: `aliases`, `inlining`, `branches`, `ladder`, `late`, and
-`waiting` over `guards` and `ranks`; `shape` proves what may be. A query that needs none keeps its
-bytes. Never needed for a right answer: where the result does not bind, the original runs.
+Puts the steps together, in this order: `aliases`, `inlining`, `factors`, `branches`, `ladder`,
+`late`, and `waiting` over `guards` and `ranks`; `shape` proves what may be. A query that needs none
+keeps its bytes. Never needed for a right answer: where the result does not bind, the original runs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from llmsql.syntax import (
     aliases,
     branches,
     conditions,
+    factors,
     guards,
     hints,
     inlining,
@@ -112,6 +113,7 @@ def plan(
     if bound is None:  # a query below a rung has been spelled out
         rewriting.spell_out()
     rewriting.inline(macros, definitions, is_wanted=tags_all)
+    factors.take_out(rewriting.query, rewriting.costs)
     if not tags_all:  # who reads of calls wants each text once
         number_scopes(rewriting.query, rewriting.costs)
         branches.number(rewriting.query, rewriting.costs)

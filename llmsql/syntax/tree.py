@@ -268,6 +268,13 @@ def set_argument(node: Node, index: int, argument: Node) -> None:
         node["children"][index] = argument
 
 
+def become(node: Node, other: Node) -> None:
+    """Turn *node* into *other* where it stands; its alias stays."""
+    alias = node.get("alias", "")
+    node.clear()
+    node.update(other, alias=alias)
+
+
 def rename(node: Node, name: str) -> None:
     """Let a function call be one of *name*, in no particular schema."""
     node["function_name"] = name

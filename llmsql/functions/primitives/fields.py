@@ -55,11 +55,11 @@ class Function:
 
     def _caller(self, columns: Sequence[Column]) -> tuple[Collector, Site, Sequence[Column]]:
         """Whose statement this is: ours by its tag, or any other client's."""
-        if len(columns) == 3 and read.is_tag(columns[-1]):
+        if len(columns) == 2 + read.ADDED and read.is_tag(columns[-1]):
             tag = read.first(columns[-1]) or {}
             collector = self.engine.collectors.get(tag.get("llmsql") or 0)
             site = Site(*read.place(tag))
-            return collector or self.engine.detached(), site, columns[:-1]
+            return collector or self.engine.detached(), site, columns[: -read.ADDED]
         return self.engine.detached(), UNTAGGED, columns
 
     def _prompts(

@@ -1,0 +1,38 @@
+"""`(a AND c) OR (b AND c)` as `c AND (a OR b)`, as DuckDB has it before it asks.
+
+It no longer would where the two are told apart by the branches of a CASE that they stand in.
+"""
+
+from __future__ import annotations
+
+from llmsql.syntax import conditions, tree
+from llmsql.syntax.conditions import Test, is_inside
+from llmsql.syntax.tree import Node
+
+
+def take_out(root: Node, is_costly: Test) -> None:
+    """Take out, in place, of each OR in *root* that asks what all its alternatives have."""
+    for node in reversed(list(tree.nodes(root))):  # inner ones first
+        if node.get("type") == "CONJUNCTION_OR" and is_inside(node, is_costly):
+            _take_out(node)
+
+
+def _take_out(node: Node) -> None:
+    alternatives = [conditions.conjuncts(each) for each in conditions.alternatives(node)]
+    keys = [{tree.text_key(part): part for part in parts} for parts in alternatives]
+    common = {
+        key: part
+        for key, part in keys[0].items()
+        if all(key in others for others in keys) and not is_inside(part, _is_volatile)
+    }
+    if not common:
+        return
+    rests = [[part for key, part in parts.items() if key not in common] for parts in keys]
+    left = list(common.values())
+    if all(rests):  # else one alternative is true where these are
+        left.append(conditions.conjunction([*map(conditions.conjunction, rests)], "OR"))
+    tree.become(node, conditions.boolean(conditions.conjunction(left)))
+
+
+def _is_volatile(node: Node) -> bool:
+    return tree.is_function(node) and tree.function_name(node) in tree.volatiles()
