@@ -88,6 +88,11 @@ class _Walk:
             yield from self.through(part, (*outer, place), is_lazy=is_lazy)
 
 
+def is_choice(node: Node) -> bool:
+    """True for what evaluates but some of its parts for a row."""
+    return node.get("class") == "CASE" or node.get("type") == "OPERATOR_COALESCE"
+
+
 def _parts(node: Node, *, is_lazy: bool) -> tuple[Any, list[Any]]:
     """What of *node* all rows come to, and what not each does.
 
@@ -95,8 +100,7 @@ def _parts(node: Node, *, is_lazy: bool) -> tuple[Any, list[Any]]:
     though it has an order of its own for them. Of a struct that is made for one of its fields it
     makes only that one.
     """
-    is_choice = node.get("class") == "CASE" or node.get("type") == "OPERATOR_COALESCE"
-    if is_choice or (is_lazy and node.get("class") == "CONJUNCTION"):
+    if is_choice(node) or (is_lazy and node.get("class") == "CONJUNCTION"):
         first, *others = parts_in_turn(node) or [None]
         return first, others
     if fields := _fields(node):

@@ -1,20 +1,22 @@
-"""`(a AND c) OR (b AND c)` as `c AND (a OR b)`, as DuckDB has it before it asks.
+"""In a choice, `(a AND c) OR (b AND c)` as `c AND (a OR b)`, as DuckDB has it before it asks.
 
-It no longer would where the two are told apart by the branches of a CASE that they stand in.
+It no longer would there, as the calls of two branches are told apart.
 """
 
 from __future__ import annotations
 
-from llmsql.syntax import conditions, tree
+from llmsql.syntax import branches, conditions, tree
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.tree import Node
 
 
 def take_out(root: Node, is_costly: Test) -> None:
-    """Take out, in place, of each OR in *root* that asks what all its alternatives have."""
-    for node in reversed(list(tree.nodes(root))):  # inner ones first
-        if node.get("type") == "CONJUNCTION_OR" and is_inside(node, is_costly):
-            _take_out(node)
+    """Take out, in place, of each OR in a choice of *root* what all its alternatives have."""
+    choices = [node for node in tree.nodes(root) if branches.is_choice(node)]
+    for choice in reversed(choices):  # inner ones first
+        for node in reversed(list(tree.nodes(choice))):
+            if node.get("type") == "CONJUNCTION_OR" and is_inside(node, is_costly):
+                _take_out(node)
 
 
 def _take_out(node: Node) -> None:

@@ -208,7 +208,7 @@ class _Guards:
         if part.get("type") != "CONJUNCTION_OR" or not self._asks(part):
             return part
         each = [self.guarded(a, depth=depth + 1) for a in conditions.alternatives(part)]
-        if any(conditions.has_subquery(a) and self._asks(a) for a in each):
+        if any(conditions.has_subquery(a) and self._asks(a) for a in each) or _is_one_enough(each):
             return conjunction(each, "OR")
         cheap, costly = self._told_apart(each)
         before = [conjunction(cheap, "OR")] if cheap else []
@@ -226,6 +226,12 @@ class _Guards:
             return reads_columns(part), placed(part), calls
 
         return turn
+
+
+def _is_one_enough(alternatives: Sequence[Node]) -> bool:
+    """True for `a OR (a AND b)`, of which DuckDB leaves `a`, however many there are."""
+    parts = [{tree.text_key(part) for part in conjuncts(each)} for each in alternatives]
+    return set.intersection(*parts) in parts
 
 
 def _guard_value(node: Node, is_costly: Test) -> None:
