@@ -5,7 +5,8 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from llmsql.syntax import tags
+from llmsql.syntax import tags, tree, weights
+from llmsql.syntax.ranks import is_call
 
 PLACES = [(0, 0), (0, 7), (1, 3), (12, 40), (1005, 1031), (70_000, 2_345)]
 
@@ -39,3 +40,22 @@ def test_calls_of_other_branches_are_others_to_duckdb(site: int) -> None:
     (shown,) = duckdb.sql(f"SELECT {other}::VARCHAR").fetchall()[0]
     ((_, found),) = tags.printed(f"{{'place': '{shown}'::INTERVAL}}")
     assert tags.plain(found) == tags.plain(site)
+
+
+COST = {weights.ALONE: 5, "CAST(0 AS DOUBLE)": 2, "0": 1}
+"""What DuckDB 1.5 counts for a constant of the type."""
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["m(s) = 'x'", "m(m(s)) = 'x'", "m(s) < m(i)", "m(m(m(s))) = 'x'", "m(i) IN (m(s), m(k))"],
+)
+def test_all_conditions_weigh_the_same(condition: str) -> None:
+    """With up to three calls, each of which has a tag, too, of 1."""
+    statement = tree.parse(f"SELECT 1 FROM t WHERE {condition}")
+    assert statement
+    query = tree.body(statement)
+    calls = {id(node) for node in tree.nodes(query) if is_call(node, frozenset("m"))}
+    weighed = weights.weigh(query, calls)
+    assert weighed.keys() == calls
+    assert sum(COST[weight] + 1 for weight in weighed.values()) == 6
