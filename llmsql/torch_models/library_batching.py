@@ -76,7 +76,7 @@ class LibraryBatching(Decoder):
             return float("inf")
 
     def _answered(self, manager: Any, rows: Sequence[Row]) -> Iterator[Row]:
-        """Yield those of *rows* that *manager* answers."""
+        """Yield those of *rows* that *manager* answers; BackendError where it failed for one."""
         by_id = {str(number): row for number, row in enumerate(rows)}
         for name, row in by_id.items():
             manager.add_request(
@@ -87,11 +87,13 @@ class LibraryBatching(Decoder):
                 streaming=bool(row.sampling.stop),  # else a row is heard of when it ends
                 record_timestamps=True,
             )
+        failed = ""
         for output in manager:
             if output.request_id not in by_id:
                 continue
             row = by_id[output.request_id]
             is_over = output.is_finished()
+            failed = output.error or failed
             if not (output.error or any(value != value for value in output.logprobs)):  # NaN
                 _take(row, output)
             if _is_done(row) and not is_over:
@@ -101,8 +103,9 @@ class LibraryBatching(Decoder):
             if _is_done(row):
                 yield row
             if not by_id:
-                return
-        raise BackendError("its thread has ended")
+                break
+        if by_id or failed:
+            raise BackendError(failed or "its thread has ended")
 
     @contextmanager
     def _session(self, rows: Sequence[Row]) -> Iterator[Any]:

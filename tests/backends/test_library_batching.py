@@ -139,17 +139,21 @@ def test_where_the_library_fails_our_loop_goes_on(
     assert len(asked) == 1
 
 
-def test_an_answer_that_nobody_waits_for_ends(path: str) -> None:
-    """The library's thread is gone when a statement is given up, and the model answers the next."""
-    import threading
+def test_an_answer_that_nobody_waits_for_ends(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library stops when a statement is given up, and the model answers the next."""
+    model, managers = model_of(path), []
+    answered = model.decoder._answered
 
-    model = model_of(path)
-    before = threading.active_count()
+    def noted(manager: Any, rows: Any) -> Any:
+        managers.append(manager)
+        return answered(manager, rows)
+
+    monkeypatch.setattr(model.decoder, "_answered", noted)
     answers = model.generate([Prompt(text, Sampling(max_tokens=200)) for text in ASKED])
     next(answers)
-    assert threading.active_count() > before
+    assert managers[0].is_running()
     answers.close()
-    assert threading.active_count() == before
+    assert not managers[0].is_running()
     assert texts(model, ["b"], max_tokens=2) == texts(model_of(path, "false"), ["b"], max_tokens=2)
 
 
