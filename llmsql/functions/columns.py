@@ -12,14 +12,14 @@ import duckdb
 import pyarrow as pa
 
 from llmsql.errors import OptionError
-from llmsql.syntax import tags
+from llmsql.syntax import tags, weights
 from llmsql.syntax.ranks import TAG
 
 Column = Any  # a pyarrow.ChunkedArray or Array; pyarrow ships no types
 
 
-ADDED = 2
-"""How many arguments `Connection` adds: a weight, and a tag behind it."""
+ADDED = 1 + weights.ARE_COUNTED
+"""How many arguments `Connection` adds: a weight where that counts, and a tag behind it."""
 
 
 def is_tag(column: Column) -> bool:

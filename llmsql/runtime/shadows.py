@@ -6,6 +6,8 @@ made and dropped is the session's business.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from llmsql.runtime.engine import SqlFunction
 from llmsql.syntax import tags, weights
 from llmsql.syntax.ranks import TAG, TAGGED, VARIABLE
@@ -13,7 +15,21 @@ from llmsql.syntax.ranks import TAG, TAGGED, VARIABLE
 REQUEST = "llm_request"
 REQUESTS = "requests"
 _LISTS = "('VARCHAR[]', 'JSON[]', '\"NULL\"[]')"
-_PLACE = f", '{tags.FIELD}': {tags.PLACE}"
+
+
+class _Added(NamedTuple):
+    """What a macro takes before the function's own arguments, and adds behind them.
+
+    That is a weight, and in the tag what comes behind the token.
+    """
+
+    parameters: str
+    weight: str
+    place: str
+
+
+_PLAIN = _Added("", weights.ALONE, "")
+_PLACED = _Added("rank, site, weight, ", "weight", f", '{tags.FIELD}': {tags.PLACE}")
 
 
 def shadows(function: SqlFunction, native: str) -> dict[str, str]:
@@ -22,12 +38,8 @@ def shadows(function: SqlFunction, native: str) -> dict[str, str]:
     One shadows the function; the other takes rank, site and weight as well, for calls that were
     rewritten.
     """
-    places = (
-        (function.name, "", "", weights.ALONE),
-        (TAGGED + function.name.lower(), "rank, site, weight, ", _PLACE, "weight"),
-    )
     found: dict[str, str] = {}
-    for name, before, place, weight in places:
+    for name, added in ((function.name, _PLAIN), (TAGGED + function.name.lower(), _PLACED)):
         is_text = function.answer_type == "VARCHAR"
         overloads = []
         # Of two overloads one may be typed; what takes texts alone has one, with names to give.
@@ -38,12 +50,12 @@ def shadows(function: SqlFunction, native: str) -> dict[str, str]:
                 f'"{parameter}"::VARCHAR' if parameter in function.inputs else f'"{parameter}"'
                 for parameter in signature
             ]
-            told = place
+            told = ""
             if function.takes_requests and is_text:
-                told += f", '{REQUESTS}': typeof(\"{signature[0]}\") IN {_LISTS}"
-            overloads.append(f"({before}{names}) AS {_call(native, [*given, weight], told)}")
+                told = f", '{REQUESTS}': typeof(\"{signature[0]}\") IN {_LISTS}"
+            overloads.append(f"({added.parameters}{names}) AS {_call(native, given, added, told)}")
         if function.takes_requests and not is_text:
-            found |= _choices(function, name, before, (weight, place), overloads)
+            found |= _choices(function, name, added, overloads)
         found[name] = _macro(name, overloads)
     return found
 
@@ -54,11 +66,7 @@ def _parameter(name: str, function: SqlFunction) -> str:
 
 
 def _choices(
-    function: SqlFunction,
-    name: str,
-    before: str,
-    behind: tuple[str, str],
-    overloads: list[str],
+    function: SqlFunction, name: str, added: _Added, overloads: list[str]
 ) -> dict[str, str]:
     """
     Let *overloads* take a list of JSON requests, whose answer is of another type than a text's.
@@ -69,11 +77,10 @@ def _choices(
     passes on what is not of its type.
     """
     (parameter,) = function.signatures[0]
-    weight, place = behind
-    given = [f'"{parameter}"::VARCHAR', f"'{function.called}'", weight]
-    request = _call(
-        function.name.removesuffix(function.called) + REQUEST, given, f"{place}, '{REQUESTS}': true"
-    )
+    before = added.parameters
+    given = [f'"{parameter}"::VARCHAR', f"'{function.called}'"]
+    native = function.name.removesuffix(function.called) + REQUEST
+    request = _call(native, given, added, f", '{REQUESTS}': true")
     lists, json_lists = (f"llmsql_{kind}_{name.lower()}" for kind in ("list", "json"))
 
     def typed(kind: str, body: str) -> str:
@@ -91,10 +98,11 @@ def _choices(
     }
 
 
-def _call(native: str, given: list[str], told: str) -> str:
-    """A call of the function registered as *native*: what is *given*, a weight last, and a tag."""
-    tag = f"{{'{TAG}': getvariable('{VARIABLE}'){told}}}"
-    return f'system.main."{native}"({", ".join(given)}, {tag})'
+def _call(native: str, given: list[str], added: _Added, told: str) -> str:
+    """A call of the function registered as *native*, with what is *added* as its last arguments."""
+    tag = f"{{'{TAG}': getvariable('{VARIABLE}'){added.place}{told}}}"
+    behind = [added.weight, tag] if weights.ARE_COUNTED else [tag]
+    return f'system.main."{native}"({", ".join([*given, *behind])})'
 
 
 def _macro(name: str, overloads: list[str]) -> str:

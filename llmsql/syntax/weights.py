@@ -3,15 +3,20 @@
 DuckDB 1.5 sorts conditions by a cost of its own, in which a constant counts 1, a DOUBLE 2 and a
 VARCHAR 5. Tags are such constants: of two conditions that cost the same, the one with fewer calls
 came first. So each call gets another one beside its tag, of a type by which conditions of one, two
-and three calls come to 6.
+and three calls come to 6. DuckDB 2.0 leaves the order of what calls Python alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+import duckdb
+
 from llmsql.syntax import conditions, tree
 from llmsql.syntax.tree import Node
+
+ARE_COUNTED = int(duckdb.__version__.split(".")[0]) < 2
+"""Whether calls need a weight at all: a constant more takes a tenth of what known answers take."""
 
 ALONE = "''"
 """The weight of a call that stands alone in its condition."""
