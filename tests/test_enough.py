@@ -175,6 +175,14 @@ FOUND = [
     "SELECT i, CASE WHEN m(g(s)) > 'true' AND m(reverse(s)) > 'true' THEN 1"
     " WHEN m(reverse(s)) > 'true' AND m(g(s)) <= 'true' AND (m(g(s)) = 'true' AND g(m(s)) <> '1')"
     " THEN 2 END FROM t",
+    "SELECT if(m(m(s)) AND g(s) > '2', s || i, s) AS y, count(*) FROM t GROUP BY y",
+    "SELECT DISTINCT if(m(m(s)) AND g(s) > '2', s || i, s) AS y FROM t",
+    "SELECT y, count(*) FROM (SELECT if(m(m(s)) AND g(s) > '2', s || i, s) AS y FROM t) GROUP BY y",
+    "SELECT CASE WHEN g(s || i) IN ('1', 'true') AND g(s) >= '4' THEN s || i ELSE s END AS y FROM t GROUP BY y",
+    "SELECT y FROM (SELECT if(m(g(s)) OR g(s) < '4' OR m(s) BETWEEN '1' AND '3', 'x', s) AS y FROM t)"
+    " WHERE y IS NOT NULL",
+    "SELECT i FROM t WHERE m('p ' || s) IS DISTINCT FROM '3' OR m(s) IS NULL OR (flag AND s IS NULL)"
+    " OR g(upper(s)) IS DISTINCT FROM '3'",
 ]
 """What a generator found, each of another kind: calls too many, or other rows."""
 

@@ -168,6 +168,7 @@ class _Reading:
         filters = [*scanned, *_texts(details.pop("Expression", []))]
         joins = [*_texts(details.pop("Conditions", [])), *_texts(details.pop("Condition", []))]
         for text in (*filters, *joins):
+            self._note_parts(text, self._length)
             self._pass(text, is_filter=text in filters)
             self._one_by_one(text)
         if not operator["children"]:  # a table's columns, which may be named like what is computed
@@ -193,7 +194,7 @@ class _Reading:
             self.visit(child)
 
     def _pass(self, condition: str, *, is_filter: bool) -> None:
-        """Note the parts of a condition, and where in all that is evaluated they stand."""
+        """Note where in all that is evaluated a condition, or what is computed, has its calls."""
         start, order = self._length, self.order
         parts = [] if not is_filter else [
             (place, part) for place, part in _parts(condition, "AND")
@@ -207,7 +208,6 @@ class _Reading:
                 new.add(call)
                 order.before.setdefault(call, []).append(self._up_to(condition[:place], parts))
         self.path = self._up_to(condition, parts)
-        self._note_parts(condition, start)
         self._length += len(condition) + 1
 
     def _up_to(self, start: str, cheap: Sequence[tuple[int, str]]) -> _Path:
@@ -302,10 +302,18 @@ def _as_run(filters: Detail) -> list[str]:
 
 
 def _parts(condition: str, joint: str) -> Iterator[tuple[int, str]]:
-    """What *condition*, perhaps in brackets, joins by AND or OR, each with its place in it."""
-    if _is_bracketed(condition) and len(inside := list(_split(condition[1:-1], joint))) > 1:
-        return ((place + 1, part) for place, part in inside)
-    return _split(condition, joint)
+    """What *condition*, perhaps in brackets, joins by AND or OR, each with its place in it.
+
+    Brackets around what is joined in the same way are looked into.
+    """
+    found, start = [*_split(condition, joint)], 0
+    if _is_bracketed(condition) and len(inside := [*_split(condition[1:-1], joint)]) > 1:
+        found, start = inside, 1
+    if len(found) < 2:
+        yield from found
+        return
+    for place, part in found:
+        yield from ((start + place + at, each) for at, each in _parts(part, joint))
 
 
 def _is_bracketed(text: str) -> bool:

@@ -112,7 +112,8 @@ class Ranks:
     def _key(self, call: Node) -> Call:
         return self._keys[id(call)]
 
-    def _inside(self, part: Any) -> list[Call]:
+    def inside(self, part: Any) -> list[Call]:
+        """What the calls in *part* of the statement are known by."""
         return [self._key(node) for node in tree.nodes(part) if id(node) in self._keys]
 
     @property
@@ -126,7 +127,7 @@ class Ranks:
         for select in (node for node in tree.nodes(root) if node.get("type") == "SELECT_NODE"):
             for item in select["select_list"]:
                 calls = found.setdefault(item.get("alias", ""), [])
-                calls += [numbers[key] for key in self._inside(item)]
+                calls += [numbers[key] for key in self.inside(item)]
         return found
 
     def texts(self) -> list[str]:

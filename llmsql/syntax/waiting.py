@@ -9,7 +9,7 @@ it round, the conditions stay as they are.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from llmsql.syntax import aliases, conditions, guards, ladder, order, tree
 from llmsql.syntax.aliases import Binds
@@ -174,4 +174,32 @@ def _order(statement: Node, models: frozenset[str], explain: Explain) -> Order:
     ranks = Ranks(tree.body(tagged), models)
     calls, columns = list(ranks.by_text), ranks.by_column(tagged)
     ranks.tag()
-    return order.read(explain(tree.show(tagged)), calls, columns)
+    found = order.read(explain(tree.show(tagged)), calls, columns)
+    for probe in _probes(tree.body(tagged), ranks, found) if found.is_known else ():
+        found.places |= order.read(explain(probe), calls, {}).places
+    return found
+
+
+def _probes(tagged: Node, ranks: Ranks, found: Order) -> Iterator[str]:
+    """Queries whose plans show items of *tagged* of which that one has but the names.
+
+    They read the same tables. What DuckDB evaluates first in an item the rest does not change.
+    """
+    for select in (node for node in tree.nodes(tagged) if node.get("type") == "SELECT_NODE"):
+        items = [item for item in select["select_list"] if _is_hidden(item, ranks, found)]
+        if items:
+            probe = tree.parse(
+                f"SELECT 1 FROM t{' GROUP BY ALL' * bool(select['group_expressions'])}"
+            )
+            assert probe
+            bare = [{**item, "alias": ""} for item in items]
+            query = {"select_list": bare, "from_table": select["from_table"]}
+            tree.body(probe).update(query, cte_map=tagged["cte_map"])
+            yield tree.show(probe)
+
+
+def _is_hidden(item: Node, ranks: Ranks, found: Order) -> bool:
+    """True where *item*, under its alias, joins calls by AND or OR whose places are not *found*."""
+    joints = (node for node in tree.nodes(item) if node.get("class") == "CONJUNCTION")
+    joined = (set(ranks.inside(node)) for node in joints if item.get("alias"))
+    return any(len(calls) > 1 and not calls <= found.places.keys() for calls in joined)
