@@ -183,14 +183,13 @@ def _order(statement: Node, models: frozenset[str], explain: Explain) -> Order:
 def _probes(tagged: Node, ranks: Ranks, found: Order) -> Iterator[str]:
     """Queries whose plans show items of *tagged* of which that one has but the names.
 
-    They read the same tables. What DuckDB evaluates first in an item the rest does not change.
+    They read the same tables. What DuckDB evaluates first in an item the rest does not change, but
+    for whether it is grouped.
     """
     for select in (node for node in tree.nodes(tagged) if node.get("type") == "SELECT_NODE"):
         items = [item for item in select["select_list"] if _is_hidden(item, ranks, found)]
         if items:
-            probe = tree.parse(
-                f"SELECT 1 FROM t{' GROUP BY ALL' * bool(select['group_expressions'])}"
-            )
+            probe = tree.parse("SELECT 1" + " GROUP BY ALL" * bool(select["group_expressions"]))
             assert probe
             bare = [{**item, "alias": ""} for item in items]
             query = {"select_list": bare, "from_table": select["from_table"]}
