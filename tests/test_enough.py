@@ -10,6 +10,7 @@ from tests import rare
 from tests.aliased import Aliased
 from tests.alike import Alike
 from tests.branches import Branches
+from tests.choices import Choices
 from tests.chosen import Chosen
 from tests.hidden import DEFINITIONS, Hidden
 from tests.layered import Layered
@@ -183,6 +184,13 @@ FOUND = [
     " WHERE y IS NOT NULL",
     "SELECT i FROM t WHERE m('p ' || s) IS DISTINCT FROM '3' OR m(s) IS NULL OR (flag AND s IS NULL)"
     " OR g(upper(s)) IS DISTINCT FROM '3'",
+    "SELECT count(*) FILTER (m('p ' || s) = 'true' OR (flag AND m('p ' || s) = 'true' AND g(s) > '2'))"
+    " FROM t GROUP BY k",
+    "SELECT max(CASE WHEN m(s) = 'true' THEN 'x' ELSE CASE WHEN g(s) IS DISTINCT FROM '3' THEN s END END),"
+    " sum(CASE WHEN g(s) IS DISTINCT FROM '3' AND NULL = s THEN 1 END) FROM t GROUP BY k",
+    "SELECT NOT ((m(upper(s)) = 'true' AND g(s || i) IS NULL) OR g(s || i) IS NULL)"
+    " AND CASE WHEN g(s || i) IS NULL THEN flag ELSE m(upper(s)) = 'x' END FROM t",
+    "SELECT if(NULL = 'x' AND i % 7 = 1 AND m(s) = 'true', s, s || 'b') FROM t",
 ]
 """What a generator found, each of another kind: calls too many, or other rows."""
 
@@ -342,6 +350,14 @@ def test_branches_that_ask_one_thing(small: Sides, seed: int) -> None:
 def test_conditions_that_cost_the_same(small: Sides, seed: int) -> None:
     """Which DuckDB asks first is not for our arguments to say."""
     generator = Alike(seed)
+    for _ in range(10):
+        small.compare(generator.statement())
+
+
+@pytest.mark.parametrize("seed", range(12000, 12004))
+def test_choices_inside_choices(small: Sides, seed: int) -> None:
+    """What all rows come to, and what not each does, is what DuckDB takes for it."""
+    generator = Choices(seed)
     for _ in range(10):
         small.compare(generator.statement())
 

@@ -22,11 +22,15 @@ Path = tuple[Any, ...]
 
 
 class _Standing(NamedTuple):
-    """Where a call stands: its clause, and the branch there, empty where all rows come."""
+    """Where a call stands: its clause, and the branch there, empty where all rows come.
+
+    One that *is_first* stands at the beginning of an AND or OR to which all rows come.
+    """
 
     call: Node
     clause: Path
     branch: Path
+    is_first: bool
 
 
 def number(root: Node, is_costly: Test) -> None:
@@ -34,11 +38,17 @@ def number(root: Node, is_costly: Test) -> None:
 
     Equal branches of equal expressions have one number, so that DuckDB still finds what a query is
     grouped by in what it computes. What also stands where all rows come has none: it waits there.
+    Nor has what *is_first* and comes back later: DuckDB makes it once then, for all rows.
     """
     found = [each for each in _standing(root) if is_costly(each.call)]
-    always = {(one.clause, tree.text_key(one.call)) for one in found if not one.branch}
+    always, later = set(), set()
+    for call, clause, branch, is_first in reversed(found):
+        text = (clause, tree.text_key(call))
+        if not branch or (is_first and text in later):
+            always.add(text)
+        later.add(text)
     numbers: dict[Path, int] = {}
-    for call, clause, branch in found:
+    for call, clause, branch, _ in found:
         if branch and (clause, tree.text_key(call)) not in always:
             call[tree.BRANCH] = numbers.setdefault(branch, len(numbers))
 
@@ -46,7 +56,7 @@ def number(root: Node, is_costly: Test) -> None:
 def divided(root: Node, is_costly: Test) -> set[str]:
     """The costly calls in *root*, as they are written, that stand in several branches."""
     found: dict[str, set[Path]] = {}
-    for call, _, branch in _standing(root):
+    for call, _, branch, _ in _standing(root):
         if is_costly(call):
             found.setdefault(tree.written(call), set()).add(branch)
     return {text for text, places in found.items() if len(places) > 1}
@@ -64,11 +74,13 @@ class _Walk:
     clause: Path
     keys: frozenset[str]
 
-    def through(self, item: Any, branch: Path, *, is_lazy: bool) -> Iterator[_Standing]:
+    def through(
+        self, item: Any, branch: Path, *, is_lazy: bool, is_first: bool = False
+    ) -> Iterator[_Standing]:
         """Yield each function in *item*; what stands in a CASE *is_lazy*."""
         if isinstance(item, list):
             for each in item:
-                yield from self.through(each, branch, is_lazy=is_lazy)
+                yield from self.through(each, branch, is_lazy=is_lazy, is_first=is_first)
         if not isinstance(item, dict):
             return
         if item.get("type") == "SELECT_NODE":
@@ -79,30 +91,28 @@ class _Walk:
         if self.keys and "class" in item and tree.text_key(item) in self.keys:
             branch, is_lazy = (), False  # it is no other than the key
         if item.get("class") == "FUNCTION":
-            yield _Standing(item, self.clause, branch)
+            yield _Standing(item, self.clause, branch, is_first)
         is_lazy |= item.get("class") == "CASE"
         always, others = _parts(item, is_lazy=is_lazy)
-        yield from self.through(always, branch, is_lazy=is_lazy)
+        yield from self.through(always, branch, is_lazy=is_lazy, is_first=is_first)
         outer = branch or ((tree.text_key(item),) if others else ())
+        is_joint = item.get("class") == "CONJUNCTION" and (is_first or not branch)
         for place, part in enumerate(others):
-            yield from self.through(part, (*outer, place), is_lazy=is_lazy)
-
-
-def is_choice(node: Node) -> bool:
-    """True for what evaluates but some of its parts for a row."""
-    return node.get("class") == "CASE" or node.get("type") == "OPERATOR_COALESCE"
+            starts = is_joint and place == 0
+            yield from self.through(part, (*outer, place), is_lazy=is_lazy, is_first=starts)
 
 
 def _parts(node: Node, *, is_lazy: bool) -> tuple[Any, list[Any]]:
     """What of *node* all rows come to, and what not each does.
 
-    Of an AND or OR in a CASE DuckDB takes the first part, as it is written, for what all come to,
-    though it has an order of its own for them. Of a struct that is made for one of its fields it
-    makes only that one.
+    In a CASE DuckDB also has an order of its own for the parts of an AND and OR. Of a struct that
+    is made for one of its fields it makes only that one.
     """
-    if is_choice(node) or (is_lazy and node.get("class") == "CONJUNCTION"):
+    if node.get("class") == "CASE" or node.get("type") == "OPERATOR_COALESCE":
         first, *others = parts_in_turn(node) or [None]
         return first, others
+    if is_lazy and node.get("class") == "CONJUNCTION":
+        return None, node["children"]
     if fields := _fields(node):
         return None, fields
     return list(node.values()), []

@@ -1,22 +1,27 @@
-"""In a choice, `(a AND c) OR (b AND c)` as `c AND (a OR b)`, as DuckDB has it before it asks.
+"""`(a AND c) OR (b AND c)` as `c AND (a OR b)`, as DuckDB has it before it asks.
 
-It no longer would there, as the calls of two branches are told apart.
+It no longer would where guards or the tags of a choice's branches come between. What rows are kept
+by is left as it is: there DuckDB has an order of its own for several parts that it takes out.
 """
 
 from __future__ import annotations
 
-from llmsql.syntax import branches, conditions, tree
+from llmsql.syntax import conditions, tree
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.tree import Node
 
 
 def take_out(root: Node, is_costly: Test) -> None:
-    """Take out, in place, of each OR in a choice of *root* what all its alternatives have."""
-    choices = [node for node in tree.nodes(root) if branches.is_choice(node)]
-    for choice in reversed(choices):  # inner ones first
-        for node in reversed(list(tree.nodes(choice))):
-            if node.get("type") == "CONJUNCTION_OR" and is_inside(node, is_costly):
-                _take_out(node)
+    """Take out, in place, what all alternatives have, of each OR in *root* that keeps no rows."""
+    keeping = {
+        id(node)
+        for condition in conditions.filtering(root)
+        for node in conditions.connections(condition)
+    }
+    for node in reversed(list(tree.nodes(root))):  # inner ones first
+        is_or = node.get("type") == "CONJUNCTION_OR" and id(node) not in keeping
+        if is_or and is_inside(node, is_costly):
+            _take_out(node)
 
 
 def _take_out(node: Node) -> None:

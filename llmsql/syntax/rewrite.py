@@ -194,9 +194,8 @@ class _Rewriting:
 
     def hides(self, node: Node) -> bool:
         """True for a call of a macro that reaches a model, or of DuckDB's `if` around one."""
-        if is_call(node, frozenset((inlining.IF,))):
-            return is_inside(node, self.costs)
-        return is_call(node, self.costly) and not self.calls(node)
+        is_hidden = is_call(node, self.costly) and not self.calls(node)
+        return is_hidden or self._decides(node)
 
     def spell_out(self) -> None:
         """Write what models answer where only its alias stands."""
@@ -209,14 +208,25 @@ class _Rewriting:
         *,
         is_wanted: bool,
     ) -> None:
-        """Take macros apart where that *is_wanted*, or one call of a model may wait for another."""
-        if is_wanted or Shape(self.calls, self.costs, definitions).sites(self.query) > 1:
+        """Take macros apart where that *is_wanted*, or one call of a model may wait for another.
 
-            def find(name: str) -> Macro | None:
-                return macros(name) if definitions(name) else inlining.own(name)
+        DuckDB's own `if` always, where a model decides it: a condition is more than a value.
+        """
+        is_needed = is_wanted or Shape(self.calls, self.costs, definitions).sites(self.query) > 1
+        if not is_needed and not is_inside(self.query, self._decides):
+            return
 
-            Headings(self.query, self.hides).write_out()
-            inlining.inline(self.query, self.hides, find)
+        def find(name: str) -> Macro | None:
+            if not definitions(name):
+                return inlining.own(name)
+            return macros(name) if is_needed else None
+
+        Headings(self.query, self.hides).write_out()
+        inlining.inline(self.query, self.hides, find)
+
+    def _decides(self, node: Node) -> bool:
+        """True for DuckDB's `if` around anything that reaches a model."""
+        return is_call(node, frozenset((inlining.IF,))) and is_inside(node, self.costs)
 
     def ladder(
         self,
