@@ -191,6 +191,7 @@ FOUND = [
     "SELECT NOT ((m(upper(s)) = 'true' AND g(s || i) IS NULL) OR g(s || i) IS NULL)"
     " AND CASE WHEN g(s || i) IS NULL THEN flag ELSE m(upper(s)) = 'x' END FROM t",
     "SELECT if(NULL = 'x' AND i % 7 = 1 AND m(s) = 'true', s, s || 'b') FROM t",
+    "SELECT i FROM t WHERE g(s) = g(upper(s)) AND g(s) = '3' AND g(upper(s)) = '4'",
 ]
 """What a generator found, each of another kind: calls too many, or other rows."""
 

@@ -26,13 +26,27 @@ _AMONG_MORE = "0"
 
 
 def weigh(root: Node, calls: Collection[int]) -> dict[int, str]:
-    """The weights of the *calls* in *root*, all by identity, as SQL."""
+    """The weights of the *calls* in *root*, all by identity, as SQL.
+
+    Where conditions of one call and of several would give one text two weights, all are the same:
+    it matters more that DuckDB sees what the conditions on a call have to do with one another.
+    """
     found: dict[int, str] = {}
+    compared: dict[int, str] = {}
     for part in _parts(root):
-        inside = [id(node) for node in tree.nodes(part) if id(node) in calls]
+        inside = {id(node): node for node in tree.nodes(part) if id(node) in calls}
         weight = {1: ALONE, 2: _AMONG_TWO}.get(len(inside), _AMONG_MORE)
         found |= dict.fromkeys(inside, weight)
-    return found
+        nested = {
+            id(inner)
+            for node in inside.values()
+            for argument in tree.arguments(node)
+            for inner in tree.nodes(argument)
+        }
+        compared |= {at: tree.text_key(node) for at, node in inside.items() if at not in nested}
+    pairs = {(text, found[at]) for at, text in compared.items()}
+    is_torn = len(pairs) > len({text for text, _ in pairs})
+    return dict.fromkeys(found, _AMONG_MORE) if is_torn else found
 
 
 def _parts(root: Node) -> Iterator[Node]:
