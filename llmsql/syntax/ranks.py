@@ -153,7 +153,8 @@ class Ranks:
 
     def _weights(self) -> dict[int, str]:
         """The weight of each call; where a text must stay equal, that of the first one."""
-        found, by_key = weights.weigh(self.root, self._keys.keys()), dict[Call, str]()
+        found = weights.weigh(self.root, self._keys.keys()) if weights.ARE_COUNTED else {}
+        by_key: dict[Call, str] = {}
         for call in self.calls:
             weight, key = found.get(id(call), weights.ALONE), self._key(call)
             found[id(call)] = weight if key.is_filter else by_key.setdefault(key, weight)
