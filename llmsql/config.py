@@ -142,9 +142,9 @@ class Settings:
         if field.startswith(RESOURCE):
             return self._with_resource(field.removeprefix(RESOURCE), value)
         wanted = _TYPES[field]
-        if value.strip() == "" and field in CAPS:  # the cap is lifted
-            lifted: dict[str, Any] = {field: None}
-            return dataclasses.replace(self, **lifted)
+        if value.strip() == "" and getattr(Settings, field) is None:
+            unset: dict[str, Any] = {field: None}
+            return dataclasses.replace(self, **unset)
         try:
             typed = coerce(value, wanted)
         except (TypeError, ValueError):
@@ -173,7 +173,7 @@ class Settings:
 
     def _with_resource(self, name: str, value: str) -> Settings:
         try:
-            quantity = float(value)
+            quantity = coerce(value, float)
         except ValueError:
             raise OptionError(f'setting "{RESOURCE}{name}" takes a number, not "{value}"') from None
         kept = {**dict(self.resources), name: quantity}
@@ -210,7 +210,7 @@ def _types() -> Mapping[str, object]:
 
 _TYPES = _types()
 CAPS = frozenset(name for name in _TYPES if name.startswith(("max_", "total_max_")))
-"""What statements may cost; an empty value lifts one."""
+"""What statements may cost; an empty value lifts one, as it unsets all that begin unset."""
 
 OF_STATEMENTS = CAPS | {"cache", "confirm_calls", "on_error", "order_fields", "record_prompts"}
 """Settings that may be changed for one statement alone."""

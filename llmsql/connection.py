@@ -10,7 +10,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ import duckdb
 
 from llmsql.config import Settings
 from llmsql.dialect import Dialect, is_unreadable
-from llmsql.errors import ClosedError, StatementError
+from llmsql.errors import ClosedError
 from llmsql.functions.primitives import primitives
 from llmsql.functions.tables import tables
 from llmsql.pending import FETCHES, Pending
@@ -200,8 +200,13 @@ class Connection:
         """Close the connection and its cursors; the last of a database unloads its models."""
         if self._is_closed:
             return
-        for cursor in list(self._cursors):
-            cursor.close()
+        self._session.conditions.refuse_telling()
+        with ExitStack() as stack:  # each of these, whatever another one raises
+            stack.callback(self._close)
+            for cursor in list(self._cursors):
+                stack.callback(cursor.close)
+
+    def _close(self) -> None:
         with self._lock:
             if self._is_closed:  # by another thread meanwhile
                 return
@@ -216,8 +221,8 @@ class Connection:
             return False
         self._is_closed = True
         self._forgotten.detach()
-        self._session.close()
-        self._con.close()
+        with closing(self._con):
+            self._session.close()
         return True
 
     @property
@@ -264,11 +269,7 @@ class Connection:
     def _entered(self) -> Iterator[None]:
         """Hold the lock of an open connection: two threads' statements must not mix."""
         self._open()
-        if self._session.conditions.is_telling:
-            raise StatementError(
-                "this connection runs the statement that it tells of\n"
-                "  con.cursor() makes another one, to be used meanwhile"
-            )
+        self._session.conditions.refuse_telling()
         with self._lock:
             try:
                 yield
@@ -289,9 +290,10 @@ def _reap(engine: Engine, con: Any, session: Session) -> None:
 
 def _release(engine: Engine, con: Any, session: Session) -> None:
     """Close what a connection held."""
-    session.close()
-    con.close()
-    engine.release()
+    with ExitStack() as stack:  # each of these, whatever another one raises
+        stack.callback(engine.release)
+        stack.callback(con.close)
+        stack.callback(session.close)
 
 
 def _text(query: Any) -> Any:

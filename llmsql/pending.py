@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from llmsql.runtime import outcome
+from llmsql.runtime.interrupts import interruptible
 from llmsql.runtime.session import Session
 
 FETCHES = frozenset(
@@ -23,6 +24,8 @@ FETCHES = frozenset(
     " fetch_arrow_table fetch_record_batch to_arrow_table to_arrow_reader torch tf".split()
 )
 _MATERIALIZES = hasattr(duckdb.DuckDBPyRelation, "materialize")  # from DuckDB 2.0 on
+_MISUSED = duckdb.ProgrammingError
+"""What DuckDB raises where there is nothing to be fetched, or not so."""
 _LOSSY = re.compile(r"\b(BIT|U?HUGEINT|TIME WITH TIME ZONE|BIGNUM|VARIANT)\b")
 """Types that do not come through Arrow as they are."""
 
@@ -42,13 +45,20 @@ class Pending:
         """
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
+            session = self._session
+            session.conditions.refuse_telling()
             with self._lock:
                 try:
-                    result = fetch(*args, **kwargs)
-                except (duckdb.Error, RuntimeError) as error:
-                    original = self._session.raised(error)
-                    raise (error if original is error else original) from error.__cause__
-                outcome.warn_of(self._session.collector)
+                    with interruptible(session.collector):
+                        result = fetch(*args, **kwargs)
+                except (duckdb.Error, RuntimeError, KeyboardInterrupt) as error:
+                    original = session.raised(error)
+                    if original is not error or not isinstance(error, _MISUSED):
+                        session.finish(original)
+                    if original is error:
+                        raise
+                    raise original from error.__cause__
+                outcome.warn_of(session.collector)
                 return result
 
         guarded.owner = owner  # type: ignore[attr-defined]

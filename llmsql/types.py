@@ -6,6 +6,7 @@ Frozen, hashable where they serve as keys, and free of behaviour beyond reading 
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -291,6 +292,8 @@ def _boolean(value: Any) -> bool:
 def _integer(value: Any) -> int:
     if isinstance(value, bool):
         raise ValueError(value)
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError(value)
     number = int(value)
     if not isinstance(value, str) and number != value:
         raise ValueError(value)
@@ -300,7 +303,10 @@ def _integer(value: Any) -> int:
 def _number(value: Any) -> float:
     if isinstance(value, bool):
         raise ValueError(value)
-    return float(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
 
 
 def _text(value: Any) -> str:

@@ -285,3 +285,18 @@ def test_the_cap_that_is_proposed_is_enough(con: Any) -> None:
     assert proposed
     con.execute(f'!llm setup "{proposed[1]}"')
     assert con.execute(sql).fetchall() == [(20,)]
+
+
+def test_a_sum_of_prices_that_is_rounded_up_is_no_more(con: Any) -> None:
+    """Three times 0.1 is more than 0.3 to a computer."""
+    con.execute(DEPLOY + " AND price_input='100000' AND price_output='0'")
+    con.execute('!llm setup "max_cost=0.3"')
+    assert len(con.execute("SELECT chat(s) FROM (VALUES ('a'), ('b'), ('c')) t(s)").fetchall()) == 3
+
+
+@pytest.mark.parametrize("value", ["nan", "NaN", "inf", "-1"])
+def test_a_cap_is_a_number(priced: Any, value: str) -> None:
+    """Nothing is more than NaN: it would lift the cap."""
+    priced.execute('!llm setup "max_calls=9"')
+    with pytest.raises(OptionError, match="max_cost"):
+        priced.execute(f'!llm setup "max_cost={value}"')

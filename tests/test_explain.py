@@ -379,3 +379,9 @@ def test_explain_of_execute_asks_nothing(table: Any) -> None:
     """A constant in a prepared statement is no reason to ask."""
     table.execute("PREPARE p AS SELECT chat($1); EXPLAIN EXECUTE p('zz')").fetchall()
     assert asked(table) == 0
+
+
+def test_what_was_made_under_each_options_is_told_apart(table: Any) -> None:
+    """One place in a statement, three samplings: each has its own numbers."""
+    sql = "ANALYZE SELECT chat(s, {'max_tokens': (i + 10)::INTEGER}) FROM t WHERE i < 3"
+    assert estimates(table, sql, "calls, calls_made") == [(1, 1)] * 3

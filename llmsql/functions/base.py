@@ -16,10 +16,11 @@ from typing import Any, ClassVar, NamedTuple
 from llmsql.errors import CatalogError, GenerationError, OptionError
 from llmsql.functions import captured, policy
 from llmsql.functions import columns as read
+from llmsql.functions.caller import caller_of, told
 from llmsql.functions.columns import Column
 from llmsql.runtime import scheduler
 from llmsql.runtime.answers import MISSING, Answers
-from llmsql.runtime.collector import UNTAGGED, Collector, Mode, Site
+from llmsql.runtime.collector import Collector, Mode, Site
 from llmsql.runtime.deployments import Deployment, Retired
 from llmsql.runtime.engine import Engine
 from llmsql.syntax.on_error import SIBLINGS
@@ -102,28 +103,14 @@ class ModelFunction(ABC):
 
     def __call__(self, *columns: Column) -> Any:
         """Answer one chunk. DuckDB calls this, from several threads."""
-        collector, site, arguments = self._caller(columns)
-        try:
+        collector, site, arguments = caller_of(self.engine, columns)
+        with told(collector):
             while True:
                 with suppress(Retired):
                     values = self._values(arguments, collector, site)
                     if self.on_error == "capture":
                         return captured.array(values, self.array)
                     return self.array(values)
-        except BaseException as error:
-            # DuckDB keeps only the text of an exception: the connection raises the original.
-            collector.error = collector.error or error
-            raise
-
-    def _caller(self, columns: Sequence[Column]) -> tuple[Collector, Site, Sequence[Column]]:
-        """Whose statement this is: ours by its tag, or any other client's."""
-        if columns and read.is_tag(columns[-1]):
-            tag = read.first(columns[-1]) or {}
-            collector = self.engine.collectors.get(tag.get("llmsql") or 0)
-            columns = columns[: -read.ADDED]
-            if collector is not None:
-                return collector, Site(*read.place(tag)), columns
-        return self.engine.detached(), UNTAGGED, columns
 
     def _values(self, arguments: Sequence[Column], collector: Collector, site: Site) -> list[Any]:
         if len(arguments) not in map(len, self.signatures):
@@ -271,10 +258,16 @@ class ModelFunction(ABC):
             return collector.unknown(deployment, answers, keys, values, site, is_raising=is_raising)
         if is_raising:
             collector.demand(answers, missing)
-        asked = {answers: dict.fromkeys(missing, site.number)}
-        scheduler.resolve(deployment, asked, collector)
-        failures = collector.failures(answers)
-        return [known[key] if key in known else failures.get(key) for key in keys]
+        while missing:  # again where memory has forgotten some answers meanwhile
+            asked = {answers: dict.fromkeys(missing, site.number)}
+            scheduler.resolve(deployment, asked, collector)
+            failures = collector.failures(answers)
+            values = [
+                known.get(k, failures.get(k, MISSING)) if v is MISSING else v
+                for k, v in zip(keys, values, strict=True)
+            ]
+            missing = [k for k, v in zip(keys, values, strict=True) if v is MISSING]
+        return values
 
 
 @dataclass(frozen=True)

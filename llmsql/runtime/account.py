@@ -59,8 +59,9 @@ class Account:
         self._at = datetime.now(UTC).replace(tzinfo=None)
         self._started = time.monotonic()
         self._watched = Watched(self.number, lambda: self.store)
-        self.tallies: dict[tuple[str, int], Spent] | None = None
+        self.tallies: dict[tuple[Answers, int], Spent] | None = None
         self._claimed: bytes | None = None
+        self.statement = self._claim()
         self.has_put = False
         self._has_drawn = False
         self._recordable = RECORDED
@@ -70,8 +71,7 @@ class Account:
         """Where this statement's answers and records are kept."""
         return self.conditions.store
 
-    @cached_property
-    def statement(self) -> bytes:
+    def _claim(self) -> bytes:
         """What names this statement's text, so that running it again finds what it had drawn.
 
         One that runs beside another of the same text, or has none, draws for itself alone.

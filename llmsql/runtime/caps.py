@@ -78,7 +78,7 @@ class Cap:
     def enforce(self) -> None:
         """Raise LimitError where more is spent than allowed: an expectation was too low."""
         spent = self.spent.so_far(self.name)
-        if spent > self.most:
+        if spent > self.most * ROUNDING:
             raise LimitError(
                 f"{self.setting} is {_number(self.most)}, and {_number(spent)} are spent\n"
                 "  what was answered is kept; with a higher cap the same statement goes on"

@@ -95,8 +95,6 @@ class Climber:
         """The plan of the query below the rung that was high enough; None where none was."""
         try:
             return self._climb(plan, ladder, sql)
-        except duckdb.InterruptException:
-            raise
         except (Unsettled, duckdb.Error):
             if not self.resolver.in_own_transaction:
                 raise

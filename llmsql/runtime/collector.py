@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import duckdb
+
 from llmsql.errors import GenerationError
 from llmsql.runtime.account import Account
 from llmsql.runtime.answers import MISSING, Answers
@@ -100,7 +102,12 @@ class Collector:
         self.begin(Mode.SPOT)
 
     def begin(self, mode: Mode) -> None:
-        """Start a pass in *mode*: nothing is noted yet."""
+        """Start a pass in *mode*: nothing is noted yet.
+
+        Raises InterruptException where the statement was interrupted: DuckDB ended one query by it.
+        """
+        if self.cancelled.is_set():
+            raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
         self.mode = mode
         self.noted: dict[int, Noted] = {}
         self.notes: Counter[int] = Counter()  # how often a function was called, by rank

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from llmsql.config import Settings
+from llmsql.errors import StatementError
 from llmsql.runtime.caps import Caps
 from llmsql.runtime.progress import Observer
 from llmsql.runtime.spent import Spent
@@ -47,10 +48,13 @@ class Conditions:
         finally:
             self._thread.is_telling = False
 
-    @property
-    def is_telling(self) -> bool:
-        """True in the thread that is telling somebody how far its statement is."""
-        return getattr(self._thread, "is_telling", False)
+    def refuse_telling(self) -> None:
+        """Raise StatementError in the thread that is telling somebody how far its statement is."""
+        if getattr(self._thread, "is_telling", False):
+            raise StatementError(
+                "this connection runs the statement that it tells of\n"
+                "  con.cursor() makes another one, to be used meanwhile"
+            )
 
     def under(self, settings: Settings) -> Conditions:
         """The same conditions under other *settings*; what was spent stays spent."""

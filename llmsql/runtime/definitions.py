@@ -11,12 +11,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from llmsql.runtime import lookup
-from llmsql.syntax import tree
+from llmsql.syntax import script, tree
 from llmsql.syntax.inlining import Macro
 from llmsql.syntax.tree import Node
 from llmsql.syntax.words import words
 
-_CALLED = re.compile(r"\b(\w+)\s*\(")
+_CALLED = re.compile(r'(\b\w+|"[^"]+")\s*\(')
+_QUOTED = re.compile(r'"([^"]+)"')
 _READS = re.compile(
     r"\b(from|join|table|using|copy|summarize|desc|describe|show|pivot\w*|unpivot)\b", re.IGNORECASE
 )
@@ -35,6 +36,7 @@ class Defined(NamedTuple):
 class ViewsAndMacros:
     """The user's views and macros, as far as a statement may need them.
 
+    *volatiles* are functions of his that give another value each time.
     *signatures* are those of macros whose defaults are known, which DuckDB does not tell.
     """
 
@@ -43,23 +45,32 @@ class ViewsAndMacros:
     ) -> None:
         self.models = models
         self.signatures = signatures
-        self.views: dict[str, str] = {}
+        self.views: dict[str, list[str]] = {}
         self.macros: dict[str, list[Defined]] = {}
+        self.volatiles: set[str] = set()
         if _READS.search(sql):
-            rows = con.execute(
-                "SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal"
-            )
-            self.views = dict(rows.fetchall())
+            self._load_views(con)
         called = self._called(sql) - models - tree.builtins() - _NOT_FUNCTIONS
         if called and lookup.may_have(con, called):
             rows = con.execute(
                 "SELECT lower(function_name), macro_definition, function_type, parameters,"
                 " parameter_types FROM duckdb_functions()"
-                " WHERE NOT internal AND macro_definition IS NOT NULL"
+                " WHERE (NOT internal AND macro_definition IS NOT NULL) OR stability = 'VOLATILE'"
             )
-            for name, *found in rows.fetchall():
-                if name not in models:
-                    self.macros.setdefault(name, []).append(Defined(*found))
+            for name, text, *found in rows.fetchall():
+                if text is None:
+                    self.volatiles |= {name} - tree.builtins()
+                elif name not in models:
+                    self.macros.setdefault(name, []).append(Defined(text, *found))
+        bodies = (each.text for found in self.macros.values() for each in found)
+        if not self.views and any(map(_READS.search, bodies)):
+            self._load_views(con)
+
+    def _load_views(self, con: Any) -> None:
+        """Load all views: of one name there may be several, in other schemas and databases."""
+        rows = con.execute("SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal")
+        for name, text in rows.fetchall():
+            self.views.setdefault(name, []).append(text)
 
     def _called(self, sql: str) -> set[str]:
         """The names of functions in *sql*, and in the views it reads."""
@@ -67,16 +78,16 @@ class ViewsAndMacros:
         seen: set[str] = set()
         called: set[str] = set()
         while texts:
-            text = texts.pop().lower()
-            called.update(_CALLED.findall(text))
-            read = (self.views.keys() & set(re.findall(r"\w+", text))) - seen
+            text = script.without_comments(texts.pop()).lower()
+            called.update(name.strip('"') for name in _CALLED.findall(text))
+            read = (self.views.keys() & identifiers(text)) - seen
             seen |= read
-            texts += [self.views[name] for name in read]
+            texts += [each for name in read for each in self.views[name]]
         return called
 
     def trees(self, name: str) -> list[Node]:
         """The parsed definitions of the view or macro *name*; empty when it is neither."""
-        texts = [_query_of_view(self.views[name])] if name in self.views else []
+        texts = [*map(_query_of_view, self.views.get(name, ()))]
         texts += [defined.text for defined in self.macros.get(name, ())]
         return [parsed for text in texts if (parsed := _definition(text))]
 
@@ -96,6 +107,12 @@ _NOT_FUNCTIONS = frozenset(
     "in values as over using exists filter and or not by on select from".split()
 )
 """Words that may stand before a parenthesis."""
+
+
+def identifiers(sql: str) -> set[str]:
+    """All that may be a name in *sql*, in lower case, quoted ones as they are meant."""
+    sql = sql.lower()
+    return {*re.findall(r"\w+", sql), *_QUOTED.findall(sql)}
 
 
 def _query_of_view(sql: str) -> str:

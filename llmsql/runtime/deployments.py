@@ -157,7 +157,7 @@ class Deployment:
         if self.is_loaded or self.backend.identity(self.spec) == self.identity:
             return
         del self.identity
-        for answers in self._answers.values():
+        for answers in list(self._answers.values()):
             answers.group = None
         self.forget()
 
@@ -170,13 +170,19 @@ class Deployment:
     def forget(self) -> None:
         """Forget every answer that is known in memory."""
         with self.turn:
-            for answers in self._answers.values():
+            for answers in list(self._answers.values()):
                 answers.clear()
 
     def shrink(self) -> None:
-        """Forget the oldest answers beyond what memory is meant for; between statements only."""
-        if not self._may_have_grown:
+        """Forget the oldest answers beyond what memory is meant for, unless some are being made."""
+        if not self._may_have_grown or not self.turn.acquire(blocking=False):
             return
+        try:
+            self._shrink()
+        finally:
+            self.turn.release()
+
+    def _shrink(self) -> None:
         self._may_have_grown = False
         for some in (self._answers, self._samplings):
             for key in list(some)[: max(0, len(some) - MAX_SAMPLINGS)]:

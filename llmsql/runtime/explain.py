@@ -39,8 +39,8 @@ class Estimate:
     """
     One call of a statement before it is made: *inputs* are distinct, *known* ones cost nothing.
 
-    *is_counted* tells that the model's own tokenizer counted the tokens to read. After an ANALYZE
-    *spent* is what happened.
+    Its answers are among *answers*. *is_counted* tells that the model's own tokenizer counted the
+    tokens to read. After an ANALYZE *spent* is what happened.
     """
 
     site: int | None
@@ -50,6 +50,7 @@ class Estimate:
     known: int
     calls: int
     precision: str
+    answers: Answers
     input_tokens: float | None = None
     is_counted: bool = False
     output_tokens: float | None = None
@@ -263,6 +264,7 @@ def _estimate(
         known=count - len(_unknown(census.inputs[where], deployment, answers, store)),
         calls=len(keys),
         precision=_precision(plan, where, unknown),
+        answers=answers,
         input_tokens=need.input_tokens,
         is_counted=need.is_counted,
         output_tokens=need.output_tokens,

@@ -146,7 +146,7 @@ def _with_spent(estimates: list[Estimate] | None, collector: Collector) -> list[
     """*estimates* with what each call has cost in the meantime."""
     tallies = collector.account.tallies or {}
     return estimates and [
-        replace(e, spent=tallies.get((e.model, e.site - 1 if e.site else -1))) for e in estimates
+        replace(e, spent=tallies.get((e.answers, e.site - 1 if e.site else -1))) for e in estimates
     ]
 
 
@@ -167,7 +167,7 @@ def _shown(estimates: Sequence[Estimate] | None, explained: Explained) -> str:
 
 
 def _values(estimate: Estimate) -> dict[str, Any]:
-    names = [name for name in Estimate.__dataclass_fields__ if name != "spent"]
+    names = [name for name in Estimate.__dataclass_fields__ if name not in ("answers", "spent")]
     return {name: getattr(estimate, name) for name in names}
 
 

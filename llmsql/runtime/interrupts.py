@@ -24,8 +24,8 @@ def interruptible(collector: Collector) -> Iterator[None]:
         collector.cancelled.set()
         signal.default_int_handler(number, frame)
 
-    signal.signal(signal.SIGINT, handler)
     try:
+        signal.signal(signal.SIGINT, handler)
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

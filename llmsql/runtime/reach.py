@@ -119,8 +119,11 @@ class _Explorer:
             self.obstacle = f"it contains {kind}"
         elif kind == "BASE_TABLE":
             self._check_table(str(node["table_name"]))
-        elif tree.is_function(node) and tree.function_name(node) in tree.volatiles() - {"error"}:
+        elif tree.is_function(node) and self._is_volatile(tree.function_name(node)):
             self.obstacle = f"{tree.function_name(node)}() is volatile"
+
+    def _is_volatile(self, name: str) -> bool:
+        return name in self.catalog.volatiles or name in tree.volatiles() - {"error"}
 
     def _check_table(self, name: str) -> None:
         if name.lower() in self.once or _is_single_pass(self.variables.get(name)):

@@ -69,9 +69,9 @@ class Resolver:
     def transaction(self, is_own: bool) -> Iterator[None]:
         """All passes of a statement share one: `now()` and other writers stand still."""
         self.in_own_transaction = is_own
-        if is_own:
-            self.con.execute("BEGIN TRANSACTION")
         try:
+            if is_own:
+                self.con.execute("BEGIN TRANSACTION")
             yield
         except BaseException:
             if is_own:
@@ -131,8 +131,6 @@ class Resolver:
             if found is not plan and plan.asks_several and not self._filters_alike(plan, found):
                 raise Unsettled
             return found
-        except duckdb.InterruptException:
-            raise
         except duckdb.Error:  # for a row that the statement may not come to
             self.kept.forget()
             self.restart()
@@ -373,7 +371,8 @@ class Resolver:
         if self.in_own_transaction:
             self._roll_back()
             self.con.execute("BEGIN TRANSACTION")
-            self.kept.make_again()
+            if not self.collector.cancelled.is_set():  # else the next pass is refused
+                self.kept.make_again()
 
     def _roll_back(self) -> None:
         try:

@@ -140,9 +140,7 @@ class Run:
         self.gate.reserved.take(key, *assumed, counted)  # after that, lest it seem free meanwhile
         self.gate.learn(key, usage)
         if self.account.tallies is not None:
-            tally = self.account.tallies.setdefault(
-                (self.deployment.name, tags.plain(site)), Spent()
-            )
+            tally = self.account.tallies.setdefault((self.answers, tags.plain(site)), Spent())
             tally.add(inputs, outputs, cached, cost)
         sums = self._sums
         sums["calls"] += 1

@@ -139,8 +139,9 @@ def _wait(deployment: Deployment, flight: _Flight, collector: Collector) -> None
                 future.result(timeout=POLL_SECONDS)
                 return
             except TimeoutError:
-                if future.done():
-                    raise
+                if future.done():  # in the meantime; or the error is its own
+                    future.result()
+                    return
     except BaseException:
         flight.stopped.set()
         raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from llmsql.runtime.account import Account
 from llmsql.runtime.climber import Climber, sorting
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.conditions import Conditions
-from llmsql.runtime.definitions import ViewsAndMacros
+from llmsql.runtime.definitions import ViewsAndMacros, identifiers
 from llmsql.runtime.engine import Engine
 from llmsql.runtime.explainer import Explainer
 from llmsql.runtime.interrupts import interruptible
@@ -35,10 +36,6 @@ from llmsql.syntax.kind import kind_of
 from llmsql.syntax.ranks import VARIABLE, is_call
 from llmsql.syntax.rewrite import Explain, Plan, plan
 
-_MACRO = re.compile(
-    r"\s*create\s+(?:or\s+replace\s+)?(?:temp\w*\s+)?(?:macro|function)\s+"
-    r'(?:if\s+not\s+exists\s+)?(?:[\w"]+\.)*"?(\w+)', re.I,
-)  # fmt: skip
 _PLACES = """
     SELECT lower(database_name), lower(schema_name),
            list_contains(current_schemas(true), schema_name)
@@ -48,6 +45,7 @@ _PLACES = """
 """
 _tokens = itertools.count(1)
 
+_REPLACES = re.compile(r"\b(update|merge|replace)\b", re.IGNORECASE)
 WRITES = frozenset({"INSERT", "CREATE", "COPY", "UPDATE", "DELETE"})
 KEEPS_VALUES = frozenset({"UPDATE", "MERGE_INTO", "MERGE"})  # a NULL would destroy one
 
@@ -66,6 +64,7 @@ class Session:
         self.token = next(_tokens)
         self.conditions = Conditions(engine.stores)
         self.change_settings(settings)
+        self._changing = threading.RLock()  # the collector; a signal may interrupt from anywhere
         self.collector = self._collect(self._idle())
         self.rows_are_ours = False
         self.gives_rows = True
@@ -100,17 +99,23 @@ class Session:
             self._run(sql, parameters, scope, written)
 
     def _plain(self, sql: str, parameters: Any, scope: Scope) -> None:
+        if not self.settings.on_error and _REPLACES.search(sql):
+            # A macro with the name of one of DuckDB's functions may yet call a model.
+            self.collector.on_error = self._default_on_error(kind_of(sql), sql)
         try:
             self.native(sql, parameters, scope)
         except duckdb.InvalidInputException as error:
             _, found, said = str(error).partition("executing the UDF: CatalogError: ")
             if found:  # the function of a model that was removed
                 raise CatalogError(said) from error
-            raise
+            original = self.raised(error)
+            if original is error:
+                raise
+            raise original from error.__cause__
 
     def calls_models(self, sql: str) -> bool:
         """True when *sql* reaches a model: by name, or through views and macros."""
-        names = _identifiers(sql)
+        names = identifiers(sql)
         if names & self.engine.model_names:
             return True
         if "execute" in names and prepared.executed(sql) in self._prepared:
@@ -192,10 +197,11 @@ class Session:
 
     def interrupt(self) -> None:
         """Stop what runs, from another thread; what runs next is not stopped."""
-        collector = self.collector
-        if collector.is_idle:
-            self._collect(self._idle())
-        collector.cancelled.set()
+        with self._changing:
+            collector = self.collector
+            if collector.is_idle:
+                self._collect(self._idle())
+            collector.cancelled.set()
         self.con.interrupt()
 
     def close(self) -> None:
@@ -204,7 +210,7 @@ class Session:
         self.collector.settle_account(outcome.state(self.collector, None))
         outcome.warn_of(self.collector)
 
-    def raised(self, error: Exception) -> BaseException:
+    def raised(self, error: BaseException) -> BaseException:
         """The exception that Ctrl-C or a model function raised, if DuckDB raised *error* for it."""
         if self.collector.is_signalled:
             return KeyboardInterrupt()
@@ -253,19 +259,20 @@ class Session:
 
     def _collect(self, collector: Collector) -> Collector:
         """Let *collector* be who the functions called from this connection ask."""
-        self.collector = self.engine.collectors[self.token] = collector
+        with self._changing:
+            self.collector = self.engine.collectors[self.token] = collector
         return collector
 
     def _refuse_shadowing(self, kind: str, sql: str) -> None:
         """Refuse a macro that would never be reached, as a model has its name."""
-        match = _MACRO.match(sql) if kind == "CREATE" else None
-        if match and match[1].lower() in self.engine.functions:
+        name = write.made_macro(sql) if kind == "CREATE" else ""
+        if name in self.engine.functions:
             raise CatalogError(
-                f'"{match[1]}" is the function of a model\n'
-                f"  choose another name, or !llm model remove {match[1]}"
+                f'"{name}" is the function of a model\n'
+                f"  choose another name, or !llm model remove {name}"
             )
-        if match and match[1].lower() in self.macros:
-            self.macros[match[1].lower()] = ""  # its defaults are no longer the library's
+        if name in self.macros:
+            self.macros[name] = ""  # its defaults are no longer the library's
 
     def _default_on_error(self, kind: str, sql: str) -> str:
         """'raise' where the NULL of a failed row would destroy a value."""
@@ -306,9 +313,9 @@ class Session:
         if in_transaction and not found.never_raises:
             raise Unsettled
         keeps_order = self._keeps_order()
+        self.drops_result = True
         with resolver.transaction(is_own=not in_transaction):
             climber.settle(found if keeps_order else replace(found, limit=None, ladder=None), sql)
-        self.drops_result = True
         if not keeps_order:  # rows came into the table in any order: with all known, ask once more
             raise Unsettled
         self.result_query = resolver.result_query()
@@ -423,7 +430,3 @@ def _rebuilt(found: write.Write, planned: Plan, sql: str) -> str:
     if planned.statement is None or found.part == "none":
         return sql
     return found.rebuilt(planned.statement)
-
-
-def _identifiers(sql: str) -> set[str]:
-    return {word.lower() for word in re.findall(r"\w+", sql)}

@@ -157,7 +157,4 @@ def _put(part: object, meant: Mapping[str, Node]) -> None:
     """Put in the place of the names of *meant*, in *part*, what they stand for."""
     for reference in list(_references(part)):
         if first_name(reference) in meant:
-            expression = copy.deepcopy(meant[first_name(reference)])
-            alias = reference.get("alias", "")
-            reference.clear()
-            reference.update(expression, alias=alias)
+            tree.become(reference, copy.deepcopy(meant[first_name(reference)]))

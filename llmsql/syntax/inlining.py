@@ -77,9 +77,7 @@ def inline(query: Node, is_hidden: Test, find: Callable[[str], Macro | None]) ->
             body = macro and macro.applied(node)
             if not body:
                 break
-            alias = node.get("alias", "")
-            node.clear()
-            node.update(body, alias=alias)
+            tree.become(node, body)
 
 
 def substitute(part: object, given: Mapping[str, Node]) -> None:
@@ -92,9 +90,7 @@ def substitute(part: object, given: Mapping[str, Node]) -> None:
     if part.get("class") == "COLUMN_REF" and len(part["column_names"]) == 1:
         value = given.get(part["column_names"][0].lower())
         if value is not None:
-            alias = part.get("alias", "")
-            part.clear()
-            part.update(copy.deepcopy(value), alias=alias)
+            tree.become(part, copy.deepcopy(value))
         return
     for item in part.values():
         substitute(item, given)

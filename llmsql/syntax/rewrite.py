@@ -113,7 +113,7 @@ def plan(
     if bound is None:  # a query below a rung has been spelled out
         rewriting.spell_out()
     rewriting.inline(macros, definitions, is_wanted=tags_all)
-    factors.take_out(rewriting.query, rewriting.costs)
+    rewriting.take_out_factors()
     if not tags_all:  # who reads of calls wants each text once
         number_scopes(rewriting.query, rewriting.costs)
         branches.number(rewriting.query, rewriting.costs)
@@ -227,6 +227,12 @@ class _Rewriting:
     def _decides(self, node: Node) -> bool:
         """True for DuckDB's `if` around anything that reaches a model."""
         return is_call(node, frozenset((inlining.IF,))) and is_inside(node, self.costs)
+
+    def take_out_factors(self) -> None:
+        """Take out what all alternatives of an OR have."""
+        headings = Headings(self.query, self.costs)
+        if factors.take_out(self.query, self.costs):
+            headings.write_out()
 
     def ladder(
         self,

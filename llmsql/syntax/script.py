@@ -90,6 +90,13 @@ def uncommented(text: str) -> str:
     return text[_skip_blank(text, 0) :]
 
 
+def without_comments(sql: str) -> str:
+    """*sql* with a blank in place of each comment."""
+    if "--" not in sql and "/*" not in sql:
+        return sql
+    return "".join(" " if mark == "comment" else text for mark, text in stretches(sql))
+
+
 def stretches(sql: str) -> Iterator[tuple[str, str]]:
     """Yield DuckDB's *sql* in stretches, each with what it is.
 

@@ -70,6 +70,8 @@ class Variables:
     def splice(self, sql: str, *, is_code_only: bool = False) -> str:
         """Return DuckDB's *sql* with the names that are defined replaced; others stay.
 
+        Where nobody has defined any, the predefined ones stay too: `${…}` is DuckDB's text then.
+
         With *is_code_only* those in quoted texts wait for a second call. Raises StatementError
         where a value would not stay in its place, or make more than one statement.
         """

@@ -14,6 +14,7 @@ from llmsql.syntax.words import Word, words
 
 _QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES")
 _HOW_TO_CREATE = ("OR", "REPLACE", "TEMP", "TEMPORARY")
+_IF_MISSING = ("IF", "NOT", "EXISTS")
 _REPORTS = ("RETURN_FILES", "RETURN_STATS")
 _ALL_COLUMNS = "hash(*COLUMNS(*))"
 """What a DELETE reads: with fewer columns DuckDB plans its conditions otherwise."""
@@ -113,6 +114,14 @@ def makes_trigger(sql: str) -> bool:
     """True for CREATE [OR REPLACE] [TEMP] TRIGGER."""
     found = [word.text for word in words(sql)[:5] if word.text not in _HOW_TO_CREATE]
     return found[:2] == ["CREATE", "TRIGGER"]
+
+
+def made_macro(sql: str) -> str:
+    """The name, in lower case, of the macro that CREATE MACRO or FUNCTION makes; else empty."""
+    found = [word for word in words(sql) if word.text not in (*_HOW_TO_CREATE, *_IF_MISSING)]
+    is_macro = [word.text for word in found[:2]] in (["CREATE", "MACRO"], ["CREATE", "FUNCTION"])
+    opening = _find(found, "(", after=2) if is_macro else None
+    return quote.names(sql[found[2].start : found[opening].start])[-1] if opening else ""
 
 
 def takes_no_rows(sql: str) -> bool:

@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from llmsql.errors import OptionError
 from llmsql.functions import columns as read
+from llmsql.functions.caller import caller_of, told
 from llmsql.functions.columns import Column
-from llmsql.runtime.collector import UNTAGGED, Collector, Site
+from llmsql.runtime.collector import Collector, Site
 from llmsql.runtime.engine import Engine
 from llmsql.runtime.orders import NAME, Form
 
@@ -40,27 +41,14 @@ class Function:
 
     def __call__(self, *columns: Column) -> Any:
         """Write the prompts of one chunk. DuckDB calls this, from several threads."""
-        collector, site, arguments = self._caller(columns)
-        try:
+        collector, site, arguments = caller_of(self.engine, columns)
+        with told(collector):
             if len(arguments) != 2:
                 raise OptionError(
                     f"{NAME}(instruction, fields) is what there is, not {len(arguments)} arguments"
                 )
             instruction, fields = arguments
             return self._prompts(instruction, fields, collector, site)
-        except BaseException as error:
-            # DuckDB keeps only the text of an exception: the connection raises the original.
-            collector.error = collector.error or error
-            raise
-
-    def _caller(self, columns: Sequence[Column]) -> tuple[Collector, Site, Sequence[Column]]:
-        """Whose statement this is: ours by its tag, or any other client's."""
-        if len(columns) == 2 + read.ADDED and read.is_tag(columns[-1]):
-            tag = read.first(columns[-1]) or {}
-            collector = self.engine.collectors.get(tag.get("llmsql") or 0)
-            site = Site(*read.place(tag))
-            return collector or self.engine.detached(), site, columns[: -read.ADDED]
-        return self.engine.detached(), UNTAGGED, columns
 
     def _prompts(
         self, instruction: Column, fields: Column, collector: Collector, site: Site

@@ -11,6 +11,7 @@ from llmsql import arrays
 from llmsql.errors import OptionError
 from llmsql.functions import base
 from llmsql.functions import columns as read
+from llmsql.functions.caller import caller_of
 from llmsql.functions.columns import Column
 from llmsql.functions.primitives import request
 
@@ -31,7 +32,7 @@ class Function(base.ModelFunction):
         return super().__call__(*columns)
 
     def _check(self, columns: Sequence[Column]) -> None:
-        collector, _, arguments = self._caller(columns)
+        collector, _, arguments = caller_of(self.engine, columns)
         if len(arguments) > 1:
             collector.error = OptionError(
                 f"{self.called}(llm_param(…)) takes its options inside the request\n"
