@@ -31,6 +31,7 @@ _HOMES = {
             "OptionError",
             "BackendError",
             "GenerationError",
+            "LimitError",
             "ClosedError",
             "LlmsqlWarning",
         ),

@@ -22,6 +22,7 @@ from typing import Any, TextIO
 import duckdb
 
 from llmsql import render
+from llmsql.catalog import secrets
 from llmsql.clock import Clock
 from llmsql.errors import LlmsqlWarning
 from llmsql.progress_bar import ProgressBar
@@ -53,7 +54,7 @@ class Console:
         """
         for piece in self.connection.statements(script):
             if self.is_echoing:
-                self.say(piece.text)
+                self.say(secrets.hidden(piece.text))
             started = time.perf_counter()
             try:
                 with interruptible(self.connection), warned(self._warn):
@@ -176,6 +177,6 @@ def _excerpt(error: BaseException, statement: str) -> str:
     """The first lines of *statement*, unless the error shows them already."""
     if "\nLINE " in str(error):
         return ""
-    lines = statement.split("\n")
+    lines = secrets.hidden(statement).split("\n")
     more = ["…"] if len(lines) > SHOWN_LINES else []
     return "".join(f"\n  | {line}" for line in lines[:SHOWN_LINES] + more)

@@ -169,7 +169,8 @@ def _save_history(history: Path | None) -> None:
     readline.set_history_length(HISTORY_LENGTH)
     try:
         history.parent.mkdir(parents=True, exist_ok=True)
-        readline.write_history_file(history)
+        history.touch(mode=0o600)  # before anything is in it
         history.chmod(0o600)
+        readline.write_history_file(history)
     except OSError:
         return

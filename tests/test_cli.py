@@ -12,6 +12,7 @@ import pytest
 
 import llmsql
 from llmsql.cli import main
+from llmsql.errors import CatalogError
 from llmsql.render import FORMATS
 
 DEPLOY = (
@@ -325,3 +326,37 @@ def test_broken_pipe_is_silent() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=60) == 141
+
+
+@pytest.mark.parametrize("options", [(), ("-echo",)])
+def test_no_secret_of_a_statement_is_shown(
+    tmp_path: Path, capfd: Captured, options: tuple[str, ...]
+) -> None:
+    """Neither where it fails nor where it is echoed: logs of others have it for long."""
+    script = tmp_path / "deploy.sql"
+    script.write_text(
+        "RUN command AS LLM WHERE pretrainedModelType='saas/openai' AND udfName='chat'\n"
+        "AND saas.api_key='sk-THESECRET' AND saas.base_url='http://127.0.0.1:9/?key=THESECRET';"
+    )
+    assert main([*options, str(script)]) == 1
+    said = capfd.readouterr()
+    assert "AND saas.api_key='…' AND saas.base_url='…'" in said.err
+    assert "THESECRET" not in said.out + said.err
+
+
+def test_a_folder_that_is_gone_is_an_error_of_the_statement(tmp_path: Path) -> None:
+    """And not the operating system's."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    with llmsql.connect() as con:
+        con.execute(f'!llm setup "udf_folder={folder}"')
+        folder.rmdir()
+        with pytest.raises(CatalogError, match=f'^"{folder}/ai_classify.sql" cannot be written: '):
+            con.execute("!llm library copy ai_classify")
+
+
+def test_a_name_that_is_too_long_for_a_path_is_no_model(capfd: Captured) -> None:
+    """What the operating system says of it is no answer."""
+    deploy = f"RUN command AS LLM WHERE localModelDir='{'x' * 300}' AND udfName='m'"
+    assert main(["-c", deploy]) == 1
+    assert "BackendError" in capfd.readouterr().err

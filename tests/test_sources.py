@@ -220,13 +220,13 @@ def test_a_directory_without_config_lists_what_it_holds(tmp_path: Path) -> None:
 
 
 def test_an_adapter_is_not_a_model(tmp_path: Path) -> None:
-    """An adapter's directory says that it wants to be merged."""
+    """Where a model is wanted; the base of another adapter, say."""
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(BackendError) as error:
         sources.check(str(tmp_path))
     assert message(error) == (
         f'directory "{tmp_path}" holds an adapter, not a model\n'
-        "  merge it into its base model first: action='merge'"
+        "  name the model it belongs to, which holds config.json: baseModelDir='…'"
     )
 
 

@@ -11,6 +11,10 @@ _AS_LAST_WORD = frozenset({"key", "keys", "token"})  # a key, but not max_tokens
 _IN_ADDRESS = re.compile(
     r"://[^/\s]*@|[^\s/@:]+:[^\s/@]+@|[?&][^=&\s]*(key|token|secret|password|sig)[^=&\s]*=", re.I
 )
+_GIVEN = re.compile(
+    r"""(?P<name>[\w.]+)(?P<between>["'`]?\s*[=:]?\s*)"""
+    r"""(?P<value>'(?:[^']|'')*'|"(?:[^"]|"")*"|(?<=[=:])[^\s,;'")]+)"""
+)
 _REFERENCE = re.compile(r"\s*\$\{env:(\w+)\}\s*")
 
 
@@ -37,6 +41,16 @@ def holds_secret(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return any(map(holds_secret, value))
     return isinstance(value, str) and bool(_IN_ADDRESS.search(value))
+
+
+def hidden(statement: str) -> str:
+    """*statement* as a message may show it: with `'…'` in place of each secret it gives."""
+    return _GIVEN.sub(_without_value, statement)
+
+
+def _without_value(match: re.Match[str]) -> str:
+    name, value = match["name"], match["value"]
+    return f"{name}{match['between']}'…'" if is_secret(name, value.strip("\"'")) else match[0]
 
 
 def is_secret_name(name: str) -> bool:

@@ -114,9 +114,11 @@ def reloaded(deployment: Deployment) -> Deployment:
     started = time.perf_counter()
     model = fresh(deployment.spec, deployment.backend, deployment.withheld)
     seconds = time.perf_counter() - started
-    return Deployment(
+    found = Deployment(
         deployment.spec, deployment.backend, model, seconds, withheld=deployment.withheld
     )
+    _ = found.identity  # of the files as they were loaded
+    return found
 
 
 def fresh(spec: ModelSpec, backend: Backend, withheld: tuple[str, ...] = ()) -> Model:

@@ -78,7 +78,7 @@ def _no_config(place: Path) -> str:
     if (place / "adapter_config.json").exists():
         return (
             f'directory "{place}" holds an adapter, not a model\n'
-            "  merge it into its base model first: action='merge'"
+            "  name the model it belongs to, which holds config.json: baseModelDir='…'"
         )
     names = sorted(entry.name for entry in place.iterdir())
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -46,7 +46,7 @@ def locate(source: str) -> str:
     A directory that holds a single GGUF file and no config.json stands for that file.
     """
     path = Path(source).expanduser()
-    if source.strip() and path.exists():
+    if source.strip() and _exists(path):
         return _only_gguf(path) or str(path)
     packaged = PACKAGED.get(source.lower())
     found = packaged.path() if packaged else None
@@ -57,6 +57,13 @@ def locate(source: str) -> str:
     if cached:
         return _only_gguf(Path(cached)) or cached
     raise BackendError(_nothing(source, hub_id))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # longer than a name may be
+        return False
 
 
 def _only_gguf(path: Path) -> str | None:

@@ -61,5 +61,8 @@ class LibraryCopy(Statement):
         target = Path(folder).expanduser() / f"{self.name}.sql"
         if target.exists():
             raise CatalogError(f'"{target}" is there already')
-        target.write_text(by_name[self.name].text, encoding="utf-8")
+        try:
+            target.write_text(by_name[self.name].text, encoding="utf-8")
+        except OSError as error:
+            raise CatalogError(f'"{target}" cannot be written: {error.strerror}') from error
         return Rows(("path text",), [(str(target),)])

@@ -192,7 +192,12 @@ def _replace(written: Path, target: Path) -> None:
     old = target.with_name(f"{written.name}.old")
     if target.exists():
         target.rename(old)
-    written.rename(target)
+    try:
+        written.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
     if not old.is_dir():
         old.unlink(missing_ok=True)
         return

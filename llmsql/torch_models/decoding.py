@@ -85,29 +85,29 @@ class Decoder:
         while waiting or batch:
             start = waiting.first.start
             group = self._admitted(waiting, batch)
+            rows = group + (batch.rows if batch else [])
             try:
                 with torch.inference_mode():
                     batch = self._step(group, start, batch)
             except (RuntimeError, MemoryError) as error:
-                stranded = group + (batch.rows if batch else [])
                 batch = None
-                yield from self._retreat(error, stranded, waiting)
+                yield from self._retreat(error, rows, waiting)
                 continue
-            if batch:
-                done = [row for row in batch.rows if row.finish]
-                batch = batch.unfinished()
-                self.being_written = sum(len(row.written) for row in batch.rows) if batch else 0
-                yield from done
+            self.being_written = sum(len(row.written) for row in batch.rows) if batch else 0
+            yield from (row for row in rows if row.finish)
 
     def _step(self, group: list[Row], start: int, batch: Batch | None) -> Batch | None:
-        """Read *group*, or else write one token of *batch*; nothing outlives it but the batch."""
+        """Read *group*, or else write one token of *batch*; nothing outlives it but the batch.
+
+        Of that rows that are done are no part any more.
+        """
         if group:
             read, scores = self._read(group, start)
+            batch = read.joined(batch)  # before anything is taken: memory may run out
             _take(group, scores)
-            return read.joined(batch)
-        if batch:
+        elif batch:
             _take(batch.rows, self._write(batch))
-        return batch
+        return batch and batch.unfinished()
 
     def score(
         self, rows: Sequence[Row], judge: Callable[[torch.Tensor], torch.Tensor]
@@ -253,15 +253,18 @@ class Decoder:
     def _retreat(
         self, error: BaseException, stranded: list[Row], waiting: Waiting
     ) -> Iterator[Row]:
-        """Put *stranded* rows back, to go on with half as many; yield one that is alone."""
+        """Put *stranded* rows back, to go on with half as many; yield one alone, and those done."""
         placement.check_memory(error)
         placement.release(error)
+        left = [row for row in stranded if not row.finish]
+        yield from (row for row in stranded if row.finish)
         if len(stranded) > 1:
             self.slots = max(1, min(self.slots, len(stranded)) // 2)
             self.step_tokens = max(16, self.step_tokens // 2)
-            waiting.put_back(stranded)
+            if left:
+                waiting.put_back(left)
             return
-        for row in stranded:
+        for row in left:
             row.error = GenerationError(
                 f"memory ran out on {self.model.device} at {len(row.tokens)} tokens, with no other "
                 "row beside it\n  shorten the text, or ask for fewer max_tokens"

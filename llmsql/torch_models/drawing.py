@@ -40,7 +40,8 @@ def draw(scores: torch.Tensor, rows: Sequence[Row]) -> list[int | None]:
         if ngram:
             _forbid_repeated(scores[at : at + 1], row, ngram)
         if len(row.written) < getattr(row.sampling, "min_tokens", 0):
-            scores[at, list(row.ends)] = -torch.inf
+            known = [token for token in row.ends if 0 <= token < scores.shape[-1]]
+            scores[at, known] = -torch.inf  # another one would end all that a GPU does
     best, places = scores.max(dim=-1)  # NaN where any is
     is_broken = best.isnan() | best.isposinf()
     told = torch.stack([places, is_broken.long()]).T.tolist()  # one wait for the device

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import torch
@@ -36,6 +36,7 @@ class LibraryBatching(Decoder):
     def __init__(self, model: Any, *, wanted: Wanted = "auto", **room: Any) -> None:
         super().__init__(model, **room)
         can = self.is_attention and _is_batched(model)
+        self.least = 1 if wanted == "true" else self.slots  # a session takes its time to begin
         if wanted == "true" and not can:
             raise BackendError(
                 f"transformers does not batch {type(model).__name__} continuously\n"
@@ -49,8 +50,9 @@ class LibraryBatching(Decoder):
         greedy = [row for row in rows if is_greedy(row.sampling)]
         if self.is_faster is None and len(greedy) >= 4 * self.slots:
             yield from self._compare(greedy[: self.slots], greedy[self.slots : 2 * self.slots])
-        if self.is_faster:
-            yield from self._by_library([row for row in greedy if not _is_done(row)])
+        left = [row for row in greedy if not _is_done(row)]
+        if self.is_faster and len(left) >= self.least:
+            yield from self._by_library(left)
         yield from super().run([row for row in rows if not _is_done(row)])
 
     def _compare(self, some: Sequence[Row], others: Sequence[Row]) -> Iterator[Row]:
@@ -62,11 +64,14 @@ class LibraryBatching(Decoder):
     def _by_library(self, rows: Sequence[Row]) -> Generator[Row, None, float]:
         """Yield those of *rows* that the library answers; returns its seconds for each token.
 
-        Where it fails, our loop goes on from where it came to, and with all sets to come.
+        How long it takes to begin is among them. Where it fails, our loop goes on from where it
+        came to, and with all sets to come.
         """
+        started = time.perf_counter()
         try:
             with self._session(rows) as manager:
-                return (yield from _paced(self._answered(manager, rows)))
+                begun = time.perf_counter() - started
+                return (yield from _paced(self._answered(manager, rows), begun))
         except Exception as error:
             self.is_faster = False
             warn(
@@ -109,20 +114,26 @@ class LibraryBatching(Decoder):
 
     @contextmanager
     def _session(self, rows: Sequence[Row]) -> Iterator[Any]:
-        """The library's manager with room for *rows*, running."""
+        """The library's manager with room for *rows*, running; then the model is our loop's."""
         from transformers import GenerationConfig
 
-        manager = self.model.init_continuous_batching(
-            generation_config=GenerationConfig(do_sample=False, eos_token_id=-1),
-            continuous_batching_config=self._room(rows),
-        )
-        manager.warmup()
-        manager.start()
-        try:
+        attention = self.model.config._attn_implementation
+        with ExitStack() as leaving:
+            leaving.callback(self._restore, attention)
+            manager = self.model.init_continuous_batching(
+                generation_config=GenerationConfig(do_sample=False, eos_token_id=-1),
+                continuous_batching_config=self._room(rows),
+            )
+            leaving.callback(manager.destroy)
+            leaving.callback(manager.stop, block=True, timeout=_PATIENCE, hard_stop=True)
+            manager.warmup()
+            manager.start()
             yield manager
-        finally:
-            manager.stop(block=True, timeout=_PATIENCE, hard_stop=True)
-            manager.destroy()
+
+    def _restore(self, attention: str) -> None:
+        """Give the model its *attention* back, which a manager that never started does not."""
+        if self.model.config._attn_implementation != attention:
+            self.model.set_attn_implementation(attention)
 
     def _room(self, rows: Sequence[Row]) -> Any:
         """What the library may use: as many pages as fill our memory, or as *rows* can need."""
@@ -143,9 +154,13 @@ class LibraryBatching(Decoder):
 
 
 def _is_batched(model: Any) -> bool:
-    """True where the library's pages work; of others it gives wrong answers, with no error."""
+    """True where the library's pages work; of others it gives wrong answers, with no error.
+
+    All its pages lie on one device.
+    """
     has_it = hasattr(model, "init_continuous_batching")
-    return has_it and bool(model.is_backend_compatible())
+    places = set(map(str, (getattr(model, "hf_device_map", None) or {}).values()))
+    return has_it and len(places) < 2 and bool(model.is_backend_compatible())
 
 
 def _is_done(row: Row) -> bool:
@@ -160,9 +175,9 @@ def _take(row: Row, output: Any) -> None:
             row.take(token)
 
 
-def _paced(rows: Iterator[Row]) -> Generator[Row, None, float]:
-    """Yield *rows*, and return the seconds that each of their tokens took."""
-    seconds, tokens = 0.0, 0
+def _paced(rows: Iterator[Row], seconds: float = 0.0) -> Generator[Row, None, float]:
+    """Yield *rows*, and return the seconds of each of their tokens, *seconds* before them too."""
+    tokens = 0
     while True:
         started = time.perf_counter()
         row = next(rows, None)

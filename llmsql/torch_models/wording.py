@@ -14,6 +14,12 @@ _TURNS = Roles("User", "Assistant")
 """Without a template and without roles, turns must still be told apart."""
 
 
+JUDGE = (
+    "Query: {query}\n\nPassage: {passage}\n\n"
+    "Does the passage answer the query? Answer with yes or no only."
+)
+
+
 class Asked(NamedTuple):
     """What a model is asked: the system prompt, the prompt, and what was said before.
 
@@ -25,6 +31,12 @@ class Asked(NamedTuple):
     history: tuple[Message, ...] = ()
     roles: Roles | None = None
     answer: int = 1
+
+
+def judging(pair: tuple[str, str]) -> Asked:
+    """What a model is asked of a query and a passage."""
+    query, passage = pair
+    return Asked(None, JUDGE.format(query=query, passage=passage))
 
 
 class Wording:
@@ -41,7 +53,8 @@ class Wording:
         truncate: Truncate = "none",
     ) -> None:
         self.tokenizer = tokenizer
-        self.template = template or tokenizer.chat_template
+        own = tokenizer.chat_template
+        self.template = template or (own.get("default") if isinstance(own, dict) else own)
         known = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         own = known or min(tokenizer.model_max_length, _UNLIMITED)
         self.context = min(context or own, own)
@@ -81,11 +94,21 @@ class Wording:
         encoded: list[int] = self.tokenizer(text, verbose=False)["input_ids"]
         return encoded
 
-    def word(self, word: str) -> list[int]:
-        """Return the first tokens of *word* in its usual spellings, as a next word."""
+    def verdict(self) -> tuple[list[int], list[int]]:
+        """Return the tokens that begin yes, and those that begin no.
+
+        Raises BackendError for a tokenizer that begins both alike.
+        """
+        yes, no = map(self._first_tokens, ("yes", "no"))
+        if not (yes - no and no - yes):
+            raise BackendError("this model's tokens do not tell yes from no: it cannot judge")
+        return sorted(yes - no), sorted(no - yes)
+
+    def _first_tokens(self, word: str) -> set[int]:
+        """The first tokens of *word* in its usual spellings, as a next word."""
         spellings = {start + case for start in ("", " ") for case in (word, word.capitalize())}
         encoded = (self.tokenizer(s, add_special_tokens=False)["input_ids"] for s in spellings)
-        return sorted({tokens[0] for tokens in encoded if tokens})
+        return {tokens[0] for tokens in encoded if tokens}
 
     def rendered(self, messages: Sequence[Message]) -> str:
         """Return *messages* as the model's chat template writes them; raises BackendError."""

@@ -104,7 +104,7 @@ def test_elsewhere_the_first_large_set_tells(
     model.decoder.is_faster = None  # as on a GPU
     asked, seconds = told(model, monkeypatch), iter([library_seconds, 2.0, library_seconds])
 
-    def paced(rows: Any) -> Any:
+    def paced(rows: Any, *begun: float) -> Any:
         yield from rows
         return next(seconds)
 
@@ -188,3 +188,46 @@ def test_an_architecture_that_the_library_gets_wrong_is_refused(tmp_path: Path, 
     )
     assert str(refused.value) == f"{said}\n  leave out the option continuous_batching"
     assert model_of(path, "auto").decoder.is_faster is False
+
+
+@pytest.mark.parametrize("when", ["warmup", "start"])
+def test_where_the_library_cannot_begin_our_loop_answers(
+    path: str, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """It has given the model another attention by then, which only a running one takes back."""
+    import torch
+    from transformers.generation.continuous_batching import continuous_api
+
+    def full(self: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    ours, library = model_of(path, "false"), model_of(path)
+    library._ready().model.set_attn_implementation("eager")
+    monkeypatch.setattr(continuous_api.ContinuousBatchingManager, when, full)
+    with pytest.warns(LlmsqlWarning, match="continuous batching failed"):
+        found = texts(library, ASKED, max_tokens=5)
+    assert found == texts(ours, ASKED, max_tokens=5)
+    assert library._ready().model.config._attn_implementation == "eager"
+
+
+def test_a_set_that_does_not_fill_the_places_is_our_loops(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the library was chosen for its speed: it takes its time to begin."""
+    model = model_of(path, "auto")
+    model.decoder.is_faster = True  # as it may be on a GPU
+    asked = told(model, monkeypatch)
+    texts(model, ASKED[:2], max_tokens=5)
+    assert asked == []
+    texts(model, ASKED[:3], max_tokens=5)
+    assert asked == [ASKED[:3]]
+
+
+def test_a_model_over_several_devices_is_not_the_librarys(path: str) -> None:
+    """Its pages lie on one."""
+    from llmsql.torch_models.library_batching import _is_batched
+
+    model = model_of(path, "false")._ready().model
+    assert _is_batched(model)
+    model.hf_device_map = {"model": 0, "lm_head": 1}
+    assert not _is_batched(model)

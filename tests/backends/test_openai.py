@@ -538,6 +538,45 @@ def test_an_address_may_be_written_in_many_ways(written: str, meant: list[str]) 
 
 
 @pytest.mark.parametrize(
+    ("written", "seen"),
+    [
+        ("http://user:pass@host:8/v1", "http://host:8/v1"),
+        ("http://user:p@ss@host/v1", "http://host/v1"),
+        ("http://user:pa/ss@host:8000", "http://host:8000"),
+        ("http://host:8000/run/@cf/llama", "http://host:8000/run/@cf/llama"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(written: str, seen: str) -> None:
+    """However it is written; an @ in a path is none."""
+    assert address.shown(written) == seen
+
+
+def test_a_password_with_a_slash_is_no_address() -> None:
+    """What is behind the slash would be asked of another server, as a path."""
+    with pytest.raises(BackendError, match='^"http://host" is no address: ') as refused:
+        address.bases("http://user:se/cret@host")
+    assert "cret" not in str(refused.value)
+
+
+def test_the_note_on_an_address_shows_no_password() -> None:
+    """It is a warning, and may be in any log."""
+
+    def bare(request: Request) -> Reply:
+        if request.path in ("/models", "/chat/completions"):
+            return echo(
+                Request(request.method, "/v1" + request.path, request.headers, request.body)
+            )
+        return Reply({}, 404)
+
+    with Server(bare) as server:
+        written = server.url.replace("://", "://user:THEPASSWORD@")
+        with deployed(written, api_key=None) as model:
+            assert (
+                model.note == f'the server answers at "{server.url}": write that as saas.base_url'
+            )
+
+
+@pytest.mark.parametrize(
     ("served", "written", "note"),
     [
         ("/v1", "", ""),
@@ -626,6 +665,7 @@ def test_the_only_model_need_not_be_named() -> None:
         Reply(said("a"), reset_after=3),
         Reply(b"", 307, {"Location": f"http://h/?key={KEY}"}),
         Reply({"error": {"message": "x" * 480 + KEY * 9}}, 400),
+        *(Reply({"x" * size: f"Bearer {KEY}"}) for size in range(440, 500)),
     ],
 )
 def test_no_error_ever_shows_the_key(reply: Reply, caplog: pytest.LogCaptureFixture) -> None:
@@ -1014,3 +1054,40 @@ def test_a_proxy_is_not_told_the_key() -> None:
     assert heads[0].startswith(b"CONNECT vendor.invalid:443")
     assert b"sk-SECRET" not in b"".join(heads)
     assert "SECRET" not in str(raised.value)
+
+
+def test_a_proxy_that_wants_a_login_is_told_of() -> None:
+    """When the model is deployed, and by what to do; no server is asked again and again."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    heads: list[bytes] = []
+
+    def answer() -> None:
+        while True:
+            try:
+                there, _ = listening.accept()
+            except OSError:
+                return
+            with there:
+                heads.append(there.recv(65536))
+                there.sendall(
+                    b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+                )
+
+    threading.Thread(target=answer, daemon=True).start()
+    port = listening.getsockname()[1]
+    with pytest.raises(BackendError) as raised:  # noqa: SIM117
+        with deployed("https://vendor.invalid/v1", proxies=f"http://127.0.0.1:{port}"):
+            pass
+    listening.close()
+    assert str(raised.value).endswith(
+        "answers 407 to /models: broken HTTP: Proxy Authentication Required\n"
+        "  saas.proxies takes a user and a password: http://USER:PASSWORD@HOST:PORT"
+    )
+    assert len(heads) == 1
+
+
+def test_a_password_in_the_address_and_a_key_are_too_much() -> None:
+    """A request has one Authorization header."""
+    with pytest.raises(BackendError, match="^saas.base_url holds a user and a password, and there"):  # noqa: SIM117
+        with deployed("http://user:password@127.0.0.1:9"):
+            pass

@@ -436,3 +436,18 @@ def test_no_gpu_is_the_cpu(con: Any, minilm: str, said: str, device: str) -> Non
         f" AND infer_backend='sentence_transformers'{said}"
     )
     assert con.engine.deployments.get("emb").spec.options.device == device
+
+
+def test_a_text_of_no_tokens_leaves_its_neighbours_whole() -> None:
+    """A row of padding alone does not say on which side padding stands."""
+    import numpy as np
+    import torch
+
+    from llmsql.backends.sentence_transformers.engine import _cut
+
+    ids = torch.tensor([[9, 10, 0, 0], [0, 0, 0, 0], [5, 6, 7, 8]])
+    found = _cut({"input_ids": ids, "attention_mask": (ids > 0).long()}, np.array([0, 1]), 2)
+    assert found["input_ids"].tolist() == [[9, 10], [0, 0]]
+    ids = torch.tensor([[0, 0, 9, 10], [0, 0, 0, 0], [5, 6, 7, 8]])
+    found = _cut({"input_ids": ids, "attention_mask": (ids > 0).long()}, np.array([0, 1]), 2)
+    assert found["input_ids"].tolist() == [[9, 10], [0, 0]]

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from llmsql import backends, sources
-from llmsql.backends.transformers import JUDGE, Options, Sampling
+from llmsql.backends.transformers import Options, Sampling
 from llmsql.errors import BackendError, GenerationError, LlmsqlWarning, OptionError
+from llmsql.torch_models.wording import JUDGE
 from llmsql.types import Completion, Message, ModelSpec, Prompt, Roles
 from tests.installed import missing, require
 
@@ -523,7 +524,7 @@ def test_scores_are_the_log_odds_of_yes(model: Find) -> None:
         (tokens,) = wording.tokens([(None, JUDGE.format(query=query, passage=passage))])
         with torch.no_grad():
             scores = engine(input_ids=torch.tensor([tokens])).logits[0, -1].float()
-        yes, no = (scores[wording.word(word)].logsumexp(0) for word in ("yes", "no"))
+        yes, no = (scores[words].logsumexp(0) for words in wording.verdict())
         assert score == pytest.approx(float(yes - no), abs=1e-3)
 
 
@@ -832,3 +833,73 @@ def test_the_backend_is_found_without_its_libraries() -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
     assert backends.get("transformers").kinds == ("chat", "rerank")
+
+
+@pytest.mark.parametrize("step", ["joined", "unfinished"])
+def test_rows_that_are_done_stay_done_when_memory_runs_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Rows of one token, and others that go on, in halves; none is longer than it may be."""
+    import torch
+
+    from llmsql.torch_models.batch import Batch
+
+    model: Any = loaded("transformers", "chat", str(tiny(tmp_path, config("LlamaConfig"))))
+    prompts = [Prompt("ab" * i, Sampling(max_tokens=1 + 5 * (i % 2))) for i in range(1, 9)]
+    expected = sorted((at, found.text) for at, found in model.generate(prompts))
+    whole, calls = getattr(Batch, step), iter(range(99))
+
+    def full(self: Any, *others: Any) -> Any:
+        if next(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(self, *others)
+
+    monkeypatch.setattr(Batch, step, full)
+    found = dict(model.generate(prompts))
+    assert sorted((at, each.text) for at, each in found.items()) == expected
+    assert all(
+        each.usage.output_tokens <= prompts[at].sampling.max_tokens for at, each in found.items()
+    )
+
+
+def test_a_token_that_the_model_does_not_have_ends_nothing(tmp_path: Path) -> None:
+    """Nor does it break the device where min_tokens forbids it."""
+    model: Any = loaded("transformers", "chat", str(tiny(tmp_path, config("LlamaConfig"))))
+    sampling = Sampling(max_tokens=3, min_tokens=2, stop_token_ids=(999_999, -1))
+    ((_, found),) = model.generate([Prompt("ab", sampling)])
+    assert found.usage.output_tokens == 3
+
+
+@pytest.mark.parametrize("name", ["min_tokens", "no_repeat_ngram_size"])
+def test_a_number_of_tokens_is_not_negative(name: str) -> None:
+    """An error of the options, not of the rows."""
+    with pytest.raises(OptionError, match=f"^{name} must be 0 or more, not -1$"):
+        Sampling(**{name: -1})  # type: ignore[arg-type]
+
+
+def test_one_of_several_chat_templates_is_the_models(tmp_path: Path) -> None:
+    """Files may hold others beside it, for tools and documents."""
+    place = tiny(tmp_path, config("LlamaConfig"))
+    model: Any = loaded("transformers", "chat", str(place))
+    from llmsql.torch_models.wording import Wording
+
+    tokenizer = model.wording.tokenizer
+    tokenizer.chat_template = {"default": "{{ messages[0]['content'] }}!", "tool_use": "?"}
+    wording = Wording(model._ready().model, tokenizer)
+    assert wording.text(wording.tokens([(None, "ab")])[0]) == "ab!"
+
+
+def test_a_token_that_begins_yes_and_no_tells_nothing(smollm2: Any) -> None:
+    """It would count for both."""
+    wording = smollm2.wording
+    yes, no = wording.verdict()
+    assert yes and no and not set(yes) & set(no)
+
+
+def test_a_tokenizer_that_begins_both_alike_cannot_judge(
+    smollm2: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Better no score than one that means nothing."""
+    monkeypatch.setattr(smollm2.wording, "_first_tokens", lambda word: {1})
+    with pytest.raises(BackendError, match="tokens do not tell yes from no: it cannot judge"):
+        smollm2.wording.verdict()

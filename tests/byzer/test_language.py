@@ -322,6 +322,28 @@ def test_D08_save_and_load(con: llmsql.Connection, tmp_path: Path, format: str) 
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_D08_a_save_that_fails_leaves_what_was_there(
+    con: llmsql.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the new files are written, and cannot be put in their place."""
+    con.execute("create table t as select 'x' as _c0")
+    path = tmp_path / "out"
+    con.execute(f"save t as parquet.`{path}`")
+    rename, calls = Path.rename, iter(range(9))
+
+    def broken(self: Path, target: Path) -> Path:
+        if next(calls) == 1:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(duckdb.Error):
+        con.execute(f"save overwrite t as parquet.`{path}`")
+    monkeypatch.undo()
+    assert rows(con, f"load parquet.`{path}` as u; from u") == [("x",)]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_D08_save_by_partition(con: llmsql.Connection, tmp_path: Path) -> None:
     """partitionBy makes folders, which come back as a column."""
     con.execute("create table t as select i, i % 2 as k from range(4) r(i)")

@@ -101,11 +101,12 @@ class Ranked(Proxy):
     def _answers(self, method: str, arguments: Sequence[Any]) -> list[Any]:
         """What is delivered of each rank; BackendError where not all answer: none can go on."""
         delivered = SimpleQueue[tuple[int, Any]]()
-        for number, rank in enumerate(self.ranks):
+        ranks = list(self.ranks)  # an unload takes them away meanwhile
+        for number, rank in enumerate(ranks):
             rank.begin(method, *arguments, count=1, deliver=partial(_tagged, delivered, number))
         found: dict[int, Any] = {}
         failed: BaseException | None = None
-        while len(found) < len(self.ranks):
+        while len(found) < len(ranks):
             try:
                 number, answer = delivered.get(timeout=BEHIND_SECONDS if failed else None)
             except Empty:
@@ -118,7 +119,7 @@ class Ranked(Proxy):
             found[number] = answer
             if isinstance(answer, BaseException):
                 failed = failed or answer
-        return [found[number] for number in range(len(self.ranks))]
+        return [found[number] for number in range(len(ranks))]
 
     def _end(self, reason: BackendError) -> None:
         self._ended = self._ended or reason

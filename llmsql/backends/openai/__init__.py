@@ -87,7 +87,7 @@ class Backend(base.Backend):
 
         options: Options = spec.options or Options()
         bases = address.bases(options.base_url)
-        key = _checked(address.key(options.api_key), bases[0])
+        key = _checked(address.key(options.api_key, bases[0]), bases[0])
         client = Client(bases, key, timeout=options.timeout, max_retries=options.max_retries)
         model = Model(
             options.model or spec.source,

@@ -20,6 +20,7 @@ def bases(address: str) -> list[str]:
     """
     try:
         parts = urllib.parse.urlsplit(address)
+        _ = parts.port  # what is no number may be a password with a slash in it
     except ValueError as error:
         raise BackendError(f'"{shown(address)}" is no address: {error}') from error
     path = parts.path.rstrip("/")
@@ -44,11 +45,22 @@ def plain(address: str) -> str:
 
 def shown(address: str) -> str:
     """Return *address* as a message may show it: without the user and password it may hold."""
-    return re.sub(r"[^\s/@:'\"{]+:[^\s/@]+@", "", re.sub(r"//[^/@]*@", "//", address))
+    hidden = re.sub(r"//(?:[^/\s]*|[^/\s:]*:(?!\d+(?:/|$))\S*)@", "//", address)
+    return re.sub(r"[^\s/@:'\"{]+:[^\s/@]+@", "", hidden)
 
 
-def key(given: str | None) -> str:
-    """Return the key to use: the given one, the variable it names, or OPENAI_API_KEY's; or ''."""
+def key(given: str | None, base: str) -> str:
+    """Return the key to use at *base*: the given one, the variable's it names, OPENAI_API_KEY's.
+
+    Without one it is empty. An address with a user and a password takes none.
+    """
+    if "@" in urllib.parse.urlsplit(base).netloc:
+        if given is not None:
+            raise BackendError(
+                "saas.base_url holds a user and a password, and there is saas.api_key as well\n"
+                "  a request has one of them: leave out the other"
+            )
+        return ""
     if given is None:
         return os.environ.get(KEY_VARIABLE, "").strip()
     named = re.fullmatch(r"\$\{env:(\w+)\}", given.strip())

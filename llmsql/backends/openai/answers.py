@@ -122,4 +122,4 @@ def _vector(given: Any) -> np.ndarray:
 
 
 def _unknown(answer: Any) -> GenerationError:
-    return GenerationError(f"the server's answer has an unknown shape: {str(answer)[:500]}")
+    return GenerationError(f"the server's answer has an unknown shape: {answer}")

@@ -94,7 +94,7 @@ class Client:
                 async with asyncio.timeout(CHECK_SECONDS):
                     answer, _ = await self._ask("GET", "/models", None, CHECK_RETRIES)
             except Refused as refused:
-                if refused.status == 401:
+                if refused.status in (401, 407):
                     raise self._translated(refused, "/models") from refused
                 if refused.status in (200, 404, 405):
                     continue
@@ -139,7 +139,7 @@ class Client:
         try:
             return Posted(read(answer), time.perf_counter() - started, retries)
         except GenerationError as wrong:
-            text = self._scrubbed(str(wrong))
+            text = self._scrubbed(str(wrong))[:LONGEST_MESSAGE]
         raise measured(GenerationError(text))  # out here, lest the unscrubbed text stay as context
 
     async def _ask(
@@ -214,7 +214,7 @@ class Client:
         import aiohttp
 
         assert self._session is not None
-        garbage = ""
+        garbage, status = "", 200
         try:
             async with self._session.request(
                 method,
@@ -226,9 +226,12 @@ class Client:
             ) as response:
                 content = await response.read()
         except aiohttp.ClientResponseError as error:
+            is_proxy = isinstance(error, aiohttp.ClientHttpProxyError)
             garbage = f"broken HTTP: {error.message}"
+            status = error.status if is_proxy else 200
         if garbage:  # out here, because aiohttp's error carries our headers, with the key
-            raise Refused(self._clean(garbage), 200, {"code": "garbled"})
+            code = "garbled" if status == 200 else ""
+            raise Refused(self._clean(garbage), status, {"code": code})
         try:
             answer = json.loads(content)
         except ValueError:

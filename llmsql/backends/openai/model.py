@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from llmsql.backends import base
-from llmsql.backends.openai import answers
+from llmsql.backends.openai import address, answers
 from llmsql.backends.openai.client import Client, Posted
 from llmsql.backends.openai.loop import Loop
 from llmsql.backends.openai.refusals import Refused
@@ -60,7 +60,8 @@ class Model(base.Model):
         self.loop.run(self.client.open(self.concurrency, organization, proxy, local))
         self.loop.run(self.client.find())
         if self.client.base != self.client.bases[0]:
-            self.note = f'the server answers at "{self.client.base}": write that as saas.base_url'
+            base = address.shown(self.client.base)
+            self.note = f'the server answers at "{base}": write that as saas.base_url'
         elif self.name and not self._is_listed():
             near = suggestion(self.name, self.client.models)
             self.note = f'the server\'s list of models has no "{self.name}"{near}'

@@ -25,10 +25,11 @@ HINTS = {
     402: "the account that saas.api_key belongs to needs credit",
     403: "saas.api_key must be one that may use this model",
     404: "saas.model or saas.base_url is wrong",
+    407: "saas.proxies takes a user and a password: http://USER:PASSWORD@HOST:PORT",
     429: "ask less at a time, or raise saas.max_retries to wait longer",
     503: "raise saas.max_retries to wait longer",
 }
-_LIKE = {301: 404, 302: 404, 307: 404, 308: 404, 405: 404, 501: 404, 407: 403, 502: 503, 504: 503}
+_LIKE = {301: 404, 302: 404, 307: 404, 308: 404, 405: 404, 501: 404, 502: 503, 504: 503}
 _LIKE_CODE = {
     "invalid_api_key": 401,
     "insufficient_quota": 402,

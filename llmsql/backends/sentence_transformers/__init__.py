@@ -61,6 +61,12 @@ class Backend(base.Backend):
         except (BackendError, OptionError):
             raise
         except Exception as error:  # torch, safetensors, tokenizers and a model's own code
+            placement.release(error)
+            if placement.is_out_of_memory(error):
+                raise BackendError(
+                    f'there is not enough memory on {device} for "{spec.path}"\n'
+                    "  deploy a smaller model, or !llm model remove NAME unloads another"
+                ) from error
             raise BackendError(
                 f'model "{spec.name}" cannot be loaded from "{spec.path}": {first_line(error)}\n'
                 f"  it takes a whole directory that {name} of sentence-transformers loads"

@@ -115,7 +115,7 @@ class Model(Encoder, base.Model):
             chosen = order[start : start + max(1, self.batch_tokens // width)]
             try:
                 rows = self._rows(_cut(features, chosen, width), tokens[chosen])
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not placement.is_out_of_memory(error):
                     raise
                 if len(chosen) > 1:
@@ -151,7 +151,8 @@ def _cut(features: Mapping[str, Any], rows: np.ndarray, width: int) -> dict[str,
     import torch
 
     mask = features["attention_mask"]
-    is_left = bool((mask[:, 0] == 0).any())
+    # A row of no tokens begins with padding on either side.
+    is_left = bool(((mask[:, 0] == 0) & (mask[:, -1] == 1)).any())
     columns = slice(mask.shape[1] - width, None) if is_left else slice(width)
     chosen = torch.from_numpy(rows)
     return {

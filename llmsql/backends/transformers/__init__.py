@@ -12,12 +12,12 @@ from typing import Any
 from llmsql import sources
 from llmsql.backends import base
 from llmsql.backends.transformers.causal import Causal, located
-from llmsql.backends.transformers.model import JUDGE, Model
+from llmsql.backends.transformers.model import Model
 from llmsql.backends.transformers.options import Options, Sampling
 from llmsql.errors import BackendError
 from llmsql.types import ModelSpec
 
-__all__ = ["JUDGE", "Backend", "Model", "Options", "Sampling"]
+__all__ = ["Backend", "Model", "Options", "Sampling"]
 
 
 class Backend(Causal):

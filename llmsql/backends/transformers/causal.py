@@ -8,9 +8,9 @@ from typing import Any
 
 from llmsql import sources
 from llmsql.backends import base
-from llmsql.backends.transformers.model import JUDGE
 from llmsql.errors import BackendError
 from llmsql.torch_models import numbers
+from llmsql.torch_models.wording import JUDGE
 from llmsql.types import Kind, ModelSpec
 
 

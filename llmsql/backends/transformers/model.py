@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from llmsql.torch_models.rows import Row
     from llmsql.torch_models.wording import Asked, Wording
 
-JUDGE = (
-    "Query: {query}\n\nPassage: {passage}\n\n"
-    "Does the passage answer the query? Answer with yes or no only."
-)
 EMBEDDING_TOKENS = 2048
 
 
@@ -92,9 +88,12 @@ class Model(base.Model):
 
     def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
         """Yield the log-odds of yes against no for each (query, passage)."""
-        asked = [_judged(pair) for pair in pairs]
+        from llmsql.torch_models.wording import judging
+
+        asked = [judging(pair) for pair in pairs]
         rows = yield from self._rows(asked, [types.Sampling(max_tokens=1)] * len(pairs))
-        judge = partial(_odds, yes=self.wording.word("yes"), no=self.wording.word("no"))
+        yes, no = self.wording.verdict()
+        judge = partial(_odds, yes=yes, no=no)
         for row, odds in self._ready().score(rows, judge):
             if odds is None or math.isnan(odds):
                 yield row.index, row.error or GenerationError("the passage was not scored")
@@ -105,7 +104,9 @@ class Model(base.Model):
         """Return the tokens of each input: a prompt as the template writes it, a text or a pair."""
         if inputs and isinstance(inputs[0], str):
             return [len(self._pooled(text)) for text in inputs]
-        asked = [self._asked(one) if isinstance(one, Prompt) else _judged(one) for one in inputs]
+        from llmsql.torch_models.wording import judging
+
+        asked = [self._asked(one) if isinstance(one, Prompt) else judging(one) for one in inputs]
         found = self.wording.tokens(asked)
         return [0 if isinstance(tokens, GenerationError) else len(tokens) for tokens in found]
 
@@ -176,11 +177,3 @@ class Model(base.Model):
 def _odds(scores: Any, yes: Sequence[int], no: Sequence[int]) -> Any:
     """The log-odds of the tokens *yes* against *no*, of *scores* of shape (rows, vocabulary)."""
     return scores[:, yes].logsumexp(1) - scores[:, no].logsumexp(1)
-
-
-def _judged(pair: tuple[str, str]) -> Asked:
-    """What the model is asked of a query and a passage."""
-    from llmsql.torch_models.wording import Asked
-
-    query, passage = pair
-    return Asked(None, JUDGE.format(query=query, passage=passage))

@@ -67,5 +67,8 @@ class Sampling(types.Sampling):
         super().__post_init__()
         if not 0 <= self.min_p <= 1:
             raise OptionError(f"min_p must be between 0 and 1, not {self.min_p}")
+        for name in ("min_tokens", "no_repeat_ngram_size"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name} must be 0 or more, not {getattr(self, name)}")
         if self.repetition_penalty <= 0:
             raise OptionError(f"repetition_penalty must be above 0, not {self.repetition_penalty}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from llmsql.backends.transformers import JUDGE
 from llmsql.backends.vllm.asking import Asking, Request, Requests, usage
 from llmsql.backends.vllm.options import Sampling
 from llmsql.backends.vllm.order import Order
 from llmsql.errors import GenerationError
-from llmsql.torch_models.wording import Asked, Wording
+from llmsql.torch_models.wording import Asked, Wording, judging
 from llmsql.types import Completion, Measured, Message, Prompt
 
 
@@ -62,7 +62,7 @@ class Chat(Asking):
         """Return the request of each pair, which reads one token of the answer."""
         from vllm import SamplingParams
 
-        yes, no = self.wording.word("yes"), self.wording.word("no")
+        yes, no = self.wording.verdict()
         parameters = SamplingParams(
             temperature=0, max_tokens=1, logprob_token_ids=[*yes, *no], detokenize=False
         )
@@ -70,12 +70,12 @@ class Chat(Asking):
             tokens
             if isinstance(tokens, GenerationError)
             else Request(tokens, parameters, lambda output: _odds(output, yes, no))
-            for tokens in self.wording.tokens(list(map(_judged, pairs)))
+            for tokens in self.wording.tokens(list(map(judging, pairs)))
         ]
 
     def count_tokens(self, inputs: Sequence[Any]) -> list[int]:
         """Return the tokens of each prompt or pair as the template writes it."""
-        asked = [self._asked(one) if isinstance(one, Prompt) else _judged(one) for one in inputs]
+        asked = [self._asked(one) if isinstance(one, Prompt) else judging(one) for one in inputs]
         found = self.wording.tokens(asked)
         return [0 if isinstance(tokens, GenerationError) else len(tokens) for tokens in found]
 
@@ -114,11 +114,6 @@ class Chat(Asking):
         )
 
 
-def _judged(pair: tuple[str, str]) -> Asked:
-    query, passage = pair
-    return Asked(None, JUDGE.format(query=query, passage=passage))
-
-
 def _completion(output: Any, started: float) -> Completion | GenerationError:
     (answer,) = output.outputs
     if answer.finish_reason not in ("stop", "length"):
@@ -134,10 +129,13 @@ def _completion(output: Any, started: float) -> Completion | GenerationError:
     )
 
 
-def _odds(output: Any, yes: Sequence[int], no: Sequence[int]) -> Measured[float]:
+def _odds(output: Any, yes: Sequence[int], no: Sequence[int]) -> Measured[float] | GenerationError:
     (scores,) = output.outputs[0].logprobs
 
     def sum_of(tokens: Sequence[int]) -> float:
         return float(np.logaddexp.reduce([scores[token].logprob for token in tokens]))
 
-    return Measured(sum_of(yes) - sum_of(no), usage(output))
+    odds = sum_of(yes) - sum_of(no)
+    if math.isnan(odds):
+        return GenerationError("the passage was not scored")
+    return Measured(odds, usage(output))
