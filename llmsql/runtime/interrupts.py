@@ -13,7 +13,13 @@ from llmsql.runtime.collector import Collector
 
 @contextmanager
 def interruptible(collector: Collector) -> Iterator[None]:
-    """Let Ctrl-C reach functions that wait in DuckDB's threads: tell the collector first."""
+    """Let Ctrl-C reach functions that wait in DuckDB's threads: tell the *collector* first.
+
+    Between statements, when rows that are there are fetched one by one, nobody waits.
+    """
+    if collector.is_idle:
+        yield
+        return
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
