@@ -547,3 +547,42 @@ def test_a_default_evaluates_its_call_once(con: Any) -> None:
     sql = "SELECT chat('n ' || nextval('q')) DEFAULT 'x' ON ERROR FROM range(3)"
     assert con.execute(sql).fetchall() == [("n 1",), ("n 2",), ("n 3",)]
     assert con.execute("SELECT currval('q')").fetchall() == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_spared"),
+    [
+        ("chat(s) = 'spam'", True),
+        ("chat(s) = 'spam' AND i > 0", True),
+        ("NOT chat(s) = 'spam'", True),
+        ("chat(s) IS NOT NULL", True),
+        ("coalesce(chat(s), 'spam') = 'spam'", False),
+        ("chat(s) IS DISTINCT FROM 'spam'", False),
+        ("chat(s) IS NULL", False),
+        ("CASE WHEN chat(s) = 'spam' THEN false ELSE true END", False),
+        ("i NOT IN (SELECT i FROM t WHERE chat(s) = 'spam')", False),
+        ("is_spam(s)", False),
+    ],
+)
+def test_a_delete_spares_rows_that_failed(
+    con: llmsql.Connection, condition: str, is_spared: bool
+) -> None:
+    """One whose condition may be true of a NULL ends, as an UPDATE does; others keep such rows."""
+    con.execute("CREATE OR REPLACE TABLE t AS SELECT 'fail' AS s, 1 AS i")
+    con.execute("CREATE MACRO is_spam(x) AS coalesce(chat(x), 'spam') = 'spam'")
+    if is_spared:
+        with pytest.warns(LlmsqlWarning, match="1 of 1 model calls failed"):
+            con.execute(f"DELETE FROM t WHERE {condition}")
+    else:
+        with pytest.raises(GenerationError, match=FAILED):
+            con.execute(f"DELETE FROM t WHERE {condition}")
+    assert con.execute("SELECT count(*) FROM t").fetchall() == [(1,)]
+
+
+def test_a_prepared_delete_spares_them_too(con: llmsql.Connection) -> None:
+    """What it does is known from when it was prepared."""
+    con.execute("CREATE OR REPLACE TABLE t AS SELECT 'fail' AS s")
+    con.execute("PREPARE p AS DELETE FROM t WHERE chat(s) IS DISTINCT FROM $1")
+    with pytest.raises(GenerationError, match=FAILED):
+        con.execute("EXECUTE p('spam')")
+    assert con.execute("SELECT count(*) FROM t").fetchall() == [(1,)]

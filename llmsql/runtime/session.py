@@ -27,6 +27,7 @@ from llmsql.runtime.definitions import ViewsAndMacros, identifiers
 from llmsql.runtime.engine import Engine
 from llmsql.runtime.explainer import Explainer
 from llmsql.runtime.interrupts import interruptible
+from llmsql.runtime.on_failure import Defaults
 from llmsql.runtime.reach import explore, reaches_models
 from llmsql.runtime.resolver import RESULT, Resolver, Unsettled
 from llmsql.runtime.scope import Scope
@@ -45,9 +46,8 @@ _PLACES = """
 """
 _tokens = itertools.count(1)
 
-_REPLACES = re.compile(r"\b(update|merge|replace)\b", re.IGNORECASE)
+_DESTROYS = re.compile(r"\b(update|merge|replace|delete)\b", re.IGNORECASE)
 WRITES = frozenset({"INSERT", "CREATE", "COPY", "UPDATE", "DELETE"})
-KEEPS_VALUES = frozenset({"UPDATE", "MERGE_INTO", "MERGE"})  # a NULL would destroy one
 
 
 class Session:
@@ -70,7 +70,7 @@ class Session:
         self.gives_rows = True
         self.result_query: str | None = None
         self.written_rows: int | None = None  # where a statement of ours counted them
-        self._prepared: dict[str, str] = {}
+        self._defaults = Defaults(self._catalog)
         self._version = -1
         self._made_in: int | None = None  # the user's transaction
         self._is_streaming = False
@@ -99,9 +99,9 @@ class Session:
             self._run(sql, parameters, scope, written)
 
     def _plain(self, sql: str, parameters: Any, scope: Scope) -> None:
-        if not self.settings.on_error and _REPLACES.search(sql):
+        if not self.settings.on_error and _DESTROYS.search(sql):
             # A macro with the name of one of DuckDB's functions may yet call a model.
-            self.collector.on_error = self._default_on_error(kind_of(sql), sql)
+            self.collector.on_error = self._defaults.on_error(kind_of(sql), sql)
         try:
             self.native(sql, parameters, scope)
         except duckdb.InvalidInputException as error:
@@ -118,12 +118,12 @@ class Session:
         names = identifiers(sql)
         if names & self.engine.model_names:
             return True
-        if "execute" in names and prepared.executed(sql) in self._prepared:
+        if "execute" in names and prepared.executed(sql) in self._defaults.prepared:
             return True
         if not names & self.macros.keys() and not any(True for _ in self.engine.deployments):
             return False
         try:
-            catalog = ViewsAndMacros(self.con, sql, self.engine.model_names, self.macros)
+            catalog = self._catalog(sql)
         except duckdb.Error:  # an aborted transaction, say: DuckDB will say what is wrong
             return False
         return reaches_models(catalog, names)
@@ -250,7 +250,7 @@ class Session:
     def _begin(self, kind: str, sql: str, written: str) -> Collector:
         settings, self.next_settings = self.next_settings or self.settings, None
         account = Account(self.conditions.under(settings), kind, written)
-        on_error = settings.on_error or self._default_on_error(kind, sql)
+        on_error = settings.on_error or self._defaults.on_error(kind, sql)
         collector = Collector(account, on_error=on_error)
         if self.max_noted:
             collector.max_noted = self.max_noted
@@ -273,18 +273,6 @@ class Session:
             )
         if name in self.macros:
             self.macros[name] = ""  # its defaults are no longer the library's
-
-    def _default_on_error(self, kind: str, sql: str) -> str:
-        """'raise' where the NULL of a failed row would destroy a value."""
-        if kind == "PREPARE" and (found := prepared.made(sql)):
-            name, text = found
-            self._prepared[name] = self._default_on_error(kind_of(text), text)
-        if kind == "EXPLAIN" and (about := explained.read(sql)):
-            return self._default_on_error(kind_of(about.statement), about.statement)
-        if kind == "EXECUTE":
-            return self._prepared.get(prepared.executed(sql), "null")
-        replaces = kind == "INSERT" and write.replaces_rows(sql)
-        return "raise" if kind in KEEPS_VALUES or replaces else "null"
 
     def _resolve(
         self, kind: str, sql: str, parameters: Any, scope: Scope, collector: Collector
@@ -374,6 +362,9 @@ class Session:
         """The query *sql* without its conditions on answers; None where it has none."""
         return explained.relaxed(sql, self._is_call)
 
+    def _catalog(self, sql: str) -> ViewsAndMacros:
+        return ViewsAndMacros(self.con, sql, self.engine.model_names, self.macros)
+
     def _is_call(self, node: tree.Node) -> bool:
         """True for a model's call."""
         return is_call(node, self.engine.model_names)
@@ -395,7 +386,7 @@ class Session:
             statement = tree.parse(sql)
             if statement is None:
                 raise Unsettled
-            catalog = ViewsAndMacros(self.con, sql, models, self.macros)
+            catalog = self._catalog(sql)
             reach = explore(statement, catalog, self.once, scope.variables())
             found = None
             if reach.is_repeatable:

@@ -1,0 +1,62 @@
+"""What becomes of rows that fail where nobody says: NULL, or an error where a NULL would destroy.
+
+Owns which statements those are. What the user says, at a call or in the settings, is above this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llmsql.runtime.definitions import ViewsAndMacros
+from llmsql.runtime.reach import explore
+from llmsql.syntax import conditions, explained, prepared, tree, write
+from llmsql.syntax.kind import kind_of
+from llmsql.syntax.ranks import is_call
+from llmsql.syntax.shape import Shape
+from llmsql.syntax.tree import Node
+
+_UPDATES = frozenset({"UPDATE", "MERGE_INTO", "MERGE"})
+
+
+class Defaults:
+    """What a failed row becomes in the statements of one session.
+
+    *catalog* gives the views and macros that a statement may need. *prepared* has what was found of
+    statements by the names they were prepared under.
+    """
+
+    def __init__(self, catalog: Callable[[str], ViewsAndMacros]) -> None:
+        self.prepared: dict[str, str] = {}
+        self._catalog = catalog
+
+    def on_error(self, kind: str, sql: str) -> str:
+        """'raise' where the NULL of a failed row would destroy a value or a row; else 'null'."""
+        if kind == "PREPARE" and (found := prepared.made(sql)):
+            name, text = found
+            self.prepared[name] = self.on_error(kind_of(text), text)
+        if kind == "EXPLAIN" and (about := explained.read(sql)):
+            return self.on_error(kind_of(about.statement), about.statement)
+        if kind == "EXECUTE":
+            return self.prepared.get(prepared.executed(sql), "null")
+        if kind == "INSERT":
+            return "raise" if write.replaces_rows(sql) else "null"
+        is_deleting = kind == "DELETE" and not self._spares_unknown(sql)
+        return "raise" if kind in _UPDATES or is_deleting else "null"
+
+    def _spares_unknown(self, sql: str) -> bool:
+        """True where the DELETE *sql* surely keeps each row of which an answer is NULL."""
+        found = write.read(sql)
+        statement = tree.parse(found.query) if found else None
+        if statement is None:
+            return False
+        query, catalog = tree.body(statement), self._catalog(sql)
+        if conditions.has_subquery(query):
+            return False
+        costly = explore(statement, catalog, (), {}).costly
+
+        def costs(node: Node) -> bool:
+            is_table = node.get("type") == "BASE_TABLE"
+            return is_call(node, costly) or (is_table and node["table_name"].lower() in costly)
+
+        shape = Shape(lambda node: is_call(node, catalog.models), costs, catalog.trees)
+        return not shape.lets_null_through(query)
