@@ -21,6 +21,10 @@ from llmsql.syntax.script import Piece
 from llmsql.workspace import Workspace
 
 _UNREADABLE = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
+_TABLES = """
+    SELECT 1 FROM duckdb_tables() WHERE lower(table_name) = $1
+    UNION ALL SELECT 1 FROM duckdb_views() WHERE lower(view_name) = $1 AND NOT internal
+"""
 BYZER = "!byzerllm"
 
 
@@ -36,26 +40,19 @@ class Dialect:
         self.session = workspace.session
         self.variables = workspace.variables
         self.is_byzer = False
+        self._kept: set[str] = set()  # tables that are results of SELECTs, by their aliases
         self._running: list[str] = []  # macros, the innermost last
 
     def pieces(self, text: str) -> Iterator[Piece]:
         """Yield the statements of *text*; a chat cell is one."""
-        line = 1
-        for part in cell.parts(text):
-            if cell.read(part) is not None:
-                yield Piece(part, line=line, is_ours=False, is_closed=True)
-            else:
-                yield from (
-                    replace(piece, line=piece.line + line - 1) for piece in script.split(part)
-                )
-            line += part.count("\n")
+        return script.split(text)
 
     def concerns(self, piece: Piece) -> bool:
         """True when DuckDB must not be given *piece* as it stands."""
         return (
             piece.is_ours
             or self.variables.splice(piece.text) != piece.text
-            or cell.read(piece.text) is not None
+            or cell.is_cell(piece.text)
             or self._named(piece.text) is not None
             or self.session.calls_models(piece.text)
         )
@@ -95,7 +92,7 @@ class Dialect:
             return False
         try:
             self.session.execute(text, None, scope)
-        except duckdb.CatalogException:
+        except (duckdb.CatalogException, duckdb.ParserException):
             return False
         return True
 
@@ -130,7 +127,18 @@ class Dialect:
         return rows
 
     def _named(self, sql: str) -> spark.Named | None:
-        return spark.named(sql, is_byzer=self.is_byzer)
+        """The name that a SELECT gives its result; none of a table that something else has made."""
+        found = spark.named(sql, is_byzer=self.is_byzer)
+        if found is None or found.is_foreign or found.name.lower() in self._kept:
+            return found
+        return None if self._is_taken(found.name) else found
+
+    def _is_taken(self, name: str) -> bool:
+        try:
+            rows = self.session.con.execute(_TABLES, [name.lower()]).fetchall()
+        except duckdb.Error:  # an aborted transaction
+            return True
+        return bool(rows)
 
     def _duckdb(self, sql: str, parameters: Any, scope: Scope) -> None:
         text = self.variables.splice(sql)
@@ -180,6 +188,7 @@ class Dialect:
         text = f"CREATE OR REPLACE TEMP TABLE {name} AS {found.body}"
         self.session.execute(text, parameters, scope)
         self.is_byzer = True
+        self._kept.add(found.name.lower())
         self.session.execute(f"SELECT * FROM temp.main.{name}", None, scope)
 
 

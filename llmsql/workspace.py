@@ -40,7 +40,7 @@ class Workspace:
 
     def change_settings(self, settings: Settings) -> None:
         """Deploy and run with *settings* from now on."""
-        if settings.udf_folder != self.settings.udf_folder:
+        if settings.udf_folder or self.settings.udf_folder:  # its files may have changed
             self._use_library(settings)
         self.session.change_settings(settings)
 

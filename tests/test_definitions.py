@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import duckdb
 import pytest
 
 import llmsql
@@ -97,3 +98,25 @@ def test_what_stands_in_all_alternatives_keeps_the_name_of_a_column(con: llmsql.
     con.execute(f"CREATE TABLE z AS {sql}")
     name = "(((m(s) = 'x1') AND (i > 1)) OR ((n(s) = 'x2') AND (i > 1)))"
     assert rows(con, "DESCRIBE z")[0][0] == name
+
+
+@pytest.mark.parametrize(
+    "drop",
+    [
+        "DROP FUNCTION m",
+        "DROP MACRO IF EXISTS main.m CASCADE",
+        "/* c */ drop macro M",
+        "DROP FUNCTION llm_generate",
+    ],
+)
+def test_the_function_of_a_model_is_not_dropped(con: llmsql.Connection, drop: str) -> None:
+    """Its calls would go on, past caps and records."""
+    with pytest.raises(CatalogError, match='" is the function of a model\n  !llm model remove '):
+        con.execute(drop)
+
+
+def test_a_macro_of_the_users_is_dropped(con: llmsql.Connection) -> None:
+    """Also one that calls a model."""
+    con.execute("CREATE MACRO mac(x) AS m(x); DROP MACRO mac")
+    with pytest.raises(duckdb.CatalogException):
+        con.execute("SELECT mac('a')")

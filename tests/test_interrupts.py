@@ -17,6 +17,7 @@ import pytest
 import llmsql
 from llmsql.errors import GenerationError, LlmsqlWarning, StatementError
 from llmsql.runtime import deployments
+from llmsql.runtime.interrupts import roll_back
 
 SLOW = "(SELECT count(*) FROM range(20000000000) r(i) WHERE i * i % 7 = 8)"
 STREAMED = (
@@ -165,3 +166,25 @@ def test_in_the_users_transaction_no_rows_are_left_behind(con: llmsql.Connection
         "SELECT table_name FROM duckdb_tables() WHERE table_name LIKE 'llmsql_result%'"
     )
     assert tables.fetchall() == []
+
+
+def test_a_rollback_that_is_interrupted_is_made_again() -> None:
+    """Ctrl-C comes as a signal and from a thread; nobody is left in a transaction of ours."""
+
+    class Pressed:
+        """A connection on which Ctrl-C is pressed twice more."""
+
+        def __init__(self) -> None:
+            self.con = duckdb.connect()
+            self.left = [duckdb.InterruptException("Interrupted!"), KeyboardInterrupt()]
+
+        def execute(self, sql: str) -> None:
+            if self.left:
+                raise self.left.pop()
+            self.con.execute(sql)
+
+    pressed = Pressed()
+    pressed.con.execute("BEGIN TRANSACTION")
+    roll_back(pressed)
+    with pytest.raises(duckdb.TransactionException, match="no transaction is active"):
+        pressed.con.execute("ROLLBACK")

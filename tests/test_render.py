@@ -337,3 +337,30 @@ def test_streams(format: str) -> None:
         tracemalloc.stop()
     assert size > 5_000_000
     assert peak < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("340282366920938463463374607431768211455::UHUGEINT", f"{2**128 - 1}"),
+        (
+            "{'x': 123456789012345678901234567890.123::DECIMAL(38, 3), 'y': 'NaN'}",
+            '{"x":123456789012345678901234567890.123,"y":"NaN"}',
+        ),
+        ("{'x': 'nan'::DOUBLE, 'y': 'a NaN, Infinity'}", '{"x":null,"y":"a NaN, Infinity"}'),
+        ("""{'y': 'a "NaN" b'}""", json.dumps({"y": 'a "NaN" b'}, separators=(",", ":"))),
+    ],
+)
+def test_json_loses_no_digit(value: str, shown: str) -> None:
+    """Only what JSON has no number for is null."""
+    with duckdb.connect() as con:
+        found = "".join(render.text(con.execute(f"SELECT {value} AS a"), "jsonlines"))
+    assert found.splitlines() == [f'{{"a":{shown}}}']
+
+
+def test_a_nested_time_is_in_the_zone_of_the_session() -> None:
+    """As one on its own is."""
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone='Asia/Tokyo'")
+        found = con.execute("SELECT [TIMESTAMPTZ '2024-01-01 00:00:00+00'] AS a")
+        assert "2024-01-01 09:00:00+09" in "".join(render.text(found, "csv"))

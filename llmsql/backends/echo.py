@@ -139,10 +139,9 @@ class Model(base.Model):
         for stop in prompt.sampling.stop:
             text = text.split(stop, 1)[0]
         words = text.split(" ")
-        usage = Usage(input_tokens=_words(*said), output_tokens=len(words))
-        if len(words) > prompt.sampling.max_tokens:
-            return Completion(" ".join(words[: prompt.sampling.max_tokens]), "length", usage)
-        return Completion(text, "stop", usage)
+        kept = words[: prompt.sampling.max_tokens]
+        usage = Usage(input_tokens=_words(*said), output_tokens=len(kept))
+        return Completion(" ".join(kept), "stop" if kept == words else "length", usage)
 
     def _vector(self, text: str) -> np.ndarray:
         seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

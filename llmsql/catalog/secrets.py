@@ -11,9 +11,14 @@ _AS_LAST_WORD = frozenset({"key", "keys", "token"})  # a key, but not max_tokens
 _IN_ADDRESS = re.compile(
     r"://[^/\s]*@|[^\s/@:]+:[^\s/@]+@|[?&][^=&\s]*(key|token|secret|password|sig)[^=&\s]*=", re.I
 )
+_VALUE = (
+    r"""'\'\'.*?\'\'\'|[eE]?'(?:[^'\\]|\\.|'')*'"""
+    r"""|"(?:[^"\\]|\\.|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"""
+)
 _GIVEN = re.compile(
-    r"""(?P<name>[\w.]+)(?P<between>["'`]?\s*[=:]?\s*)"""
-    r"""(?P<value>'(?:[^']|'')*'|"(?:[^"]|"")*"|(?<=[=:])[^\s,;'")]+)"""
+    rf"(?P<name>[\w.]+)(?P<between>\s*(?::=|=>|[=:])\s*)(?P<value>{_VALUE}|[^\s,;'\"`()\[\]$]+)"
+    rf"|(?P<alone>{_VALUE.replace('tag', 'mark')})",
+    re.DOTALL,
 )
 _REFERENCE = re.compile(r"\s*\$\{env:(\w+)\}\s*")
 
@@ -44,13 +49,23 @@ def holds_secret(value: Any) -> bool:
 
 
 def hidden(statement: str) -> str:
-    """*statement* as a message may show it: with `'…'` in place of each secret it gives."""
+    """*statement* as a message may show it: with `'…'` in place of each secret it may give.
+
+    Where it names one, that is every value that is not given for something else by name.
+    """
+    names = re.findall(r"[\w.]+", statement)
+    if not any(map(is_secret_name, names)) and not holds_secret(statement):
+        return statement
     return _GIVEN.sub(_without_value, statement)
 
 
 def _without_value(match: re.Match[str]) -> str:
     name, value = match["name"], match["value"]
-    return f"{name}{match['between']}'…'" if is_secret(name, value.strip("\"'")) else match[0]
+    if name is None:
+        return "'…'"
+    bare = value.strip("\"'")
+    is_shown = not is_secret(name, bare) and "\\" not in value
+    return match[0] if is_shown else f"{name}{match['between']}'…'"
 
 
 def is_secret_name(name: str) -> bool:

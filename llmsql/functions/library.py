@@ -22,7 +22,12 @@ from llmsql.syntax import quote, script
 
 log = logging.getLogger("llmsql")
 
-_HEADER = re.compile(r"CREATE\s+OR\s+REPLACE\s+MACRO\s+", re.IGNORECASE)
+_HEADER = re.compile(
+    r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP(?:ORARY)?\s+)?(?:MACRO|FUNCTION)\s+", re.IGNORECASE
+)
+
+
+_COMMENT = re.compile(r"COMMENT\s+ON\s+MACRO\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,10 @@ def folder() -> Path:
 def macros(path: Path) -> Iterator[Macro]:
     """Yield the macros under *path*, by name."""
     for file in sorted(path.rglob("*.sql"), key=lambda file: file.stem):
-        yield Macro(file.stem, file, file.read_text(encoding="utf-8"))
+        try:
+            yield Macro(file.stem, file, file.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as error:
+            log.warning("%s is left out: %s", file, error)
 
 
 @cache
@@ -124,5 +132,7 @@ def all_macros(own_folder: str | None) -> list[Macro]:
 
 
 def _temporary(statement: str) -> str:
-    text = _HEADER.sub("CREATE OR REPLACE TEMP MACRO ", statement, count=1)
+    text, count = _HEADER.subn("CREATE OR REPLACE TEMP MACRO ", statement, count=1)
+    if not count and not _COMMENT.match(script.uncommented(statement)):
+        raise CatalogError("a file of the library makes one macro, and says what it is for")
     return re.sub(r"(COMMENT\s+ON\s+MACRO\s+(?:TABLE\s+)?)", r"\1temp.main.", text, count=1)

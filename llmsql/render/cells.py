@@ -5,7 +5,6 @@ Owns the way from a pending result to rows of texts. Where the texts go is the f
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -33,11 +32,11 @@ _SHORT = {
     "UHUGEINT": "uint128",
 }
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|BIGNUM|FLOAT|DOUBLE|DECIMAL\(.*\)")
-# Arrow has no BIT, drops the zone of TIMETZ, and DuckDB 1.5 refuses VARIANT; Python needs a library
-# for TIMESTAMPTZ. Who selects both gets what Arrow has.
-_ARROW_LOSES = re.compile(r"\b(BIT|TIME WITH TIME ZONE|VARIANT)\b")
+# Arrow has no BIT and no UHUGEINT, drops the zone of TIMETZ, and DuckDB 1.5 refuses VARIANT; Python
+# needs a library for TIMESTAMPTZ. Who selects both gets what Arrow has.
+_ARROW_LOSES = re.compile(r"\b(BIT|UHUGEINT|TIME WITH TIME ZONE|VARIANT)\b")
 _PYTHON_LACKS = "TIMESTAMP WITH TIME ZONE"
-_NOT_JSON = re.compile(r"NaN|Infinity")
+_NOT_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
 
 
 @dataclass(frozen=True)
@@ -103,10 +102,7 @@ def _literal(name: str, column: Column) -> str:
 
 def _strict(value: str) -> str:
     """*value* with null for NaN and infinities, which DuckDB writes into nested values."""
-    if value.startswith('"') or not _NOT_JSON.search(value):
-        return value
-    read = json.loads(value, parse_constant=lambda _: None)
-    return json.dumps(read, ensure_ascii=False, separators=(",", ":"))
+    return _NOT_JSON.sub(lambda found: found[0] if found[0][0] == '"' else "null", value)
 
 
 def _spelled(result: Any, expressions: list[str]) -> Iterator[Row]:
@@ -126,13 +122,21 @@ def _spelled(result: Any, expressions: list[str]) -> Iterator[Row]:
                 speller.executemany(f"INSERT INTO llmsql_rows VALUES ({marks})", rows)
         else:
             table = _arrow(result).rename_columns(names)
-            zones = [t.tz for t in table.schema.types if pa.types.is_timestamp(t) and t.tz]
+            zones = [zone for kind in table.schema.types for zone in _zones(kind)]
             if zones:
                 speller.execute("SET TimeZone = $1", zones[:1])
             speller.register("llmsql_rows", table)
         spelled = speller.execute(f"SELECT {', '.join(expressions)} FROM llmsql_rows")
         while batch := spelled.fetchmany(BATCH):
             yield from batch
+
+
+def _zones(kind: Any) -> Iterator[str]:
+    """The time zones in the Arrow type *kind*, which may be nested."""
+    if pa.types.is_timestamp(kind) and kind.tz:
+        yield kind.tz
+    for at in range(kind.num_fields):
+        yield from _zones(kind.field(at).type)
 
 
 def _arrow(result: Any) -> pa.Table:

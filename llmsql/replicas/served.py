@@ -77,7 +77,9 @@ class Server:
     def _write(self, results: list[tuple[int, int, Any]]) -> None:
         by_call: dict[int, list[tuple[int, Any]]] = {}
         for number, index, result in results:
-            if isinstance(result, Raised):
+            if isinstance(result, Raised):  # behind the results before it, or these would be lost
+                if number in by_call:
+                    self._say(number, by_call.pop(number))
                 self._say(number, result.error)
             else:
                 by_call.setdefault(number, []).append((index, result))

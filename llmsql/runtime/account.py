@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+import os
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -35,7 +36,21 @@ from llmsql.types import Usage
 log = logging.getLogger("llmsql")
 
 SLICE = 131_072
-_numbers = itertools.count(time.time_ns() // 1000)  # in order of time, whoever opens the database
+
+
+def _number() -> int:
+    """A number for a statement, in order of time, whoever opens the database.
+
+    A forked process counts for itself.
+    """
+    process = os.getpid()
+    if process not in _counts:
+        _counts.clear()
+        _counts[process] = itertools.count(time.time_ns() // 1_000_000 * 1_000 + process % 1_000)
+    return next(_counts[process])
+
+
+_counts: dict[int, Iterator[int]] = {}
 
 
 class Account:
@@ -43,7 +58,7 @@ class Account:
 
     def __init__(self, conditions: Conditions, kind: str = "", text: str = "") -> None:
         self.conditions = conditions
-        self.number = next(_numbers)
+        self.number = _number()
         self.kind = kind
         self.text = text
         self.spent = Spent()
@@ -268,5 +283,5 @@ class Account:
 
     def count(self, deployment: Deployment, answers: Answers, **sums: Any) -> None:
         """Add *sums* to what the model has used today."""
-        day, family = date.today().isoformat(), deployment.family(answers)
+        day, family = datetime.now(UTC).date().isoformat(), deployment.family(answers)
         self.store.count(day, deployment.name, family.digest, **sums)

@@ -32,12 +32,12 @@ class Cuts:
 
     def add_reused(self, answers: Answers, reuse: Reuse) -> None:
         """Note which of *answers* that memory had were cut when they were computed."""
-        if reuse.count < len(answers.cut):
-            known = map(answers.cut.get, reuse.hashes())
-            self._found.update(limit for limit in known if limit)
+        cut = answers.cut.copy()  # at once: another statement may add to it meanwhile
+        if reuse.count < len(cut):
+            self._found.update(limit for limit in map(cut.get, reuse.hashes()) if limit)
             return
-        for limit in set(answers.cut.values()):
-            self._found[limit] += reuse.among([h for h, by in answers.cut.items() if by == limit])
+        for limit in set(cut.values()):
+            self._found[limit] += reuse.among([h for h, by in cut.items() if by == limit])
 
     def untold(self) -> Counter[Limit]:
         """How many there are by each limit since this was asked last."""

@@ -17,6 +17,7 @@ import duckdb
 from llmsql.runtime.climber import Climber
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.explain import AT_MOST, ESTIMATED, EXACT, Estimate, Query, explain
+from llmsql.runtime.interrupts import roll_back
 from llmsql.runtime.resolver import Resolver, Unsettled
 from llmsql.syntax import write
 from llmsql.syntax.explained import Explained, is_recursive
@@ -120,7 +121,7 @@ class Explainer:
         try:
             run(text)
         finally:
-            con.execute("ROLLBACK")
+            roll_back(con)
 
     def _analyzed(
         self, sql: str, explained: Explained, query: Query | None, collector: Collector

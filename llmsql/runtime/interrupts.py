@@ -1,4 +1,4 @@
-"""Ctrl-C while functions wait in DuckDB's threads."""
+"""Ctrl-C while functions wait in DuckDB's threads, and while a transaction of ours ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import duckdb
+
 from llmsql.runtime.collector import Collector
+
+_MOST_PRESSED = 8
 
 
 @contextmanager
@@ -35,3 +39,22 @@ def interruptible(collector: Collector) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def roll_back(con: Any) -> None:
+    """End a transaction of ours on *con*, if there is one, also while somebody interrupts.
+
+    Ctrl-C comes twice, as a signal and from the thread that is told of it: what came later ended
+    the ROLLBACK, and the user was left in a transaction that he had not begun.
+    """
+    for left in reversed(range(_MOST_PRESSED)):
+        try:
+            con.execute("ROLLBACK")
+            return
+        except (duckdb.InterruptException, KeyboardInterrupt, RuntimeError):
+            if not left:
+                raise
+        except duckdb.Error as error:
+            if "no transaction is active" in str(error):
+                return
+            raise

@@ -5,6 +5,7 @@ How it looks on a terminal or in a notebook is `progress_bar`'s business, in the
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -66,15 +67,19 @@ class Reporter:
         self.observer = observer
         self.started = time.monotonic()
         self._is_told = False
+        self._lock = threading.Lock()  # DuckDB's threads all tell what they know
 
     def expect(self, model: str, count: int, reused: int) -> None:
         """*count* more inputs are to be asked of *model*; *reused* were known before."""
-        self.state = replace(self.state, model=model, total=self.state.total + count, reused=reused)
+        with self._lock:
+            total = self.state.total + count
+            self.state = replace(self.state, model=model, total=total, reused=reused)
 
     def measure(self, **numbers: Any) -> None:
         """Take down what is known now."""
         seconds = time.monotonic() - self.started
-        self.state = replace(self.state, seconds=seconds, **numbers)
+        with self._lock:
+            self.state = replace(self.state, seconds=seconds, **numbers)
 
     def tell(self) -> None:
         """Tell the observer."""
@@ -84,6 +89,7 @@ class Reporter:
 
     def finish(self) -> None:
         """Tell whoever was told before that it is over."""
-        self.state = replace(self.state, is_finished=True)
+        with self._lock:
+            self.state = replace(self.state, is_finished=True)
         if self.observer is not None and self._is_told:
             self.observer(self.state)

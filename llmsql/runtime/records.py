@@ -6,9 +6,12 @@ Owns the rows, and when so many are written. What tables they stand in is the hi
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +22,7 @@ from llmsql.syntax.mask import masked
 from llmsql.types import Usage
 
 SHOWN_CHARACTERS = 10_000
+_BETWEEN_QUOTES = re.compile(r"'.*'", re.DOTALL)  # a quote inside may stand for itself
 LONG = 16  # bytes of a prompt that an error does not hold by chance
 BATCH_CALLS, BATCH_SECONDS = 4_096, 5.0
 
@@ -34,6 +38,7 @@ class Records:
         self._calls: list[tuple[Any, ...]] = []
         self._written = time.monotonic()
         self._lock = threading.Lock()
+        self._last = ("", "")  # an error as it was raised, and as it is written down
 
     def add(
         self,
@@ -56,8 +61,10 @@ class Records:
         prompt = data.decode() if self.keeps_prompts else None
         if error is not None:
             error = _clean(error)
-            if prompt is None and len(data) >= LONG:
-                error = error.replace(data.decode(), "…")  # servers repeat what they were asked
+            said = error
+            if prompt is None:
+                error = _without(error, key)
+            self._last = said, error
         row = (
             self.number, tags.plain(site) + 1 if site >= 0 else None, model, call.hex(),
             hashlib.blake2b(data, digest_size=8).hexdigest(),
@@ -86,7 +93,35 @@ class Records:
     def told(self, error: BaseException) -> str:
         """What *error* says, without the statement's text that DuckDB shows, and what is quoted."""
         text = _clean(str(error))
-        return self.shown(text if self.keeps_prompts else text.partition("\n\nLINE ")[0])
+        if self.keeps_prompts:
+            return self.shown(text)
+        said, cleaned = self._last
+        text = cleaned if text == said else text.partition("\n\nLINE ")[0]
+        return _BETWEEN_QUOTES.sub("'…'", text)[:SHOWN_CHARACTERS]
+
+
+def _without(error: str, key: Any) -> str:
+    """*error* without what was asked: servers repeat it."""
+    for text in sorted(_texts(key), key=len, reverse=True):
+        for written in (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]):
+            if len(written) >= LONG:
+                error = error.replace(written, "…")
+    return error
+
+
+def _texts(key: Any) -> Iterator[str]:
+    """The texts in *key*: a prompt, a query and a passage, or those of a request in JSON."""
+    if isinstance(key, dict):
+        key = list(key.values())
+    if isinstance(key, (list, tuple)):
+        for each in key:
+            yield from _texts(each)
+    if not isinstance(key, str):
+        return
+    yield _clean(key)
+    if key.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError, RecursionError):
+            yield from _texts(json.loads(key))
 
 
 def _clean(text: str) -> str:

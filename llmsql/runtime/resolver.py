@@ -20,6 +20,7 @@ from llmsql.runtime import scheduler
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.deployments import Deployment, Retired
+from llmsql.runtime.interrupts import roll_back
 from llmsql.runtime.kept_rows import KeptRows
 from llmsql.runtime.orders import Orders
 from llmsql.runtime.run import Sites
@@ -73,13 +74,12 @@ class Resolver:
             if is_own:
                 self.con.execute("BEGIN TRANSACTION")
             yield
-        except BaseException:
-            if is_own:
-                self._roll_back()
-            raise
-        else:
             if is_own:
                 self.con.execute("COMMIT")
+        except BaseException:
+            if is_own:
+                roll_back(self.con)
+            raise
 
     def release(self) -> None:
         """Let go of the caller's variables: the statement has ended, its tables are still there."""
@@ -369,17 +369,10 @@ class Resolver:
     def restart(self) -> None:
         """Begin anew after an error, where the transaction is ours."""
         if self.in_own_transaction:
-            self._roll_back()
+            roll_back(self.con)
             self.con.execute("BEGIN TRANSACTION")
             if not self.collector.cancelled.is_set():  # else the next pass is refused
                 self.kept.make_again()
-
-    def _roll_back(self) -> None:
-        try:
-            self.con.execute("ROLLBACK")
-        except duckdb.Error as error:
-            if "no transaction is active" not in str(error):
-                raise
 
 
 def _count(noted: Noted) -> int:

@@ -264,8 +264,15 @@ class Session:
         return collector
 
     def _refuse_shadowing(self, kind: str, sql: str) -> None:
-        """Refuse a macro that would never be reached, as a model has its name."""
-        name = write.made_macro(sql) if kind == "CREATE" else ""
+        """Refuse a macro that would never be reached, as a model has its name, and to drop that.
+
+        It is a shadow of the model's function, which would go on without caps and records.
+        """
+        name = write.macro(sql) if kind in ("CREATE", "DROP") else ""
+        if name in self.engine.functions and kind == "DROP":
+            raise CatalogError(
+                f'"{name}" is the function of a model\n  !llm model remove {name} takes it away'
+            )
         if name in self.engine.functions:
             raise CatalogError(
                 f'"{name}" is the function of a model\n'

@@ -6,6 +6,7 @@ What is converted, and to what, is for whoever asks.
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -64,9 +65,12 @@ def full_disk(error: BaseException) -> OSError | None:
 
 
 def _fill(place: Path, make: Callable[[Path], object]) -> None:
+    for left in place.parent.glob(f"{glob.escape(place.name)}.????????"):  # of a process that died
+        shutil.rmtree(left, ignore_errors=True)
     building = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent))
     try:
         make(building)
+        building.chmod(0o755)  # others may share the cache
         os.replace(building, place)
     finally:
         shutil.rmtree(building, ignore_errors=True)

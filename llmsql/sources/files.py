@@ -129,12 +129,12 @@ def check_safetensors(file: Path) -> None:
             raise BackendError(_cut_off(file, size, 8 + length))
         try:
             header = json.loads(stream.read(length))
-        except ValueError as error:
+            tensors = [value for name, value in header.items() if name != "__metadata__"]
+            wanted = 8 + length + max((int(t["data_offsets"][1]) for t in tensors), default=0)
+        except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
             raise BackendError(
                 f'weight file "{file}" has a broken header: {error}\n  {gguf.AGAIN}'
             ) from error
-    tensors = [value for name, value in header.items() if name != "__metadata__"]
-    wanted = 8 + length + max((t["data_offsets"][1] for t in tensors), default=0)
     if size < wanted:
         raise BackendError(_cut_off(file, size, wanted))
 

@@ -99,8 +99,8 @@ class _Options:
 
 
 def _csv(files: list[str], options: _Options, workspace: Workspace) -> str:
+    header = options.flag("header", False)
     given = {"delim": ",", "quote": '"', "escape": '"', **options.named(CSV_OPTIONS)}
-    header = str(given.pop("header", "false")).lower() == "true"
     is_typed = options.flag("inferschema", False)
     options.done((*CSV_OPTIONS, "inferSchema"))
     given |= {"header": header, "all_varchar": not is_typed}

@@ -34,7 +34,10 @@ class Repartition(Statement):
         columns = [c.strip() for c in given.get("partitionCols", "").split(",") if c.strip()]
         part = _expression(number, columns, given)
         out = self.out or f"{self.table}_partitioned"
-        query = f"SELECT *, ({part})::INTEGER AS {PARTITION} FROM {quote.identifier(self.table)}"
+        table = quote.identifier(self.table)
+        names = [row[0] for row in workspace.run(f"DESCRIBE SELECT * FROM {table}")]
+        others = f"* EXCLUDE ({PARTITION})" if PARTITION in names else "*"
+        query = f"SELECT {others}, ({part})::INTEGER AS {PARTITION} FROM {table}"
         workspace.keep_query(query, out)
         workspace.run(
             f"COMMENT ON TABLE temp.{quote.identifier(out)} IS 'llmsql: {number} partitions'"

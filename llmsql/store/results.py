@@ -53,7 +53,8 @@ _INSERT = """INSERT OR REPLACE INTO answers (id, grp, used, created, statement, 
 _LEAST_USED = """INSERT INTO temp.doomed SELECT n FROM (
     SELECT a.n AS n, sum(length(a.body)) OVER (ORDER BY coalesce(u.used, a.used), a.n)
         - length(a.body) AS before
-    FROM answers a LEFT JOIN uses u ON u.n = a.n) WHERE before < ?"""
+    FROM answers a LEFT JOIN uses u ON u.n = a.n
+    WHERE a.grp NOT IN (SELECT id FROM groups WHERE model = 'llm_fields')) WHERE before < ?"""
 
 
 def tick(connection: sqlite3.Connection) -> int:

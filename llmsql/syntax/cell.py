@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 
 from llmsql.errors import StatementError, suggestion
 from llmsql.syntax import quote
 
 _FIRST = re.compile(r"\s*--%chat[ \t\r]*(?:\n|\Z)")
-_ANY = re.compile(r"^[ \t]*--%chat[ \t\r]*$", re.MULTILINE)
 _FIELD = re.compile(r"--%(\w+)[ \t]*=?[ \t]*(.*)")
 _FORM = frozenset({"model", "input", "output", "format"})
 _PARAMETERS = frozenset(
@@ -18,11 +16,9 @@ _PARAMETERS = frozenset(
 )  # fmt: skip
 
 
-def parts(text: str) -> list[str]:
-    """Cut *text* at every line that begins a cell; a cell goes on to the next one."""
-    found = [match.start() for match in _ANY.finditer(text)]
-    edges = [0, *found, len(text)]
-    return [text[a:b] for a, b in itertools.pairwise(edges) if text[a:b].strip()]
+def is_cell(text: str) -> bool:
+    """True for a chat cell, whatever its form says."""
+    return _FIRST.match(text) is not None
 
 
 def read(text: str) -> str | None:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
+from llmsql.syntax import script
 
-_QUOTED = re.compile(
-    r"""(?P<comment> --[^\n]* | /\*.*?\*/ )
-      | (?P<name> "(?:[^"]|"")*" )
-      | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
-      | [eE]'(?:[^'\\]|\\.|'')*'
-      | '(?:[^']|'')*'""",
-    re.DOTALL | re.VERBOSE,
-)
+_SHOWN = ("code", '"', "`")
 
 
 def masked(sql: str) -> str:
     """*sql* with `'…'` in place of every text, and without comments."""
-    return _QUOTED.sub(_replaced, sql).strip()
-
-
-def _replaced(match: re.Match[str]) -> str:
-    return match["name"] or ("" if match["comment"] else "'…'")
+    shown = (
+        text if mark in _SHOWN else "" if mark == "comment" else "'…'"
+        for mark, text in script.stretches(sql)
+    )  # fmt: skip
+    return "".join(shown).strip()

@@ -20,7 +20,8 @@ _SET = re.compile(
     r"""set\s+(?P<name>[\w.]+)\s*=\s*(?=['"`])(?P<where>('(?:[^']|'')*'|"[^"]*")\s*where\b)?""",
     re.IGNORECASE,
 )
-_PLAIN_SET = re.compile(r"set\s+[\w.]+\s*=\s*'[^'\\]*'\s*", re.IGNORECASE)
+_PLAIN_SET = re.compile(r"""set\s+[\w.]+\s*=\s*('[^'\\]*'|"[^"\\]*")\s*""", re.IGNORECASE)
+_CELL = re.compile(r"^[ \t]*--%chat[ \t\r]*$", re.MULTILINE)
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 _SPACE_OR_COMMENT = re.compile(r"\s+|--[^\r\n]*")
 _DUCKDB_TOKEN = re.compile(
@@ -56,10 +57,20 @@ class Piece:
 
 
 def split(script: str) -> Iterator[Piece]:
-    """Yield the statements of *script*; stretches of only comments and blanks are dropped."""
+    """Yield the statements of *script*; stretches of only comments and blanks are dropped.
+
+    A line `--%chat` between two of them begins a cell, which goes on to the next such line.
+    """
     position, line, counted = 0, 1, 0
     while position < len(script):
         first = _skip_blank(script, position)
+        if (cell := _cell(script, position, first)) is not None:
+            next_cell = _CELL.search(script, script.index("--", cell) + 2)
+            end = next_cell.start() if next_cell else len(script)
+            line, counted = line + script.count("\n", counted, cell), cell
+            yield Piece(text=script[cell:end], line=line, is_ours=False, is_closed=True)
+            position = end
+            continue
         if first >= len(script):
             return
         is_ours = _is_ours(script, first)
@@ -82,7 +93,7 @@ def is_complete(text: str) -> bool:
 
 def is_plain_set(text: str) -> bool:
     """True for `SET name = 'value'`, which may as well be DuckDB's."""
-    return _PLAIN_SET.fullmatch(text) is not None
+    return _PLAIN_SET.fullmatch(without_comments(text).strip()) is not None
 
 
 def uncommented(text: str) -> str:
@@ -142,6 +153,20 @@ def _skip_blank(text: str, position: int) -> int:
         else:
             break
     return position
+
+
+def _cell(text: str, position: int, end: int) -> int | None:
+    """Where a chat cell begins in the blanks and comments from *position* to *end*; or None."""
+    while position < end:
+        if text.startswith("/*", position):
+            position = _comment_end(text, position)
+            continue
+        line = text.rfind("\n", 0, position) + 1
+        if text.startswith("--", position) and _CELL.match(text, line):
+            return line
+        blank = _SPACE_OR_COMMENT.match(text, position)
+        position = blank.end() if blank else end
+    return None
 
 
 def _comment_end(text: str, start: int) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llmsql.syntax import quote, tree
+from llmsql.syntax import quote, script, tree
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.words import Word, words
 
 _QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES")
 _HOW_TO_CREATE = ("OR", "REPLACE", "TEMP", "TEMPORARY")
-_IF_MISSING = ("IF", "NOT", "EXISTS")
+_CONDITIONS = ("IF", "NOT", "EXISTS")
 _REPORTS = ("RETURN_FILES", "RETURN_STATS")
 _ALL_COLUMNS = "hash(*COLUMNS(*))"
 """What a DELETE reads: with fewer columns DuckDB plans its conditions otherwise."""
@@ -116,12 +116,17 @@ def makes_trigger(sql: str) -> bool:
     return found[:2] == ["CREATE", "TRIGGER"]
 
 
-def made_macro(sql: str) -> str:
-    """The name, in lower case, of the macro that CREATE MACRO or FUNCTION makes; else empty."""
-    found = [word for word in words(sql) if word.text not in (*_HOW_TO_CREATE, *_IF_MISSING)]
-    is_macro = [word.text for word in found[:2]] in (["CREATE", "MACRO"], ["CREATE", "FUNCTION"])
-    opening = _find(found, "(", after=2) if is_macro else None
-    return quote.names(sql[found[2].start : found[opening].start])[-1] if opening else ""
+def macro(sql: str) -> str:
+    """The name, in lower case, of the macro or function that *sql* creates or drops; else empty."""
+    found = [word for word in words(sql) if word.text not in (*_HOW_TO_CREATE, *_CONDITIONS)]
+    verb, kind = (*(word.text for word in found[:2]), "", "")[:2]
+    if verb not in ("CREATE", "DROP") or kind not in ("MACRO", "FUNCTION") or len(found) < 3:
+        return ""
+    start = 3 if verb == "DROP" and found[2].text == "TABLE" and len(found) > 3 else 2
+    end = _find(found, "(", "CASCADE", "RESTRICT", after=start + 1)
+    path = sql[found[start].start : found[end].start if end else len(sql)]
+    names = quote.names(script.without_comments(path).strip(" ;"))
+    return names[-1] if names else ""
 
 
 def takes_no_rows(sql: str) -> bool:

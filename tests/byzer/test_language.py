@@ -772,3 +772,63 @@ def test_D05_places(template: str, filled: str) -> None:
 def test_D05_what_is_put_in_is_not_filled_again() -> None:
     """A value with a place in it stays as it is."""
     assert positional.fill("{0} {1}", ["{1}", "{:all}"]) == "{1} {:all}"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "/* a\n--%chat\n*/ select 5",
+        "select 5 where 'a\n--%chat\nb' > ''",
+        "select 5 where $$\n--%chat\n$$ > ''",
+    ],
+)
+def test_D12_a_cell_does_not_begin_inside_a_statement(chat: llmsql.Connection, sql: str) -> None:
+    """Nor in a comment, whose rest a model would have been asked."""
+    assert rows(chat, sql) == [(5,)]
+
+
+def test_D12_a_faulty_cell_is_an_error_of_its_line(chat: llmsql.Connection) -> None:
+    """A script runs up to it."""
+    script = "\n\nselect 1;\n\n--%chat\n--%bad=1\nhello"
+    assert [piece.line for piece in chat.statements(script)] == [3, 5]
+    with pytest.raises(StatementError, match='a chat cell has no field "bad"'):
+        chat.execute(script)
+
+
+def test_D02_an_alias_takes_no_table_away(con: llmsql.Connection) -> None:
+    """One that something else has made: later writes would go to the result, and be lost."""
+    con.execute("create table notes as select 1 as id; set greeting='hello'")
+    assert rows(con, "select * from notes as notes") == [(1,)]
+    con.execute("insert into notes values (2)")
+    assert rows(con, "select count(*) from memory.main.notes") == [(2,)]
+    assert rows(con, "select 1 as a from notes as fresh; from fresh") == [(1,), (1,)]
+    assert rows(con, "select 2 as a from notes as fresh; from fresh") == [(2,), (2,)]
+
+
+@pytest.mark.parametrize("sql", ["/* c */ set memory_limit='1GB'", "set memory_limit='1GB' -- x"])
+def test_D04_a_comment_makes_no_variable_of_a_setting(con: llmsql.Connection, sql: str) -> None:
+    """What DuckDB takes is DuckDB's."""
+    con.execute(sql)
+    assert list(con.variables) == []
+
+
+def test_D04_a_name_may_have_a_dot(con: llmsql.Connection) -> None:
+    """DuckDB's SET cannot even read it."""
+    assert rows(con, "set a.b='dot'; select '${a.b}'") == [("dot",)]
+
+
+def test_D09_partitioning_again_leaves_one_number(con: llmsql.Connection) -> None:
+    """That of the second time."""
+    con.execute("create table src as select i from range(9) r(i)")
+    con.execute("run src as TableRepartition where partitionNum='3' as p3")
+    con.execute("run p3 as TableRepartition where partitionNum='2' as p4")
+    assert [name for name, *_ in rows(con, "describe p4")] == ["i", "__part"]
+    assert rows(con, "select max(__part) from p4") == [(1,)]
+
+
+def test_D07_a_header_is_true_or_false(con: llmsql.Connection, tmp_path: Path) -> None:
+    """As any other flag."""
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(OptionError, match='option "header" takes true or false, not "maybe"'):
+        con.execute(f"load csv.`{tmp_path}/a.csv` where header='maybe' as u")
+    assert rows(con, f"load csv.`{tmp_path}/a.csv` where header='1' as u; from u") == [("1", "2")]

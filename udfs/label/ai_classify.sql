@@ -9,15 +9,23 @@ CREATE OR REPLACE MACRO ai_classify(text, labels, model := NULL) AS
                 model
             )
         )],
-        -- The label that comes first in the answer; of two at the same place, the longer one.
+        -- The label that comes first in the answer, as words of it; of two at one place the longer.
         lambda answer: list_sort(
-            list_transform(
-                list_filter(labels::VARCHAR[], lambda label: contains(answer, lower(label))),
-                lambda label: {
-                    'position': strpos(answer, lower(label)),
-                    'shortness': -length(label),
-                    'label': label
-                }
+            list_filter(
+                list_transform(
+                    list_filter(labels::VARCHAR[], lambda label: label <> ''),
+                    lambda label: {
+                        'position': strpos(
+                            regexp_replace(
+                                answer, '(^|\W)' || regexp_escape(lower(label)) || '($|\W)', chr(1)
+                            ),
+                            chr(1)
+                        ),
+                        'shortness': -length(label),
+                        'label': label
+                    }
+                ),
+                lambda found: found.position > 0
             )
         )[1].label
     )[1];
@@ -34,6 +42,11 @@ query T
 SELECT ai_classify('It rains.', ['spam', 'spam or ham'], model := 'echo_chat')
 ----
 spam
+
+query T
+SELECT ai_classify('The word describes has a rib in it.', ['sales', 'rib', ''], model := 'echo_chat')
+----
+sales
 
 query TT
 SELECT ai_classify(NULL, ['food']), ai_classify('The soup is cold.', NULL)

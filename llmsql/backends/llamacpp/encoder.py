@@ -30,7 +30,7 @@ class Encoder:
         def vectors(texts: Sequence[Any]) -> Sequence[Any]:
             body = {"input": texts, "encoding_format": "base64", "embd_normalize": self.norm}
             answer = self.server.engine.handle_embeddings(body)
-            return answers.vectors(_checked(answer), list(map(len, texts)), None)
+            return answers.vectors(_checked(answer), [_size(text) for text in texts], None)
 
         return _halved(vectors, [(index, self._fitting(text)) for index, text in rows])
 
@@ -86,3 +86,8 @@ def _too_long(tokens: int, context: int) -> GenerationError:
         f"the input has {tokens} tokens, the model takes fewer than {context}\n"
         "  shorten the text, or deploy the model with a larger context"
     )
+
+
+def _size(text: str | list[int]) -> int:
+    """About how long *text* is, which may be tokens: of bytes there are some four to one."""
+    return len(text.encode()) if isinstance(text, str) else 4 * len(text)

@@ -18,7 +18,7 @@ from llmsql.types import Kind, ModelSpec
 PACED = (
     "device kv_cache_gb gpu_memory_utilization kv_cache_memory_bytes max_num_seqs block_size"
     " max_num_batched_tokens tensor_parallel_size pipeline_parallel_size enable_prefix_caching"
-    " enable_chunked_prefill disable_log_stats cpu_offload_gb load_format download_dir"
+    " enable_chunked_prefill disable_log_stats cpu_offload_gb download_dir"
     " max_parallel_loading_workers distributed_executor_backend async_scheduling"
 )
 

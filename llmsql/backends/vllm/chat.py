@@ -93,13 +93,15 @@ class Chat(Asking):
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
+        room = min(sampling.max_tokens, self.context - read)
         names = "temperature top_p top_k seed".split()
         more: dict[str, Any] = {}
         if isinstance(sampling, Sampling):
             names += (
-                "min_p min_tokens presence_penalty frequency_penalty repetition_penalty"
+                "min_p presence_penalty frequency_penalty repetition_penalty"
                 " ignore_eos logprobs".split()
             )
+            more["min_tokens"] = min(sampling.min_tokens, room)
             if sampling.form:
                 more["structured_outputs"] = StructuredOutputsParams(**sampling.form)
         stop = sampling.stop + self.cuts
@@ -109,7 +111,7 @@ class Chat(Asking):
             **more,
             stop=list(stop),
             stop_token_ids=sorted(ends.union(getattr(sampling, "stop_token_ids", ()))),
-            max_tokens=min(sampling.max_tokens, self.context - read),
+            max_tokens=room,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 

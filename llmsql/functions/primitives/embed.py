@@ -37,7 +37,7 @@ class Function(base.ModelFunction):
     def keys(self, inputs: Sequence[Column]) -> base.Keys:
         """The texts; raises OptionError for a list of requests that DuckDB took for one."""
         texts = read.texts(inputs[0])
-        if any(text and _REQUESTS.match(text) for text in texts):
+        if self.takes_requests and any(text and _REQUESTS.match(text) for text in texts):
             raise OptionError(
                 f"{self.called}() got a list of requests where DuckDB cannot tell its type: "
                 "in an aggregate, or by an alias of the same SELECT\n"
