@@ -101,6 +101,7 @@ class Connection:
             if any(map(self._dialect.concerns, self._dialect.pieces(query))):
                 self._execute(query, params, scope)
                 return self._pending.relation(alias)
+            self._pending.drop()
             self._session.clear()
             options = {"alias": alias, "params": params} if params is not None else {"alias": alias}
             try:

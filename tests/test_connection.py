@@ -708,3 +708,11 @@ def test_the_rows_of_a_cursor_that_nobody_holds_can_be_fetched(con: Any) -> None
     gc.collect()
     reaper.submit(lambda: None).result()  # what is to be closed has been
     assert fetch() == [(1,)]
+
+
+@pytest.mark.parametrize("ours", ['!llm setup "max_calls=5"', "!llm backends"])
+def test_a_relation_follows_a_statement_of_ours(ours: str) -> None:
+    """Nobody has to fetch what that returned."""
+    with llmsql.connect() as con:
+        con.execute(ours)
+        assert con.sql("SELECT 1 AS a").fetchall() == [(1,)]

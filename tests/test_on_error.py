@@ -586,3 +586,13 @@ def test_a_prepared_delete_spares_them_too(con: llmsql.Connection) -> None:
     with pytest.raises(GenerationError, match=FAILED):
         con.execute("EXECUTE p('spam')")
     assert con.execute("SELECT count(*) FROM t").fetchall() == [(1,)]
+
+
+def test_a_table_is_not_replaced_by_what_failed(con: llmsql.Connection) -> None:
+    """Where it is made of itself; another one may have NULLs."""
+    con.execute("CREATE OR REPLACE TABLE t AS SELECT 'fail' AS s")
+    with pytest.raises(GenerationError, match=FAILED):
+        con.execute("CREATE OR REPLACE TABLE t AS SELECT chat(s) AS s FROM t")
+    assert con.execute("FROM t").fetchall() == [("fail",)]
+    with pytest.warns(LlmsqlWarning, match="1 of 1 model calls failed"):
+        con.execute("CREATE OR REPLACE TABLE other AS SELECT chat(s) AS s FROM t")

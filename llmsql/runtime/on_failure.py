@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llmsql.runtime.definitions import ViewsAndMacros
+from llmsql.runtime.definitions import ViewsAndMacros, identifiers
 from llmsql.runtime.reach import explore
-from llmsql.syntax import conditions, explained, prepared, tree, write
+from llmsql.syntax import conditions, explained, prepared, quote, tree, write
 from llmsql.syntax.kind import kind_of
 from llmsql.syntax.ranks import is_call
 from llmsql.syntax.shape import Shape
@@ -40,8 +40,12 @@ class Defaults:
             return self.prepared.get(prepared.executed(sql), "null")
         if kind == "INSERT":
             return "raise" if write.replaces_rows(sql) else "null"
-        is_deleting = kind == "DELETE" and not self._spares_unknown(sql)
-        return "raise" if kind in _UPDATES or is_deleting else "null"
+        destroys = (
+            kind in _UPDATES
+            or (kind == "DELETE" and not self._spares_unknown(sql))
+            or (kind == "CREATE" and _replaces_what_it_reads(sql))
+        )
+        return "raise" if destroys else "null"
 
     def _spares_unknown(self, sql: str) -> bool:
         """True where the DELETE *sql* surely keeps each row of which an answer is NULL."""
@@ -60,3 +64,11 @@ class Defaults:
 
         shape = Shape(lambda node: is_call(node, catalog.models), costs, catalog.trees)
         return not shape.lets_null_through(query)
+
+
+def _replaces_what_it_reads(sql: str) -> bool:
+    """True where CREATE OR REPLACE TABLE t AS … names t in its query."""
+    found = write.read(sql)
+    if found is None or not (found.replaces and found.target):
+        return False
+    return quote.names(found.target)[-1] in identifiers(found.query)
