@@ -5,7 +5,9 @@ Names only: what a parameter does is the backend's sampling options' business. S
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 PREFIXES = ("generation.", "gen.")
@@ -53,4 +55,8 @@ def ours(given: Mapping[str, Any]) -> dict[str, Any]:
 def _listed(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    return [part.strip() for part in value.strip("[] ").split(",") if part.strip()]
+    with suppress(ValueError):
+        read = json.loads(value)
+        if isinstance(read, list):
+            return read
+    return [part.strip(" ") for part in value.strip("[] ").split(",") if part.strip(" ")]

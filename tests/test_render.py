@@ -364,3 +364,22 @@ def test_a_nested_time_is_in_the_zone_of_the_session() -> None:
         con.execute("SET TimeZone='Asia/Tokyo'")
         found = con.execute("SELECT [TIMESTAMPTZ '2024-01-01 00:00:00+00'] AS a")
         assert "2024-01-01 09:00:00+09" in "".join(render.text(found, "csv"))
+
+
+@pytest.mark.parametrize("text", ["👨‍👩‍👧‍👦" * 400, "นี้คือ" * 400])
+def test_what_a_cell_leaves_out_is_marked(text: str) -> None:
+    """Also where a character is several code points."""
+    with duckdb.connect() as con:
+        found = "".join(render.text(con.execute("SELECT $1 AS a", [text]), "box", Page(40)))
+    assert "…" in found
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "jsonlines", "markdown", "box"])
+def test_a_column_is_not_named_what_a_terminal_obeys(format: str) -> None:
+    """A PIVOT makes names of what models answer."""
+    with duckdb.connect() as con:
+        result = con.execute("""SELECT 1 AS "\x1b[31m\x9b", chr(127) || chr(155) AS b""")
+        found = "".join(render.text(result, format, Page(80)))
+    assert not measure.CONTROL.search(found.replace("\r\n", "\n"))
+    if format == "json":
+        assert json.loads(found)[0]["b"] == "\x7f\x9b"

@@ -15,6 +15,7 @@ from llmsql.render.measure import ELLIPSIS, clean, cut, pad, width, wrap
 
 NULL = "NULL"
 CELL_LINES = 12
+_MOST_PER_COLUMN = 16  # code points: a family of emoji has eleven, in two columns
 NARROWEST = 8
 HEADER = 24
 
@@ -184,9 +185,10 @@ def _fitted(
 def _cell(lines: list[str], column: Column, columns: int) -> list[str]:
     if column.type not in ("VARCHAR", "JSON"):
         return [cut(line, columns) for line in lines]
-    text = "\n".join(lines)[: 2 * CELL_LINES * columns]
+    whole = "\n".join(lines)
+    text = whole[: _MOST_PER_COLUMN * CELL_LINES * columns]
     wrapped = list(islice(wrap(text, columns), CELL_LINES + 1))
-    if len(wrapped) > CELL_LINES:
+    if len(wrapped) > CELL_LINES or len(text) < len(whole):
         wrapped[CELL_LINES - 1 :] = [ELLIPSIS]
     return wrapped
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from llmsql.errors import OptionError, suggestion
 from llmsql.render import cells
 from llmsql.render.box import ASCII, LINES, NULL, Page, boxed
 from llmsql.render.cells import Column, Row
-from llmsql.render.measure import clean, pad, width
+from llmsql.render.measure import CONTROL, clean, pad, width
 
 Columns = Sequence[Column]
 Rows = Iterator[Row]
@@ -39,7 +40,8 @@ def text(result: Any, format: str, page: Page | None = None) -> Iterator[str]:
         return (f"{row[1]}\n" for row in cells.texts(result))
     rows = cells.literals(result) if format in ("json", "jsonlines") else cells.texts(result)
     if page:
-        rows = _harmless(rows)
+        columns = [replace(column, name=clean(column.name)) for column in columns]
+        rows = _harmless(rows, _as_json if format in ("json", "jsonlines") else clean)
     return FORMATS[format](columns, rows, page or Page())
 
 
@@ -112,10 +114,15 @@ def line(columns: Columns, rows: Rows, page: Page) -> Iterator[str]:
         yield ("\n" if index else "") + "".join(lines)
 
 
-def _harmless(rows: Rows) -> Rows:
+def _harmless(rows: Rows, cleaned: Callable[[str], str]) -> Rows:
     """*rows* for a terminal, which must not obey what a model wrote."""
     for row in rows:
-        yield tuple(None if cell is None else clean(cell) for cell in row)
+        yield tuple(None if cell is None else cleaned(cell) for cell in row)
+
+
+def _as_json(value: str) -> str:
+    """*value*, which is JSON, with what a terminal obeys as JSON writes it."""
+    return CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", value)
 
 
 def _quoted(value: str | None) -> str:

@@ -14,7 +14,7 @@ JOINER = "\u200d"
 EMOJI = "\ufe0f"
 ELLIPSIS = "…"
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _WORD = re.compile(r"\S+\s*|\s+")
 
 
@@ -26,7 +26,7 @@ def width(text: str) -> int:
 def clean(text: str) -> str:
     """*text* without what moves the cursor or changes colours: a model may answer anything."""
     text = text.replace("\r\n", "\n").replace("\t", "    ")
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def pad(text: str, columns: int, align: str = "left") -> str:

@@ -23,11 +23,11 @@ _SET = re.compile(
 _PLAIN_SET = re.compile(r"""set\s+[\w.]+\s*=\s*('[^'\\]*'|"[^"\\]*")\s*""", re.IGNORECASE)
 _CELL = re.compile(r"^[ \t]*--%chat[ \t\r]*$", re.MULTILINE)
 _COMMENT_MARK = re.compile(r"/\*|\*/")
-_SPACE_OR_COMMENT = re.compile(r"\s+|--[^\r\n]*")
+_SPACE_OR_COMMENT = re.compile(r"[\s\ufeff]+|--[^\r\n]*")
 _DUCKDB_TOKEN = re.compile(
     r"""
     (?P<escaped>[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z))
-    | (?P<word>(?:[^\W\d]|[^\x00-\x7f\s])(?:[\w$]|[^\x00-\x7f\s])*)
+    | (?P<word>(?:[^\W\d]|[^\x00-\x7f\s\ufeff])(?:[\w$]|[^\x00-\x7f\s\ufeff])*)
     | (?P<dollar>\$(?:(?:[^\W\d]|[^\x00-\x7f\s])(?:\w|[^\x00-\x7f\s])*)?\$)
     | (?P<quoted>'(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z) | `[^`]*(?:`|\Z))
     | (?P<end>;)
@@ -78,7 +78,7 @@ def split(script: str) -> Iterator[Piece]:
         line, counted = line + script.count("\n", counted, first), first
         if end > first:
             yield Piece(
-                text=script[position:end].strip(),
+                text=script[position:end].strip().lstrip("\ufeff"),
                 line=line,
                 is_ours=is_ours,
                 is_closed=next_position > end,

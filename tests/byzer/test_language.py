@@ -832,3 +832,17 @@ def test_D07_a_header_is_true_or_false(con: llmsql.Connection, tmp_path: Path) -
     with pytest.raises(OptionError, match='option "header" takes true or false, not "maybe"'):
         con.execute(f"load csv.`{tmp_path}/a.csv` where header='maybe' as u")
     assert rows(con, f"load csv.`{tmp_path}/a.csv` where header='1' as u; from u") == [("1", "2")]
+
+
+@pytest.mark.parametrize(
+    "sql", ["\ufeffset v='a'", "select 1;\ufeffset v='a'", "\ufeff -- c\nset v='a'"]
+)
+def test_D03_a_byte_order_mark_is_a_blank(con: llmsql.Connection, sql: str) -> None:
+    """Files that are joined have one in the middle."""
+    con.execute(sql)
+    assert list(con.variables) == ["v"]
+
+
+def test_D03_nor_is_it_part_of_a_word(con: llmsql.Connection) -> None:
+    """What stands behind it is a quoted text."""
+    assert rows(con, "select\ufeff$$;$$") == [(";",)]

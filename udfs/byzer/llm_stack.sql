@@ -32,7 +32,10 @@ CREATE OR REPLACE MACRO llm_stack(response, request) AS
                         WHEN json_exists(reply, '$[0].predict') THEN json_array(
                             json_object(
                                 'role', 'user',
-                                'content', json_extract_string(reply, '$[0].input.instruction')
+                                'content', coalesce(
+                                    json_extract_string(reply, '$[0].input.instruction'),
+                                    json_extract_string(reply, '$[0].input.query')
+                                )
                             ),
                             json_object(
                                 'role', 'assistant',

@@ -9,7 +9,7 @@ CREATE OR REPLACE MACRO ai_score(text, criterion, model := NULL) AS
                     {'max_tokens': 50},
                     model
                 ),
-                '-?\d+(\.\d+)?'
+                '-?(\d+(\.\d+)?|\.\d+)'
             ) AS DOUBLE
         )],
         lambda score: CASE WHEN score BETWEEN 0 AND 10 THEN score END

@@ -9,7 +9,7 @@ CREATE OR REPLACE MACRO ai_extract(text, what, model := NULL) AS
                     model
                 )
             ),
-            '(?i)^none\W*$',
+            '(?i)^\W*none\W*$',
             ''
         ),
         ''
