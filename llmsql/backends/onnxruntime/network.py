@@ -79,7 +79,7 @@ def _session(file: Path) -> Any:
     except Exception as error:  # its exceptions have no class in common
         raise BackendError(
             f'onnxruntime cannot read "{file}": {first_line(error)}\n'
-            f'  copy the model again, or delete "{file.parent}": a converted one is made anew'
+            "  copy the model again, or delete the file: it is made anew"
         ) from error
 
 
