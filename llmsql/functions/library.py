@@ -25,8 +25,6 @@ log = logging.getLogger("llmsql")
 _HEADER = re.compile(
     r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP(?:ORARY)?\s+)?(?:MACRO|FUNCTION)\s+", re.IGNORECASE
 )
-
-
 _COMMENT = re.compile(r"COMMENT\s+ON\s+MACRO\b", re.IGNORECASE)
 
 

@@ -6,14 +6,14 @@ Owns which statements those are. What the user says, at a call or in the setting
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from llmsql.runtime.definitions import ViewsAndMacros, identifiers
 from llmsql.runtime.reach import explore
 from llmsql.syntax import conditions, explained, prepared, quote, tree, write
 from llmsql.syntax.kind import kind_of
-from llmsql.syntax.ranks import is_call
+from llmsql.syntax.ranks import is_call, reaches
 from llmsql.syntax.shape import Shape
-from llmsql.syntax.tree import Node
 
 _UPDATES = frozenset({"UPDATE", "MERGE_INTO", "MERGE"})
 
@@ -57,12 +57,9 @@ class Defaults:
         if conditions.has_subquery(query):
             return False
         costly = explore(statement, catalog, (), {}).costly
-
-        def costs(node: Node) -> bool:
-            is_table = node.get("type") == "BASE_TABLE"
-            return is_call(node, costly) or (is_table and node["table_name"].lower() in costly)
-
-        shape = Shape(lambda node: is_call(node, catalog.models), costs, catalog.trees)
+        shape = Shape(
+            partial(is_call, models=catalog.models), partial(reaches, names=costly), catalog.trees
+        )
         return not shape.lets_null_through(query)
 
 

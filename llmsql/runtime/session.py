@@ -100,8 +100,10 @@ class Session:
 
     def _plain(self, sql: str, parameters: Any, scope: Scope) -> None:
         if not self.settings.on_error and _DESTROYS.search(sql):
+            kind = kind_of(sql)
             # A macro with the name of one of DuckDB's functions may yet call a model.
-            self.collector.on_error = self._defaults.on_error(kind_of(sql), sql)
+            if kind != "PREPARE":  # which would be noted as calling one
+                self.collector.on_error = self._defaults.on_error(kind, sql)
         try:
             self.native(sql, parameters, scope)
         except duckdb.InvalidInputException as error:

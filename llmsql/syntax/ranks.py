@@ -36,6 +36,12 @@ def is_call(node: Node, models: frozenset[str]) -> bool:
     )
 
 
+def reaches(node: Node, names: frozenset[str]) -> bool:
+    """True for a call, or a table, of one of *names*: what reaches a model."""
+    is_table = node.get("type") == "BASE_TABLE"
+    return is_call(node, names) or (is_table and node["table_name"].lower() in names)
+
+
 class Ranks:
     """The ranks of the model calls of one statement."""
 

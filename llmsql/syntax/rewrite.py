@@ -30,7 +30,7 @@ from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.headings import Headings
 from llmsql.syntax.inlining import Macro
 from llmsql.syntax.ladder import Ladder
-from llmsql.syntax.ranks import TAGGED, Ranks, is_call, number_scopes
+from llmsql.syntax.ranks import TAGGED, Ranks, is_call, number_scopes, reaches
 from llmsql.syntax.sets import Definitions
 from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
@@ -166,9 +166,7 @@ class _Rewriting:
 
     def costs(self, node: Node) -> bool:
         """True for anything that reaches a model."""
-        return is_call(node, self.costly) or (
-            node.get("type") == "BASE_TABLE" and node["table_name"].lower() in self.costly
-        )
+        return reaches(node, self.costly)
 
     def costs_also_tagged(self, node: Node) -> bool:
         """True for anything that reaches a model, in what has been rewritten, too."""

@@ -1027,8 +1027,9 @@ def test_llamacpp_embeds(llamacpp: str) -> None:
     assert str(found[3]) == "the server answers 400: Input content cannot be empty"
 
 
-def test_a_proxy_is_not_told_the_key() -> None:
-    """On the way to an https server the proxy sees its address, and no header of ours."""
+@contextmanager
+def tunnel(reply: bytes = b"") -> Iterator[tuple[int, list[bytes]]]:
+    """A proxy's port, and what it is asked first; it says *reply* and hangs up."""
     listening = socket.create_server(("127.0.0.1", 0))
     heads: list[bytes] = []
 
@@ -1040,17 +1041,25 @@ def test_a_proxy_is_not_told_the_key() -> None:
                 return
             with there:
                 heads.append(there.recv(65536))
+                there.sendall(reply)
 
-    thread = threading.Thread(target=answer, daemon=True)
-    thread.start()
-    port = listening.getsockname()[1]
-    with llmsql.connect() as con, pytest.raises(BackendError) as raised:
+    threading.Thread(target=answer, daemon=True).start()
+    with listening:
+        yield listening.getsockname()[1], heads
+
+
+def test_a_proxy_is_not_told_the_key() -> None:
+    """On the way to an https server the proxy sees its address, and no header of ours."""
+    with (
+        tunnel() as (port, heads),
+        llmsql.connect() as con,
+        pytest.raises(BackendError) as raised,
+    ):
         con.execute(
             "RUN command AS LLM WHERE pretrainedModelType='saas/openai' AND udfName='chat'"
             " AND saas.base_url='https://vendor.invalid/v1' AND saas.api_key='sk-SECRET'"
             f" AND saas.proxies='http://user:pw-SECRET@127.0.0.1:{port}' AND saas.max_retries='0'"
         )
-    listening.close()
     assert heads[0].startswith(b"CONNECT vendor.invalid:443")
     assert b"sk-SECRET" not in b"".join(heads)
     assert "SECRET" not in str(raised.value)
@@ -1058,27 +1067,10 @@ def test_a_proxy_is_not_told_the_key() -> None:
 
 def test_a_proxy_that_wants_a_login_is_told_of() -> None:
     """When the model is deployed, and by what to do; no server is asked again and again."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    heads: list[bytes] = []
-
-    def answer() -> None:
-        while True:
-            try:
-                there, _ = listening.accept()
-            except OSError:
-                return
-            with there:
-                heads.append(there.recv(65536))
-                there.sendall(
-                    b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-                )
-
-    threading.Thread(target=answer, daemon=True).start()
-    port = listening.getsockname()[1]
-    with pytest.raises(BackendError) as raised:  # noqa: SIM117
+    refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    with tunnel(refusal) as (port, heads), pytest.raises(BackendError) as raised:  # noqa: SIM117
         with deployed("https://vendor.invalid/v1", proxies=f"http://127.0.0.1:{port}"):
             pass
-    listening.close()
     assert str(raised.value).endswith(
         "answers 407 to /models: broken HTTP: Proxy Authentication Required\n"
         "  saas.proxies takes a user and a password: http://USER:PASSWORD@HOST:PORT"
