@@ -339,6 +339,35 @@ def test_streams(format: str) -> None:
     assert peak < 2_000_000
 
 
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1.5 must know when the query runs")
+@pytest.mark.parametrize(
+    "beside", ["'101'::BIT", "TIMETZ '12:00:00+02'", f"{2**128 - 1}::UHUGEINT"]
+)
+def test_a_type_that_arrow_lacks_takes_nothing_from_other_columns(beside: str) -> None:
+    """Months, nanoseconds, infinities and zones are shown beside it, and the setting is back."""
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'Asia/Tokyo'")
+        found = con.execute(
+            f"SELECT {beside} AS b, INTERVAL '1 month' AS m, 'infinity'::DATE AS d,"
+            " TIMESTAMP_NS '2024-01-01 00:00:00.123456789' AS n,"
+            " TIMESTAMPTZ '2024-01-01 00:00:00+00' AS z, [UUID '5b8a6a4c-6f0e-4b0e-9f6a-0c8f3c1d2e3f'] AS l"
+        )
+        row = "".join(render.text(found, "csv")).splitlines()[1]
+        kept = con.execute("SELECT current_setting('arrow_lossless_conversion')").fetchone()
+    assert row.split(",", 1)[1] == (
+        "1 month,infinity,2024-01-01 00:00:00.123456789,2024-01-01 09:00:00+09,[5b8a6a4c-6f0e-4b0e-9f6a-0c8f3c1d2e3f]"
+    )
+    assert kept == (False,)
+
+
+def test_a_locked_configuration_still_shows_rows() -> None:
+    """What cannot be kept without the setting is shown as Arrow has it."""
+    with duckdb.connect() as con:
+        con.execute("SET lock_configuration = true")
+        found = "".join(render.text(con.execute("SELECT TIMETZ '12:00:00+02' AS t"), "csv"))
+    assert found.splitlines()[1].startswith("12:00:00")
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [

@@ -6,8 +6,10 @@ Owns the way from a pending result to rows of texts. Where the texts go is the f
 from __future__ import annotations
 
 import re
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +34,13 @@ _SHORT = {
     "UHUGEINT": "uint128",
 }
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|BIGNUM|FLOAT|DOUBLE|DECIMAL\(.*\)")
-# Arrow has no BIT and no UHUGEINT, drops the zone of TIMETZ, and DuckDB 1.5 refuses VARIANT; Python
-# needs a library for TIMESTAMPTZ. Who selects both gets what Arrow has.
+# Arrow has no BIT and no UHUGEINT, and drops the zone of TIMETZ, unless DuckDB 2.0 is told to keep
+# them. DuckDB 1.5 must be told before the query runs, and refuses VARIANT: such rows come as Python's
+# values there, which need a library for TIMESTAMPTZ; who selects both gets what Arrow has.
 _ARROW_LOSES = re.compile(r"\b(BIT|UHUGEINT|TIME WITH TIME ZONE|VARIANT)\b")
 _PYTHON_LACKS = "TIMESTAMP WITH TIME ZONE"
+_IS_KEPT_LATE = duckdb.__version__ >= "2"
+_setting = threading.Lock()
 _NOT_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
 
 
@@ -114,14 +119,16 @@ def _spelled(result: Any, expressions: list[str]) -> Iterator[Row]:
     types = [column.type for column in columns(result)]
     names = [f"c{i}" for i, _ in enumerate(types)]
     with duckdb.connect(config={"threads": 1}) as speller:
-        if any(map(_ARROW_LOSES.search, types)) and _PYTHON_LACKS not in " ".join(types):
+        loses = any(map(_ARROW_LOSES.search, types))
+        if loses and not _IS_KEPT_LATE and _PYTHON_LACKS not in " ".join(types):
             declared = ", ".join(map(" ".join, zip(names, types, strict=True)))
             speller.execute(f"CREATE TABLE llmsql_rows ({declared})")
             if rows := result.fetchall():
                 marks = ", ".join("?" * len(names))
                 speller.executemany(f"INSERT INTO llmsql_rows VALUES ({marks})", rows)
         else:
-            table = _arrow(result).rename_columns(names)
+            with _lossless(result) if loses else nullcontext():
+                table = _arrow(result).rename_columns(names)
             zones = [zone for kind in table.schema.types for zone in _zones(kind)]
             if zones:
                 speller.execute("SET TimeZone = $1", zones[:1])
@@ -129,6 +136,25 @@ def _spelled(result: Any, expressions: list[str]) -> Iterator[Row]:
         spelled = speller.execute(f"SELECT {', '.join(expressions)} FROM llmsql_rows")
         while batch := spelled.fetchmany(BATCH):
             yield from batch
+
+
+@contextmanager
+def _lossless(result: Any) -> Iterator[None]:
+    """Keep the types that Arrow lacks as DuckDB's own bytes, for who reads *result* inside.
+
+    DuckDB 2.0 asks for the setting when rows are converted, and has it for the whole database.
+    """
+    with _setting, result.cursor() as other:
+        (before,) = other.execute("SELECT current_setting('arrow_lossless_conversion')").fetchone()
+        try:
+            other.execute("SET arrow_lossless_conversion = true")
+        except duckdb.InvalidInputException:  # the configuration is locked
+            yield
+            return
+        try:
+            yield
+        finally:
+            other.execute(f"SET arrow_lossless_conversion = {before}")
 
 
 def _zones(kind: Any) -> Iterator[str]:
