@@ -35,8 +35,8 @@ _SHORT = {
 }
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|BIGNUM|FLOAT|DOUBLE|DECIMAL\(.*\)")
 # Arrow has no BIT and no UHUGEINT, and drops the zone of TIMETZ, unless DuckDB 2.0 is told to keep
-# them. DuckDB 1.5 must be told before the query runs, and refuses VARIANT: such rows come as Python's
-# values there, which need a library for TIMESTAMPTZ; who selects both gets what Arrow has.
+# them. DuckDB 1.5 must be told before the query runs, and refuses VARIANT: there such rows come as
+# Python's values, which need a library for TIMESTAMPTZ; who selects both gets what Arrow has.
 _ARROW_LOSES = re.compile(r"\b(BIT|UHUGEINT|TIME WITH TIME ZONE|VARIANT)\b")
 _PYTHON_LACKS = "TIMESTAMP WITH TIME ZONE"
 _IS_KEPT_LATE = duckdb.__version__ >= "2"
