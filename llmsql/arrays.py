@@ -6,7 +6,7 @@ third of a second in a process that may never use it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,14 @@ def _maker(kind: Any) -> Callable[[Sequence[Any], Any], Any] | None:
     if pa.types.is_boolean(kind):
         return _booleans
     return _numbers if kind in _DTYPES else None
+
+
+def time_zones(kind: Any) -> Iterator[str]:
+    """The time zones in the Arrow type *kind*, which may be nested."""
+    if pa.types.is_timestamp(kind) and kind.tz:
+        yield kind.tz
+    for at in range(kind.num_fields):
+        yield from time_zones(kind.field(at).type)
 
 
 def _texts(values: Sequence[Any], kind: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from llmsql.arrays import time_zones
 from llmsql.errors import OptionError
 from llmsql.syntax import tags, weights
 from llmsql.syntax.ranks import TAG
@@ -124,6 +125,8 @@ def _asked(column: Column, expression: str) -> Column:
     """What DuckDB makes of each row, called value in *expression*."""
     con = _scratch().cursor()
     try:
+        for zone in time_zones(column.type):  # the session's: all have the same
+            con.execute("SET TimeZone = $1", [zone])
         con.register("given", pa.table({"value": column}))
         return con.sql(f"SELECT {expression} AS value FROM given").to_arrow_table()["value"]
     finally:

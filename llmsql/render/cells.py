@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from llmsql.arrays import time_zones
 from llmsql.render.measure import clean
 
 Row = tuple[str | None, ...]
@@ -129,7 +130,7 @@ def _spelled(result: Any, expressions: list[str]) -> Iterator[Row]:
         else:
             with _lossless(result) if loses else nullcontext():
                 table = _arrow(result).rename_columns(names)
-            zones = [zone for kind in table.schema.types for zone in _zones(kind)]
+            zones = [zone for kind in table.schema.types for zone in time_zones(kind)]
             if zones:
                 speller.execute("SET TimeZone = $1", zones[:1])
             speller.register("llmsql_rows", table)
@@ -155,14 +156,6 @@ def _lossless(result: Any) -> Iterator[None]:
             yield
         finally:
             other.execute(f"SET arrow_lossless_conversion = {before}")
-
-
-def _zones(kind: Any) -> Iterator[str]:
-    """The time zones in the Arrow type *kind*, which may be nested."""
-    if pa.types.is_timestamp(kind) and kind.tz:
-        yield kind.tz
-    for at in range(kind.num_fields):
-        yield from _zones(kind.field(at).type)
 
 
 def _arrow(result: Any) -> pa.Table:
