@@ -139,6 +139,12 @@ def test_S01_a_list_is_known_wherever_it_comes_from(con: llmsql.Connection) -> N
     assert rows(con, "SELECT llm_request(max(l), 'emb') LIKE '{\"output\": [%' FROM t") == [(True,)]
 
 
+def test_a_text_that_is_a_json_list_is_a_text_to_emb(con: llmsql.Connection) -> None:
+    """A column of JSON lists is embedded as it stands, whatever keys are in it."""
+    text = '[{"query": "the shoe"}]'
+    assert rows(con, f"SELECT len(emb('{text}'))") == [(8,)]
+
+
 def test_S01_equal_requests_are_asked_once_and_in_one_batch(
     con: llmsql.Connection, record: Callable[[str], Recorder]
 ) -> None:
@@ -451,7 +457,7 @@ def test_S10_a_real_model_tells_its_tokens_and_itself(con: llmsql.Connection) ->
     assert value(con, f"llm_tokenize('{name}', 'hi there')") == [6004, 665]
     about = json.loads(value(con, f"llm_meta('{name}')"))
     assert (about["architectures"], about["max_model_len"]) == (["LlamaForCausalLM"], 8192)
-    assert about["support_chat_template"] and about["dtype"] == "float32"
+    assert about["support_chat_template"] and about["dtype"] in ("float32", "bfloat16")
     said = """[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]"""
     assert value(con, "llm_apply_chat_template($1, $2)", [name, said]) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"

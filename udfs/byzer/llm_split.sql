@@ -7,7 +7,7 @@ CREATE OR REPLACE MACRO llm_split(content, separators, max_length) AS
                 coalesce(separators::VARCHAR[], []), lambda separator: separator <> ''
             ),
             'size': CASE
-                WHEN max_length > 0 THEN max_length::BIGINT
+                WHEN max_length >= 1 THEN floor(max_length)::BIGINT
                 ELSE error('llm_split: the limit must be 1 or more, not ' || max_length)
             END
         }],
@@ -77,9 +77,9 @@ SELECT llm_split('short', ['.'], 10)[1].content, len(llm_split('', ['.'], 10))
 short	1
 
 statement error
-SELECT llm_split('short', ['.'], 0)
+SELECT llm_split('short', ['.'], 0.3)
 ----
-llm_split: the limit must be 1 or more, not 0
+llm_split: the limit must be 1 or more, not 0.3
 
 query TTT
 SELECT llm_split(NULL, ['.'], 10), llm_split('abcd', ['.'], NULL), len(llm_split('abcd', NULL, 3))

@@ -28,7 +28,8 @@ CREATE OR REPLACE MACRO llm_stack(response, request) AS
                         ELSE '{}'::JSON
                     END,
                     json_object('history', CASE
-                        WHEN json_exists(reply, '$.history') THEN json_extract(reply, '$.history')
+                        WHEN json_exists(reply, '$.history') AND json_exists(reply, '$.output')
+                            THEN json_extract(reply, '$.history')
                         WHEN json_exists(reply, '$[0].predict') THEN json_array(
                             json_object(
                                 'role', 'user',
@@ -72,6 +73,11 @@ query T
 SELECT llm_stack('Ho', llm_param({'instruction': 'Ha'}))
 ----
 [{"history":[{"role":"assistant","content":"Ho"}],"instruction":"Ha"}]
+
+query T
+SELECT llm_stack('{"history": "none"}', llm_param({'instruction': 'Ha'}))[1]::JSON -> '$.history[0].role'
+----
+"assistant"
 
 query TT
 SELECT llm_stack(NULL, llm_param({'instruction': 'Ha'})), llm_stack('Ho', NULL)

@@ -15,7 +15,8 @@ from llmsql.functions import base
 from llmsql.functions import columns as read
 from llmsql.functions.columns import Column
 
-_REQUESTS = re.compile(r"""\['?\{.*"(instruction|query)\\?":.*\}'?\]$""", re.DOTALL)
+# DuckDB writes a VARCHAR[] with these quotes; a JSON text has none.
+_REQUESTS = re.compile(r"""\['\{.*"(instruction|query)\\?":.*\}'\]$""", re.DOTALL)
 
 
 class Function(base.ModelFunction):
