@@ -70,15 +70,21 @@ class Magic:
 
     def _connection(self, argument: str, namespace: Mapping[str, Any]) -> Any:
         name = argument.strip().strip("'\"") or ":memory:"
+        if argument.strip().startswith("-"):
+            raise StatementError(
+                f'%%llmsql takes no option "{name}", only a connection or a database file'
+            )
         if " " in name and name == argument.strip():
             raise StatementError(
                 f'a cell runs on one connection or database file, not "{name}"\n'
                 "  a path with spaces is written in quotes"
             )
-        if hasattr(namespace.get(name), "statements"):
-            return namespace[name]
+        if isinstance(found := namespace.get(name), llmsql.Connection):
+            return found
         if name.isidentifier() and argument.strip() == name:
-            known = [key for key, value in namespace.items() if hasattr(value, "statements")]
+            known = [
+                key for key, value in namespace.items() if isinstance(value, llmsql.Connection)
+            ]
             raise CatalogError(
                 f'there is no connection "{name}"{suggestion(name, known)}\n'
                 f"  con = llmsql.connect() makes one; a database file is written '{name}'"
@@ -97,7 +103,18 @@ def _result(connection: Any, script: str, namespace: Mapping[str, Any]) -> Any:
         connection.execute(piece.text, namespace=namespace)
     if not pieces or not render.is_shown(connection, pieces[-1].text):
         return None
+    if render.is_plan(connection):
+        return Plan("".join(render.text(connection, "box")))
     return connection.df()
+
+
+class Plan(str):
+    """The text of a plan, which a notebook shows as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def _warn(text: str) -> None:

@@ -59,6 +59,40 @@ def test_cells_share_a_connection(run: Callable[[str], Any]) -> None:
     assert run("%llmsql FROM t").result["i"].tolist() == [7]
 
 
+def test_a_plan_is_text(run: Callable[[str], Any]) -> None:
+    """
+    EXPLAIN comes back as text that a notebook shows as it is, not as a row of a DataFrame.
+    """
+    plan = run(f"%%llmsql\n{DEPLOY};\nEXPLAIN SELECT chat('a')").result
+    assert repr(plan) == str(plan)
+    assert "model calls\n" in plan
+
+
+def test_a_cell_takes_no_option(
+    run: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    An option alone is refused, too, and no file is made of it.
+    """
+    monkeypatch.chdir(tmp_path)
+    result = run("%%llmsql -help\nSELECT 1")
+    assert isinstance(result.error_in_exec, StatementError)
+    assert str(result.error_in_exec) == (
+        '%%llmsql takes no option "-help", only a connection or a database file'
+    )
+    assert not list(tmp_path.glob("*help*"))
+
+
+def test_a_table_of_statements_is_no_connection(run: Callable[[str], Any]) -> None:
+    """
+    What only has an attribute of a connection's name is not taken for one.
+    """
+    run("import pandas\nf = pandas.DataFrame({'statements': [1]})")
+    result = run("%%llmsql f\nSELECT 1")
+    assert isinstance(result.error_in_exec, CatalogError)
+    assert str(result.error_in_exec).startswith('there is no connection "f"')
+
+
 def test_a_cell_has_one_name(run: Callable[[str], Any], tmp_path: Path) -> None:
     """
     What looks like an option is refused, and no file is made of it.

@@ -5,7 +5,7 @@ how boxes are laid out in `box`; how wide text is in `measure`. Nothing here run
 """
 
 from llmsql.render.box import Page
-from llmsql.render.cells import Column, is_shown
+from llmsql.render.cells import Column, is_plan, is_shown
 from llmsql.render.formats import FORMATS, text
 
-__all__ = ["FORMATS", "Column", "Page", "is_shown", "text"]
+__all__ = ["FORMATS", "Column", "Page", "is_plan", "is_shown", "text"]

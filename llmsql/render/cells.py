@@ -85,6 +85,11 @@ def is_shown(result: Any, statement: str) -> bool:
     return [kind.name for kind in parsed[-1].expected_result_type] == ["QUERY_RESULT"]
 
 
+def is_plan(result: Any) -> bool:
+    """True for what EXPLAIN says."""
+    return [column.name for column in columns(result)] == ["explain_key", "explain_value"]
+
+
 def texts(result: Any) -> Iterator[Row]:
     """Yield the rows of the pending result as DuckDB's own texts, NULL as None."""
     return _spelled(result, [f"CAST(c{i} AS VARCHAR)" for i, _ in enumerate(columns(result))])

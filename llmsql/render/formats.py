@@ -21,7 +21,6 @@ from llmsql.render.measure import CONTROL, clean, pad, width
 Columns = Sequence[Column]
 Rows = Iterator[Row]
 
-_EXPLAIN = ["explain_key", "explain_value"]
 _SPECIAL = re.compile(r'[",\r\n]')
 
 
@@ -36,7 +35,7 @@ def text(result: Any, format: str, page: Page | None = None) -> Iterator[str]:
             f"  formats: {', '.join(FORMATS)}"
         )
     columns = cells.columns(result)
-    if format == "box" and [column.name for column in columns] == _EXPLAIN:
+    if format == "box" and cells.is_plan(result):
         return (f"{row[1]}\n" for row in cells.texts(result))
     rows = cells.literals(result) if format in ("json", "jsonlines") else cells.texts(result)
     if page:
