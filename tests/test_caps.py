@@ -281,7 +281,8 @@ def test_the_cap_that_is_proposed_is_enough(con: Any) -> None:
     sql = "SELECT count(chat('b b ' || i, {'max_tokens': 7})) FROM range(20) t(i)"
     with pytest.raises(LimitError) as said:
         con.execute(sql)
-    proposed = re.search(r'"(max_cost=.*)"', str(said.value))
+    proposed = re.search(r'"(max_cost=[0-9.]+)"', str(said.value))
+    assert "max_cost is 0.000001, " in str(said.value)
     assert proposed
     con.execute(f'!llm setup "{proposed[1]}"')
     assert con.execute(sql).fetchall() == [(20,)]

@@ -148,6 +148,13 @@ def test_the_architecture_tells_the_kind(tmp_path: Path, config: dict[str, Any],
     assert sources.kind_of(str(directory(tmp_path, config))) == kind
 
 
+@pytest.mark.parametrize("named", [[3, None], "LlamaForCausalLM", {"a": 1}])
+def test_architectures_that_are_no_list_of_names_are_none(tmp_path: Path, named: Any) -> None:
+    """What another program wrote there is not read."""
+    with pytest.raises(BackendError, match="holds no architecture named in config.json"):
+        sources.kind_of(str(directory(tmp_path, {"architectures": named})))
+
+
 @pytest.mark.parametrize(
     "config",
     [

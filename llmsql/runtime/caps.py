@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from decimal import Decimal
 
 from llmsql.errors import LimitError
 from llmsql.runtime.spent import GATED, Need, Spent
@@ -113,4 +114,4 @@ def _number(number: float) -> str:
     """*number* as one reads it: whole, or with as many decimals as say something."""
     if number >= 1000 or number == int(number):
         return f"{number:.0f}"
-    return f"{number:.4g}"
+    return f"{Decimal(f'{number:.4g}'):f}"

@@ -27,11 +27,14 @@ def kind_of(path: str) -> Kind:
     if any((Path(path) / name).exists() for name in _EMBEDDING_FILES):
         return "rerank" if _says_cross_encoder(Path(path)) else "emb"
     config = read_json(Path(path) / "config.json")
-    for architecture in config.get("architectures") or ():
+    listed = config.get("architectures")
+    named = listed if isinstance(listed, list) else []
+    architectures = [name for name in named if isinstance(name, str)]
+    for architecture in architectures:
         kind = _kind(architecture, config)
         if kind:
             return kind
-    found = ", ".join(config.get("architectures") or ()) or "no architecture named in config.json"
+    found = ", ".join(architectures) or "no architecture named in config.json"
     raise BackendError(
         f'"{path}" holds {found}\n  known are *ForCausalLM (chat), text encoders (emb) and '
         f"*ForSequenceClassification with one label (rerank)\n{_SET_KIND}"

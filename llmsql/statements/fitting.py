@@ -94,19 +94,30 @@ def best(
             continue
         if name != wished and not backend.volunteers(path, said):
             continue
-        fits_files = own_kind is None or own_kind in (backend.file_kinds or backend.kinds)
-        fits_files = fits_files and file_format in backend.file_formats
+        fits_kind = own_kind is None or own_kind in (backend.file_kinds or backend.kinds)
+        fits_kind = fits_kind and (kind != "chat" or own_kind in (None, "chat"))
+        unfit = (file_format not in backend.file_formats, not fits_kind)
         order = (backend.kinds.index(kind), backend.preference)
-        fitting.append((not fits_files, name != wished, order, name))
+        fitting.append((unfit, name != wished, order, name))
     if kind == "chat" and wished and wished not in backends.names():
         backends.get(wished)  # says which there are
     if not fitting:
         raise BackendError(f"no backend runs local models of kind {kind}")
-    ranked = [name for is_unfit, *_, name in sorted(fitting) if is_unfit == min(fitting)[0]]
+    fitting.sort()
+    least = fitting[0][0]
+    ranked = [name for unfit, *_, name in fitting if unfit == least]
     if ranked[0] == wished:
         return Choice(backends.get(wished), PREFERRED)
-    chosen = next((name for name in ranked if backends.get(name).is_installed), ranked[0])
-    return Choice(backends.get(chosen), f"the first installed of {', '.join(ranked)}")
+    # What is here, and loads what it is given, is better than what is not.
+    others = [
+        name
+        for unfit, *_, name in fitting
+        if unfit[0] == least[0] and not backends.get(name).file_kinds
+    ]
+    here = [name for name in [*ranked, *others] if backends.get(name).is_installed]
+    chosen = here[0] if here else ranked[0]
+    among = dict.fromkeys([*ranked, chosen])
+    return Choice(backends.get(chosen), f"the first installed of {', '.join(among)}")
 
 
 def _own_name(name: str) -> str:

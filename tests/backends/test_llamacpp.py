@@ -477,6 +477,25 @@ def test_who_runs_a_file(
     assert fitting.best(kind, kind, None, file_format).backend.name == chosen
 
 
+@pytest.mark.parametrize(
+    ("kind", "own_kind", "chosen"),
+    [
+        ("chat", "emb", "transformers"),  # which says what the files are
+        ("emb", "chat", "sentence_transformers"),
+        ("rerank", "emb", "sentence_transformers"),
+        ("rerank", "chat", "transformers"),
+    ],
+)
+def test_who_makes_another_kind_of_a_directory(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, own_kind: Any, chosen: str
+) -> None:
+    """Where nobody who is here loads such files for it, one who loads any does."""
+    for name in backends.names():
+        is_here = name in ("transformers", "sentence_transformers")
+        monkeypatch.setattr(type(backends.get(name)), "is_installed", is_here)
+    assert fitting.best(kind, own_kind, None).backend.name == chosen
+
+
 @has_smollm2
 def test_an_address_is_not_open_to_others(smollm2: Any) -> None:
     """Whoever finds the port of the server in this process learns nothing there."""
