@@ -59,6 +59,12 @@ class File:
             if self.path.is_dir():
                 self._leave_alone("a directory")
                 return self.connect(is_writing=is_writing)
+            if is_writing and not self.path.parent.is_dir():
+                self.give_up(
+                    f'there is no folder "{self.path.parent}" for the result store',
+                    f'to make it: mkdir -p "{self.path.parent}"',
+                )
+                return self.connect(is_writing=is_writing)
             if not is_writing and not self.path.exists():
                 return None, 0
             connection = self._ready(is_writing)

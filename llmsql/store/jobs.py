@@ -6,6 +6,7 @@ Owns what of it replaces or cancels what. When it is written is the writer's bus
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llmsql.store import records, results, running, usage
@@ -64,8 +65,16 @@ class Jobs:
     def end(self, statement: bytes) -> None:
         """Cancel the answers of *statement*, and have those in the file deleted."""
         self.ended.add(statement)
-        for key in [key for key, of in self.answers.items() if of.statement == statement]:
-            self.size -= len(self.answers.pop(key).body)
+        self._cancel(lambda answer: answer.statement == statement)
+
+    def forget(self, model: str | None) -> int:
+        """Cancel the answers of the model of this name, or all; how many they were."""
+        return self._cancel(lambda answer: model in (None, answer.group.model))
+
+    def _cancel(self, is_meant: Callable[[Answer], bool]) -> int:
+        keys = [key for key, answer in self.answers.items() if is_meant(answer)]
+        self.size -= sum(len(self.answers.pop(key).body) for key in keys)
+        return len(keys)
 
     def mark(self, group: Group, marks: list[str]) -> None:
         """Have *group*, and the entries numbered *marks*, noted as used."""

@@ -6,6 +6,7 @@ sake: what is wrong is warned of once, and answers then live in the process's me
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -155,11 +156,10 @@ class Store:
         self.flush()
         if not self._file.is_writable:
             return 0
-        try:
-            count = self._own_writing.run_alone(lambda c: results.delete_model(c, model))
+        count = self._writer.forget(model)  # what could not be written would be, later
+        with contextlib.suppress(Unavailable):
+            count += self._own_writing.run_alone(lambda c: results.delete_model(c, model))
             self._own_writing.run(_shrink)
-        except Unavailable:
-            count = 0
         self._file.speak()
         return count
 
@@ -256,7 +256,14 @@ class Store:
             except Exception as error:  # the thread must go on, as whoever flushes waits for it
                 file.give_up(f'the result store "{file.path}" refuses an answer ({error})', REPORT)
 
-        self._writer = Writer(commit)
+        def say_dropped() -> None:
+            file.say(
+                f"{MAX_QUEUED_BYTES >> 20} MiB wait to be written to the result store"
+                f' "{file.path}": what is answered until they are is not kept',
+                "dropped",
+            )
+
+        self._writer = Writer(commit, say_dropped)
         self._shut = weakref.finalize(
             self, _shut, self._pid, self._writer, self._own_reading, writing
         )

@@ -19,10 +19,15 @@ MAX_QUEUED_BYTES = 64 * 2**20
 
 
 class Writer:
-    """A queue and its thread, which begins with the first job. *commit* raises Unavailable."""
+    """
+    A queue and its thread, which begins with the first job.
 
-    def __init__(self, commit: Callable[[Jobs], None]) -> None:
+    *commit* raises Unavailable; *on_drop* is called where the queue takes no more.
+    """
+
+    def __init__(self, commit: Callable[[Jobs], None], on_drop: Callable[[], None]) -> None:
         self._commit = commit
+        self._on_drop = on_drop
         self._changed = threading.Condition()
         self._waiting = Jobs()
         self._writing = Jobs()
@@ -39,6 +44,7 @@ class Writer:
                 self._changed.notify_all()
                 self._changed.wait_for(self._has_room, file.LOCK_SECONDS)
                 if self._waiting.size >= MAX_QUEUED_BYTES:
+                    self._on_drop()
                     return
             if self._is_closing:
                 return
@@ -46,6 +52,11 @@ class Writer:
             change(self._waiting)
             if was_empty or len(self._waiting.answers) == COMMIT_ENTRIES:
                 self._wake()
+
+    def forget(self, model: str | None) -> int:
+        """Take the answers of one model name, or all, out of the queue; how many they were."""
+        with self._changed:
+            return self._waiting.forget(model)
 
     def pending(self, key: bytes) -> Answer | None:
         """The answer of *key* that is not in the file yet."""

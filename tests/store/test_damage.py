@@ -243,7 +243,7 @@ def test_a_file_that_cannot_be_written_is_read(
 def test_a_folder_that_is_missing_is_said(path: Path, group: Group) -> None:
     store = Store.open(path.parent / "missing" / "answers.store")
     store.put(group, group.key("q"), Entry("a"))
-    with pytest.warns(LlmsqlWarning, match="cannot be written"):
+    with pytest.warns(LlmsqlWarning, match='there is no folder ".*missing" for the result store'):
         store.flush()
     store.close()
 
@@ -328,9 +328,31 @@ def test_the_queue_of_a_locked_file_is_bounded(
     fill(store, group, 1)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.warns(LlmsqlWarning, match="locked"):
+    with pytest.warns(LlmsqlWarning, match="locked") as said:
         fill(store, group, 5_000, "late")
     waiting = store._writer._waiting
     assert waiting.size < 101_000 and 0 < len(waiting.answers) < 5_000
+    assert [
+        str(one.message).partition('"')[0] for one in said if "wait to be" in str(one.message)
+    ] == ["64 MiB wait to be written to the result store "]
     other.close()
     store.close()
+
+
+def test_clear_takes_what_waits_for_a_locked_file(
+    path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be written before it was deleted is not written behind that."""
+    monkeypatch.setattr(file, "LOCK_SECONDS", 0.1)
+    store = Store.open(path)
+    fill(store, group, 1)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.warns(LlmsqlWarning, match="locked"):
+        late = fill(store, group, 3, "late")
+    other.close()
+    assert store.clear(group.model) == 4
+    store.close()
+    again = Store.open(path)
+    assert not again.get(group, late)
+    again.close()
