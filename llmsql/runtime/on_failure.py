@@ -5,17 +5,29 @@ Owns which statements those are. What the user says, at a call or in the setting
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
-from llmsql.runtime.definitions import ViewsAndMacros, identifiers
-from llmsql.runtime.reach import explore
-from llmsql.syntax import conditions, explained, prepared, quote, tree, write
+from llmsql.runtime.definitions import ViewsAndMacros
+from llmsql.runtime.reach import Reach, explore
+from llmsql.syntax import explained, prepared, quote, tree, write
+from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.kind import kind_of
 from llmsql.syntax.ranks import is_call, reaches
 from llmsql.syntax.shape import Shape
+from llmsql.syntax.tree import Node
 
 _UPDATES = frozenset({"UPDATE", "MERGE_INTO", "MERGE"})
+_WRITES = _UPDATES | {"INSERT", "DELETE", "CREATE"}
+_DESTROYS = re.compile(r"\b(update|merge|replace|delete)\b", re.IGNORECASE)
+_READERS = frozenset({"query", "query_table"})
+"""What reads tables whose names are values."""
+
+
+def may_destroy(sql: str) -> bool:
+    """True where the NULL of a failed row might destroy something, for who need not know better."""
+    return bool(_DESTROYS.search(sql)) and kind_of(sql) in _WRITES
 
 
 class Defaults:
@@ -38,34 +50,48 @@ class Defaults:
             return self.on_error(kind_of(about.statement), about.statement)
         if kind == "EXECUTE":
             return self.prepared.get(prepared.executed(sql), "null")
+        if not _DESTROYS.search(sql):
+            return "null"
+        try:
+            return "raise" if self._destroys(kind, sql) else "null"
+        except RecursionError:  # too deep to be looked at
+            return "raise"
+
+    def _destroys(self, kind: str, sql: str) -> bool:
+        if kind in _UPDATES:
+            return True
         if kind == "INSERT":
-            return "raise" if write.replaces_rows(sql) else "null"
-        destroys = (
-            kind in _UPDATES
-            or (kind == "DELETE" and not self._spares_unknown(sql))
-            or (kind == "CREATE" and _replaces_what_it_reads(sql))
-        )
-        return "raise" if destroys else "null"
-
-    def _spares_unknown(self, sql: str) -> bool:
-        """True where the DELETE *sql* surely keeps each row of which an answer is NULL."""
+            return write.replaces_rows(sql)
+        if kind == "SELECT":
+            statement = tree.parse(sql)
+            return statement is not None and is_inside(statement, _modifies)
+        if kind not in ("DELETE", "CREATE"):
+            return False
         found = write.read(sql)
+        if kind == "CREATE" and not (found and found.replaces and found.target):
+            return False
         statement = tree.parse(found.query) if found else None
-        if statement is None:
-            return False
-        query, catalog = tree.body(statement), self._catalog(sql)
-        if conditions.has_subquery(query):
-            return False
-        costly = explore(statement, catalog, (), {}).costly
-        shape = Shape(
-            partial(is_call, models=catalog.models), partial(reaches, names=costly), catalog.trees
-        )
-        return not shape.lets_null_through(query)
+        if found is None or statement is None:
+            return True
+        catalog = self._catalog(sql)
+        reach = explore(statement, catalog, (), {})
+        if kind == "CREATE":
+            return bool(reach.tables & {quote.names(found.target or "")[-1], *_READERS})
+        return not _spares_unknown(tree.body(statement), catalog, reach)
 
 
-def _replaces_what_it_reads(sql: str) -> bool:
-    """True where CREATE OR REPLACE TABLE t AS … names t in its query."""
-    found = write.read(sql)
-    if found is None or not (found.replaces and found.target):
-        return False
-    return quote.names(found.target)[-1] in identifiers(found.query)
+def _spares_unknown(query: Node, catalog: ViewsAndMacros, reach: Reach) -> bool:
+    """True where a DELETE of the rows of *query* surely keeps each of which an answer is NULL."""
+    shape = Shape(
+        partial(is_call, models=catalog.models), partial(reaches, names=reach.costly), catalog.trees
+    )
+    condition = query.get("where_clause")
+    beside = {name: part for name, part in query.items() if name != "where_clause"}
+    return not is_inside(beside, shape.is_costly) and (
+        condition is None or shape.rejects_null(condition)
+    )
+
+
+def _modifies(node: Node) -> bool:
+    """True for a common table that writes, as DuckDB 2.0 has them."""
+    return re.fullmatch("(UPDATE|DELETE|MERGE).*_NODE", str(node.get("type"))) is not None

@@ -37,9 +37,13 @@ ORDER_FREE = frozenset(
 
 @dataclass(frozen=True)
 class Reach:
-    """What a statement calls and reads; *costly* names functions and views that reach models."""
+    """What a statement calls and reads; *costly* names functions and views that reach models.
+
+    *tables* are the names of all that stands where a table may, also in views and macros.
+    """
 
     costly: frozenset[str]
+    tables: frozenset[str]
     sites: int
     obstacle: str | None
 
@@ -54,7 +58,8 @@ def explore(
     """Follow *statement* through *catalog*; *once* names tables that can be read a single time."""
     explorer = _Explorer(catalog, frozenset(once), variables)
     explorer.visit(statement)
-    return Reach(frozenset(explorer.costly) | catalog.models, explorer.sites, explorer.obstacle)
+    costly = frozenset(explorer.costly) | catalog.models
+    return Reach(costly, frozenset(explorer.tables), explorer.sites, explorer.obstacle)
 
 
 def reaches_models(catalog: ViewsAndMacros, names: Iterable[str]) -> bool:
@@ -75,6 +80,7 @@ class _Explorer:
         self.once = once
         self.variables = variables
         self.costly: set[str] = set()
+        self.tables: set[str] = set()
         self.sites = 0
         self.obstacle: str | None = None
         self._seen: dict[str, bool] = {}
@@ -90,7 +96,9 @@ class _Explorer:
             elif tree.is_function(node):
                 reaches |= self.follow(tree.function_name(node))
             elif node.get("type") == "BASE_TABLE":
-                reaches |= self.follow(str(node["table_name"]).lower())
+                name = str(node["table_name"]).lower()
+                self.tables.add(name)
+                reaches |= self.follow(name)
         if reaches:
             self._check_prompts(root)
         return reaches
@@ -133,6 +141,7 @@ class _Explorer:
 
     def _check_table_function(self, function: Node) -> None:
         name = tree.function_name(function)
+        self.tables.add(name)
         if name in FILE_READERS:
             paths = [tree.constant(argument) for argument in tree.arguments(function)[:1]]
             if not all(isinstance(path, str) and _are_regular_files(path) for path in paths):

@@ -7,7 +7,6 @@ pass it on, so that a function finds its collector, which is another for each st
 from __future__ import annotations
 
 import itertools
-import re
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -27,7 +26,7 @@ from llmsql.runtime.definitions import ViewsAndMacros, identifiers
 from llmsql.runtime.engine import Engine
 from llmsql.runtime.explainer import Explainer
 from llmsql.runtime.interrupts import interruptible
-from llmsql.runtime.on_failure import Defaults
+from llmsql.runtime.on_failure import Defaults, may_destroy
 from llmsql.runtime.reach import explore, reaches_models
 from llmsql.runtime.resolver import RESULT, Resolver, Unsettled
 from llmsql.runtime.scope import Scope
@@ -46,7 +45,6 @@ _PLACES = """
 """
 _tokens = itertools.count(1)
 
-_DESTROYS = re.compile(r"\b(update|merge|replace|delete)\b", re.IGNORECASE)
 WRITES = frozenset({"INSERT", "CREATE", "COPY", "UPDATE", "DELETE"})
 
 
@@ -99,11 +97,10 @@ class Session:
             self._run(sql, parameters, scope, written)
 
     def _plain(self, sql: str, parameters: Any, scope: Scope) -> None:
-        if not self.settings.on_error and _DESTROYS.search(sql):
-            kind = kind_of(sql)
-            # A macro with the name of one of DuckDB's functions may yet call a model.
-            if kind != "PREPARE":  # which would be noted as calling one
-                self.collector.on_error = self._defaults.on_error(kind, sql)
+        # A macro with the name of one of DuckDB's functions may yet call a model.
+        collector, before = self.collector, self.collector.on_error
+        if not self.settings.on_error and may_destroy(sql):
+            collector.on_error = "raise"
         try:
             self.native(sql, parameters, scope)
         except duckdb.InvalidInputException as error:
@@ -114,6 +111,8 @@ class Session:
             if original is error:
                 raise
             raise original from error.__cause__
+        finally:
+            collector.on_error = before
 
     def calls_models(self, sql: str) -> bool:
         """True when *sql* reaches a model: by name, or through views and macros."""
@@ -251,8 +250,8 @@ class Session:
 
     def _begin(self, kind: str, sql: str, written: str) -> Collector:
         settings, self.next_settings = self.next_settings or self.settings, None
-        account = Account(self.conditions.under(settings), kind, written)
         on_error = settings.on_error or self._defaults.on_error(kind, sql)
+        account = Account(self.conditions.under(settings), kind, written)
         collector = Collector(account, on_error=on_error)
         if self.max_noted:
             collector.max_noted = self.max_noted

@@ -141,12 +141,12 @@ class Shape:
         answers = replace(
             self, is_call=or_column(self.is_call), is_costly=or_column(self.is_costly)
         )
-        return not all(map(answers._rejects_null, filtering(query)))
+        return not all(map(answers.rejects_null, filtering(query)))
 
-    def _rejects_null(self, condition: Node) -> bool:
+    def rejects_null(self, condition: Node) -> bool:
         """True when *condition* keeps no row only because a model's answer in it is NULL."""
         if condition.get("class") == "CONJUNCTION":
-            return all(map(self._rejects_null, condition["children"]))
+            return all(map(self.rejects_null, condition["children"]))
         is_told = condition.get("type") == "OPERATOR_IS_NOT_NULL"
         asks = is_inside(condition, self.is_costly)
         return not asks or self._is_null(condition["children"][0] if is_told else condition)
