@@ -40,7 +40,6 @@ class Dialect:
         self.session = workspace.session
         self.variables = workspace.variables
         self.is_byzer = False
-        self._kept: set[str] = set()  # tables that are results of SELECTs, by their aliases
         self._running: list[str] = []  # macros, the innermost last
 
     def pieces(self, text: str) -> Iterator[Piece]:
@@ -129,7 +128,7 @@ class Dialect:
     def _named(self, sql: str) -> spark.Named | None:
         """The name that a SELECT gives its result; none of a table that something else has made."""
         found = spark.named(sql, is_byzer=self.is_byzer)
-        if found is None or found.is_foreign or found.name.lower() in self._kept:
+        if found is None or found.is_foreign or found.name.lower() in self.workspace.kept:
             return found
         return None if self._is_taken(found.name) else found
 
@@ -188,7 +187,7 @@ class Dialect:
         text = f"CREATE OR REPLACE TEMP TABLE {name} AS {found.body}"
         self.session.execute(text, parameters, scope)
         self.is_byzer = True
-        self._kept.add(found.name.lower())
+        self.workspace.kept.add(found.name.lower())
         self.session.execute(f"SELECT * FROM temp.main.{name}", None, scope)
 
 

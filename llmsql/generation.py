@@ -57,6 +57,6 @@ def _listed(value: Any) -> Any:
         return value
     with suppress(ValueError):
         read = json.loads(value)
-        if isinstance(read, list):
+        if isinstance(read, list) and all(isinstance(part, str) for part in read):
             return read
     return [part.strip(" ") for part in value.strip("[] ").split(",") if part.strip(" ")]

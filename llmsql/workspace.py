@@ -30,6 +30,7 @@ class Workspace:
         self.session = session
         self.engine = session.engine
         self.variables = Variables()
+        self.kept: set[str] = set()  # tables that a script may make again, by their names
         self._con = session.con
         self._use_library(self.settings)
 
@@ -38,9 +39,10 @@ class Workspace:
         """What models are deployed with, and statements run with."""
         return self.session.settings
 
-    def change_settings(self, settings: Settings) -> None:
-        """Deploy and run with *settings* from now on."""
-        if settings.udf_folder or self.settings.udf_folder:  # its files may have changed
+    def change_settings(self, settings: Settings, field: str = "") -> None:
+        """Deploy and run with *settings* from now on; *field* is the one that was said anew."""
+        # Said again, a folder is read again: its files may have changed.
+        if field == "udf_folder" or settings.udf_folder != self.settings.udf_folder:
             self._use_library(settings)
         self.session.change_settings(settings)
 
@@ -91,11 +93,13 @@ class Workspace:
     def keep_query(self, query: str, name: str) -> None:
         """Keep the rows of *query*, which may call models, as the temporary table *name*."""
         self.run(f"CREATE OR REPLACE TEMP TABLE {quote.identifier(name)} AS {query}")
+        self.kept.add(name.lower())
 
     def keep(self, rows: Any, name: str) -> None:
         """Keep the Arrow table *rows* as the temporary table *name*."""
         text = f"CREATE OR REPLACE TEMP TABLE {quote.identifier(name)} AS FROM {_ROWS}"
         self._read_rows(rows, text)
+        self.kept.add(name.lower())
 
     def copy(self, rows: Any, path: str, form: str) -> int:
         """Write the Arrow stream *rows* to the file *path* in DuckDB's format *form*."""

@@ -115,6 +115,15 @@ def test_the_function_of_a_model_is_not_dropped(con: llmsql.Connection, drop: st
         con.execute(drop)
 
 
+def test_nor_is_a_macro_elsewhere_refused(con: llmsql.Connection) -> None:
+    """One of the same name in another database or schema is its owner's."""
+    con.execute("ATTACH ':memory:' AS o; CREATE SCHEMA s")
+    duckdb.DuckDBPyConnection.execute(con._session.con, "CREATE MACRO o.main.m(x) AS x")
+    con.execute("DROP MACRO o.main.m")
+    with pytest.raises(duckdb.CatalogException, match="does not exist"):
+        con.execute("DROP MACRO s.m")
+
+
 def test_a_macro_of_the_users_is_dropped(con: llmsql.Connection) -> None:
     """Also one that calls a model."""
     con.execute("CREATE MACRO mac(x) AS m(x); DROP MACRO mac")

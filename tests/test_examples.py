@@ -143,4 +143,5 @@ def test_every_engine_is_asked(request: pytest.FixtureRequest) -> None:
     asked = re.findall(r"│ ((?:chat|emb)_on_\w+)", run.stdout)
     wanted = {"chat_on_llamacpp", "chat_on_transformers", "emb_on_onnxruntime"}
     assert wanted | {"emb_on_sentence_transformers"} <= set(asked)
-    assert re.search(r"onnxruntime │ sentence_transformers │ +1\.0 │", run.stdout)
+    # In bfloat16, where the processor has it, vectors are a thousandth apart.
+    assert re.search(r"onnxruntime │ sentence_transformers │ +(1\.0|0\.99\d*) │", run.stdout)

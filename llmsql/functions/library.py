@@ -25,7 +25,7 @@ log = logging.getLogger("llmsql")
 _HEADER = re.compile(
     r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP(?:ORARY)?\s+)?(?:MACRO|FUNCTION)\s+", re.IGNORECASE
 )
-_COMMENT = re.compile(r"COMMENT\s+ON\s+MACRO\b", re.IGNORECASE)
+_COMMENT = re.compile(r"COMMENT\s+ON\s+MACRO\s+(?:TABLE\s+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,9 @@ def all_macros(own_folder: str | None) -> list[Macro]:
 
 
 def _temporary(statement: str) -> str:
-    text, count = _HEADER.subn("CREATE OR REPLACE TEMP MACRO ", statement, count=1)
-    if not count and not _COMMENT.match(script.uncommented(statement)):
-        raise CatalogError("a file of the library makes one macro, and says what it is for")
-    return re.sub(r"(COMMENT\s+ON\s+MACRO\s+(?:TABLE\s+)?)", r"\1temp.main.", text, count=1)
+    text = script.uncommented(statement)
+    if header := _HEADER.match(text):
+        return "CREATE OR REPLACE TEMP MACRO " + text[header.end() :]
+    if comment := _COMMENT.match(text):
+        return f"{comment[0]}temp.main.{text[comment.end() :]}"
+    raise CatalogError("a file of the library makes one macro, and says what it is for")

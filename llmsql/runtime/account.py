@@ -38,19 +38,19 @@ log = logging.getLogger("llmsql")
 SLICE = 131_072
 
 
-def _number() -> int:
-    """A number for a statement, in order of time, whoever opens the database.
-
-    A forked process counts for itself.
-    """
-    process = os.getpid()
-    if process not in _counts:
-        _counts.clear()
-        _counts[process] = itertools.count(time.time_ns() // 1_000_000 * 1_000 + process % 1_000)
-    return next(_counts[process])
+def _numbers() -> Iterator[int]:
+    """Numbers for statements, from when this process began; processes tell theirs apart."""
+    return itertools.count(time.time_ns() // 1_000_000 * 1_000 + os.getpid() % 1_000, 1_000)
 
 
-_counts: dict[int, Iterator[int]] = {}
+def _renew() -> None:
+    global numbers
+    numbers = _numbers()
+
+
+numbers = _numbers()
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_renew)
 
 
 class Account:
@@ -58,7 +58,7 @@ class Account:
 
     def __init__(self, conditions: Conditions, kind: str = "", text: str = "") -> None:
         self.conditions = conditions
-        self.number = _number()
+        self.number = next(numbers)
         self.kind = kind
         self.text = text
         self.spent = Spent()

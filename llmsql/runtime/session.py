@@ -269,15 +269,23 @@ class Session:
 
         It is a shadow of the model's function, which would go on without caps and records.
         """
-        name = write.macro(sql) if kind in ("CREATE", "DROP") else ""
-        if name in self.engine.functions and kind == "DROP":
+        path = write.macro(sql) if kind in ("CREATE", "DROP") else []
+        name = path[-1] if path else ""
+        is_elsewhere = kind == "DROP" and path[:-1] not in (
+            [],
+            ["main"],
+            ["temp"],
+            ["temp", "main"],
+        )
+        if name in self.engine.functions and not is_elsewhere:
+            advice = f"!llm model remove {name}"
             raise CatalogError(
-                f'"{name}" is the function of a model\n  !llm model remove {name} takes it away'
-            )
-        if name in self.engine.functions:
-            raise CatalogError(
-                f'"{name}" is the function of a model\n'
-                f"  choose another name, or !llm model remove {name}"
+                f'"{name}" is the function of a model\n  '
+                + (
+                    f"{advice} takes it away"
+                    if kind == "DROP"
+                    else f"choose another name, or {advice}"
+                )
             )
         if name in self.macros:
             self.macros[name] = ""  # its defaults are no longer the library's

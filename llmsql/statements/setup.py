@@ -109,7 +109,7 @@ class Setup(Statement):
         """Check key and value, change the setting and show it."""
         before = workspace.settings
         field, changed = _changed(self.setting, before)
-        workspace.change_settings(changed)
+        workspace.change_settings(changed, field)
         has_models = any(workspace.engine.deployments)
         if field in OF_DEPLOYMENTS and changed != before and has_models:
             warn(

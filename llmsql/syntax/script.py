@@ -21,7 +21,7 @@ _SET = re.compile(
     re.IGNORECASE,
 )
 _PLAIN_SET = re.compile(r"""set\s+[\w.]+\s*=\s*('[^'\\]*'|"[^"\\]*")\s*""", re.IGNORECASE)
-_CELL = re.compile(r"^[ \t]*--%chat[ \t\r]*$", re.MULTILINE)
+_CELL = re.compile(r"^\ufeff?[ \t]*--%chat[ \t\r]*$", re.MULTILINE)
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 _SPACE_OR_COMMENT = re.compile(r"[\s\ufeff]+|--[^\r\n]*")
 _DUCKDB_TOKEN = re.compile(
@@ -59,7 +59,7 @@ class Piece:
 def split(script: str) -> Iterator[Piece]:
     """Yield the statements of *script*; stretches of only comments and blanks are dropped.
 
-    A line `--%chat` between two of them begins a cell, which goes on to the next such line.
+    A line `--%chat` ends one and begins a cell, which goes on to the next such line.
     """
     position, line, counted = 0, 1, 0
     while position < len(script):
@@ -68,7 +68,8 @@ def split(script: str) -> Iterator[Piece]:
             next_cell = _CELL.search(script, script.index("--", cell) + 2)
             end = next_cell.start() if next_cell else len(script)
             line, counted = line + script.count("\n", counted, cell), cell
-            yield Piece(text=script[cell:end], line=line, is_ours=False, is_closed=True)
+            text = script[cell:end].lstrip("\ufeff")
+            yield Piece(text=text, line=line, is_ours=False, is_closed=True)
             position = end
             continue
         if first >= len(script):
@@ -81,7 +82,7 @@ def split(script: str) -> Iterator[Piece]:
                 text=script[position:end].strip().lstrip("\ufeff"),
                 line=line,
                 is_ours=is_ours,
-                is_closed=next_position > end,
+                is_closed=end < len(script),
             )
         position = next_position
 
@@ -195,6 +196,8 @@ def _end(text: str, position: int, is_ours: bool) -> tuple[int, int]:
     while position < len(text):
         after_blank = _skip_blank(text, position)
         if after_blank != position:
+            if (cell := _cell(text, position, after_blank)) is not None:
+                return cell, cell
             position = after_blank
             continue
         match = token.match(text, position)

@@ -116,17 +116,20 @@ def makes_trigger(sql: str) -> bool:
     return found[:2] == ["CREATE", "TRIGGER"]
 
 
-def macro(sql: str) -> str:
-    """The name, in lower case, of the macro or function that *sql* creates or drops; else empty."""
+def macro(sql: str) -> list[str]:
+    """The path, in lower case, of the macro or function that *sql* creates or drops; else empty.
+
+    One that is dropped is a scalar one.
+    """
     found = [word for word in words(sql) if word.text not in (*_HOW_TO_CREATE, *_CONDITIONS)]
     verb, kind = (*(word.text for word in found[:2]), "", "")[:2]
     if verb not in ("CREATE", "DROP") or kind not in ("MACRO", "FUNCTION") or len(found) < 3:
-        return ""
-    start = 3 if verb == "DROP" and found[2].text == "TABLE" and len(found) > 3 else 2
-    end = _find(found, "(", "CASCADE", "RESTRICT", after=start + 1)
-    path = sql[found[start].start : found[end].start if end else len(sql)]
-    names = quote.names(script.without_comments(path).strip(" ;"))
-    return names[-1] if names else ""
+        return []
+    if verb == "DROP" and found[2].text == "TABLE" and len(found) > 3:
+        return []
+    end = _find(found, "(", "CASCADE", "RESTRICT", after=3)
+    path = sql[found[2].start : found[end].start if end else len(sql)]
+    return quote.names(script.without_comments(path).strip(" ;"))
 
 
 def takes_no_rows(sql: str) -> bool:

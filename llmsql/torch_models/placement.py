@@ -121,8 +121,12 @@ def quiet() -> Iterator[None]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether *error* means that memory ran out, on whichever device."""
-    # The CPU's allocator has no exception type of its own, nor have CUDA's libraries.
-    words = ("allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED")
+    # The CPU's allocator has no exception type of its own, nor have CUDA's libraries. oneDNN, which
+    # multiplies bfloat16 on CPUs, says no more than what it could not make.
+    words = (
+        "allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED",
+        "could not create a primitive", "could not create a memory",
+    )  # fmt: skip
     is_allocator = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     return is_allocator or isinstance(error, torch.OutOfMemoryError | MemoryError)
 

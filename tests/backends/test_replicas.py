@@ -26,7 +26,7 @@ def test_two_answer_as_one(model: Callable[[str], base.Model]) -> None:
         for temperature in (0.0, 1.0)
     ]
     wanted = {index: answer.text for index, answer in one.generate(prompts)}  # type: ignore[union-attr]
-    two = twice("transformers", "chat", "smollm2", device="cpu")
+    two = twice("transformers", "chat", "smollm2", device="cpu", dtype="float32")
     assert isinstance(two, Replicated)
     running = iter(two.generate(prompts))
     index, first = next(running)

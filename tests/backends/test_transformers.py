@@ -332,6 +332,7 @@ def test_a_stop_is_found_where_it_ends(tmp_path: Path, stop: str) -> None:
         "CUDA error: out of memory",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory",
+        "could not create a primitive",
     ],
 )
 def test_memory_that_ran_out_is_known_by_its_words(said: str) -> None:

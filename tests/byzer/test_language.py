@@ -787,6 +787,28 @@ def test_D12_a_cell_does_not_begin_inside_a_statement(chat: llmsql.Connection, s
     assert rows(chat, sql) == [(5,)]
 
 
+@pytest.mark.parametrize("before", ["select 1", "!llm help", "\ufeff"])
+def test_D12_a_cell_ends_a_statement_that_lacks_its_semicolon(
+    chat: llmsql.Connection, before: str
+) -> None:
+    """Nothing of the cell is lost, and a byte order mark before it is nothing."""
+    script = (
+        f"{before}\n--%chat\nHello; it's fine"
+        if before != "\ufeff"
+        else "\ufeff--%chat\nHello; it's fine"
+    )
+    assert rows(chat, script) == [("Hello; it's fine",)]
+
+
+def test_D02_what_a_statement_of_ours_made_may_be_made_again(
+    con: llmsql.Connection, tmp_path: Path
+) -> None:
+    """A script that loads a table under a name gives the name to a SELECT later."""
+    (tmp_path / "x.csv").write_text("a\nx\n")
+    con.execute(f"load csv.`{tmp_path / 'x.csv'}` where header='true' as tt")
+    assert rows(con, "select a || '1' as a from tt as tt; select * from tt") == [("x1",)]
+
+
 def test_D12_a_faulty_cell_is_an_error_of_its_line(chat: llmsql.Connection) -> None:
     """A script runs up to it."""
     script = "\n\nselect 1;\n\n--%chat\n--%bad=1\nhello"

@@ -1,28 +1,35 @@
 -- Choose one of the labels for a text; NULL where the model chooses none of them.
 CREATE OR REPLACE MACRO ai_classify(text, labels, model := NULL) AS
     list_transform(
-        [lower(
-            llm_generate(
-                'Which of these describes the text best: ' || array_to_string(labels, ', ')
-                    || '? Answer with one of them only.' || chr(10) || chr(10) || text,
-                {'max_tokens': 50},
-                model
+        [{
+            'answer': ' ' || regexp_replace(
+                lower(llm_generate(
+                    'Which of these describes the text best: ' || array_to_string(labels, ', ')
+                        || '? Answer with one of them only.' || chr(10) || chr(10) || text,
+                    {'max_tokens': 50},
+                    model
+                )),
+                '([^\pL\pN])', ' \1 ', 'g'
+            ) || ' ',
+            -- Between blanks: what begins and ends like a word is one.
+            'labels': list_transform(
+                list_filter(labels::VARCHAR[], lambda label: label <> ''),
+                lambda label: {
+                    'words': ' ' || regexp_replace(lower(label), '([^\pL\pN])', ' \1 ', 'g') || ' ',
+                    'shortness': -length(label),
+                    'label': label
+                }
             )
-        )],
-        -- The label that comes first in the answer, as words of it; of two at one place the longer.
-        lambda answer: list_sort(
+        }],
+        -- The label that comes first in the answer; of two at one place the longer.
+        lambda given: list_sort(
             list_filter(
                 list_transform(
-                    list_filter(labels::VARCHAR[], lambda label: label <> ''),
+                    given.labels,
                     lambda label: {
-                        'position': strpos(
-                            regexp_replace(
-                                answer, '(^|\W)' || regexp_escape(lower(label)) || '($|\W)', chr(1)
-                            ),
-                            chr(1)
-                        ),
-                        'shortness': -length(label),
-                        'label': label
+                        'position': strpos(given.answer, label.words),
+                        'shortness': label.shortness,
+                        'label': label.label
                     }
                 ),
                 lambda found: found.position > 0
