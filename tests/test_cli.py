@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 import llmsql
+from llmsql.catalog import secrets
 from llmsql.cli import main
 from llmsql.errors import CatalogError
 from llmsql.render import FORMATS
@@ -326,6 +327,35 @@ def test_broken_pipe_is_silent() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=60) == 141
+
+
+@pytest.mark.parametrize(
+    ("statement", "shown"),
+    [
+        ("set api_key = `sk-1`", "set api_key = '…'"),
+        ("SET VARIABLE api_key = 'sk-1", "SET VARIABLE api_key = '…'"),
+        (
+            r"RUN command AS LLM WHERE api_key='s\'k' AND a='b'",
+            "RUN command AS LLM WHERE api_key='…' AND a='b'",
+        ),
+        ("CREATE SECRET (TYPE s3, SECRET sk)", "CREATE SECRET (TYPE s3, SECRET '…')"),
+        ("SELECT chat('hi', {'api_key': 'sk-1'})", "SELECT chat('…', {'…': '…'})"),
+        ('!llm setup "openai_api_key=sk-1"', "!llm setup '…'"),
+        ("ATTACH 'postgres:user=a password=b' AS p", "ATTACH '…' AS p"),
+        ("CREATE TABLE t (i INT PRIMARY KEY, x TEXT DEFAULT 'a')", None),
+        ("SELECT 'a plain text', \"a name\"", None),
+    ],
+)
+def test_a_secret_is_hidden_in_its_statement(statement: str, shown: str | None) -> None:
+    """However it is written; where none is named, the statement stays as it is."""
+    assert secrets.hidden(statement) == (shown or statement)
+
+
+def test_a_long_word_is_looked_through_at_once() -> None:
+    """A text of a megabyte without blanks, with whatever a secret has around it."""
+    for part in ("a", "a:", "a=", "?key", '"a",'):
+        text = "select key, '" + part * 200_000 + "'"
+        assert secrets.hidden(text) == "select key, '…'"
 
 
 @pytest.mark.parametrize("options", [(), ("-echo",)])

@@ -5,21 +5,26 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from llmsql.syntax import script
+
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _ALWAYS = frozenset({"secret", "password", "passwd", "apikey", "credential", "credentials"})
 _AS_LAST_WORD = frozenset({"key", "keys", "token"})  # a key, but not max_tokens or stop_token_ids
+# Of one long word each stretch is read once: what may come before is no part of what is looked for.
 _IN_ADDRESS = re.compile(
-    r"://[^/\s]*@|[^\s/@:]+:[^\s/@]+@|[?&][^=&\s]*(key|token|secret|password|sig)[^=&\s]*=", re.I
+    r"""://[^/\s]*@|(?<![^\s/@'"`])[^\s/@:'"`]+:[^\s/@'"`]+@"""
+    r"""|[?&][^?=&\s]*(key|token|secret|password|sig)[^?=&\s]*=""",
+    re.IGNORECASE,
 )
-_VALUE = (
-    r"""'\'\'.*?\'\'\'|[eE]?'(?:[^'\\]|\\.|'')*'"""
-    r"""|"(?:[^"\\]|\\.|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"""
+_BETWEEN = r"\s*(?::=|=>|[=:])\s*"
+_NAMED = re.compile(rf"(?<![\w.])([\w.]+){_BETWEEN}\Z")
+_BARE = r"""[^\s,;'"`()\[\]$]+"""
+_GIVEN = re.compile(rf"(?<![\w.])([\w.]+)({_BETWEEN})({_BARE})")
+_IN_SECRET = re.compile(rf"(?<![\w.])([\w.]+)({_BETWEEN}|\s+)({_BARE})")
+_CREATES_SECRET = re.compile(
+    r"\s*create\s+(or\s+replace\s+)?((persistent|temp|temporary)\s+)?secret\b", re.IGNORECASE
 )
-_GIVEN = re.compile(
-    rf"(?P<name>[\w.]+)(?P<between>\s*(?::=|=>|[=:])\s*)(?P<value>{_VALUE}|[^\s,;'\"`()\[\]$]+)"
-    rf"|(?P<alone>{_VALUE.replace('tag', 'mark')})",
-    re.DOTALL,
-)
+_LONGEST_NAME = 200
 _REFERENCE = re.compile(r"\s*\$\{env:(\w+)\}\s*")
 
 
@@ -51,21 +56,29 @@ def holds_secret(value: Any) -> bool:
 def hidden(statement: str) -> str:
     """*statement* as a message may show it: with `'…'` in place of each secret it may give.
 
-    Where it names one, that is every value that is not given for something else by name.
+    Where it names one, that is every text that is not given for something else by name.
     """
-    names = re.findall(r"[\w.]+", statement)
+    names = re.findall(r"[\w.]+", re.sub(r"(?i)\b(primary|foreign)\s+key\b", "", statement))
     if not any(map(is_secret_name, names)) and not holds_secret(statement):
         return statement
-    return _GIVEN.sub(_without_value, statement)
+    given = _IN_SECRET if _CREATES_SECRET.match(statement) else _GIVEN
+    shown: list[str] = []
+    for mark, text in script.stretches(statement):
+        if mark == "code":
+            shown.append(given.sub(_without_value, text))
+            continue
+        before = "".join(shown[-2:])[-_LONGEST_NAME:]
+        named = None if mark == "comment" else _NAMED.search(before)
+        is_kept = mark == "comment" or (
+            named is not None and not is_secret(named[1], text.strip("\"'`")) and "\\" not in text
+        )
+        shown.append(text if is_kept else "'…'")
+    return "".join(shown)
 
 
 def _without_value(match: re.Match[str]) -> str:
-    name, value = match["name"], match["value"]
-    if name is None:
-        return "'…'"
-    bare = value.strip("\"'")
-    is_shown = not is_secret(name, bare) and "\\" not in value
-    return match[0] if is_shown else f"{name}{match['between']}'…'"
+    name, between, value = match.groups()
+    return f"{name}{between}'…'" if is_secret(name, value) else match[0]
 
 
 def is_secret_name(name: str) -> bool:

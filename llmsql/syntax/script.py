@@ -110,13 +110,15 @@ def without_comments(sql: str) -> str:
 
 
 def stretches(sql: str) -> Iterator[tuple[str, str]]:
-    """Yield DuckDB's *sql* in stretches, each with what it is.
+    """Yield the statement *sql*, ours or DuckDB's, in stretches, each with what it is.
 
     That is "code", "comment", or the mark that opens a quoted text: "'", "e'", '"', "$tag$".
     """
     position = start = 0
+    first = _skip_blank(sql, 0)
+    token = _OUR_TOKEN if first < len(sql) and _is_ours(sql, first) else _DUCKDB_TOKEN
     while position < len(sql):
-        mark, end = _stretch(sql, position)
+        mark, end = _stretch(sql, position, token)
         if mark != "code":
             if start < position:
                 yield "code", sql[start:position]
@@ -127,14 +129,14 @@ def stretches(sql: str) -> Iterator[tuple[str, str]]:
         yield "code", sql[start:]
 
 
-def _stretch(sql: str, position: int) -> tuple[str, int]:
+def _stretch(sql: str, position: int, token: re.Pattern[str]) -> tuple[str, int]:
     if sql.startswith("--", position):
         match = _SPACE_OR_COMMENT.match(sql, position)
         assert match, "a comment begins here"
         return "comment", match.end()
     if sql.startswith("/*", position):
         return "comment", _comment_end(sql, position)
-    match = _DUCKDB_TOKEN.match(sql, position)
+    match = token.match(sql, position)
     assert match, "the last alternative matches anything"
     if match.lastgroup == "dollar":
         closing = sql.find(match[0], match.end())
