@@ -94,6 +94,18 @@ def test_the_cache_is_switched_off(database: str, journal: Path, off: str) -> No
     assert len(asked(journal)) == 20
 
 
+def test_what_was_asked_without_the_cache_is_written_down(database: str, journal: Path) -> None:
+    """Who turns the cache off and on again sees all that was spent, in each state."""
+    seen = "SELECT (SELECT sum(calls) FROM llm_usage()), (SELECT count(*) FROM llm_statements())"
+    with opened(database, deployed(journal), '!llm setup "cache=off"', TEN) as con:
+        assert con.execute(seen).fetchall() == [(10, 1)]
+        con.execute('!llm setup "cache=on"')
+        con.execute(TEN.replace("row", "line")).fetchall()
+        assert con.execute(seen).fetchall() == [(20, 2)]
+    with opened(database) as con:
+        assert con.execute(seen).fetchall() == [(20, 2)]
+
+
 @pytest.mark.parametrize("kind", ["chat", "emb", "rerank"])
 def test_an_answer_is_kept_by_the_statement_that_reuses_it(
     database: str, journal: Path, kind: str

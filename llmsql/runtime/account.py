@@ -82,8 +82,13 @@ class Account:
         self._recordable = RECORDED
 
     @cached_property
+    def kept(self) -> Store:
+        """Where this statement's answers are kept."""
+        return self.conditions.kept
+
+    @cached_property
     def store(self) -> Store:
-        """Where this statement's answers and records are kept."""
+        """Where its records are kept."""
         return self.conditions.store
 
     def _claim(self) -> bytes:
@@ -113,14 +118,14 @@ class Account:
         group = deployment.group(answers)
         given = [key for key in keys if key in answers.known and key is not None]
         calls = dict(zip(group.keys(given), given, strict=True))
-        known = self.store.known(group, list(calls))
+        known = self.kept.known(group, list(calls))
         for call, key in calls.items():
             read, written = answers.unkept.pop(key, (None, None))
             if call in known:
                 continue
             reason = "length" if hash(key) in answers.cut else "stop"
             entry = Entry(answers.known[key], reason, read, written, answers.statement)
-            self.store.put(group, call, entry)
+            self.kept.put(group, call, entry)
             self.has_put = True
 
     def recall(
@@ -133,7 +138,7 @@ class Account:
         group = deployment.group(answers)
         slices = [keys[start : start + SLICE] for start in range(0, len(keys), SLICE)]
         unknown: list[Any] = []
-        with closing(self.store.found(group, map(group.keys, slices))) as each:
+        with closing(self.kept.found(group, map(group.keys, slices))) as each:
             for some, found in zip(slices, each, strict=True):
                 unknown += self._recalled(deployment, answers, some, found, sites)
         return unknown
@@ -232,7 +237,7 @@ class Account:
     @property
     def is_kept(self) -> bool:
         """True where answers outlive the process."""
-        return self.store.path is not None and self.store.is_usable
+        return self.kept.path is not None and self.kept.is_usable
 
     @property
     def is_running(self) -> bool:
@@ -268,9 +273,9 @@ class Account:
         )  # fmt: skip
         history.write(self.store, "statements", [row])
         if state == "done" and self._has_drawn:
-            self.store.finish(self.statement)
+            self.kept.finish(self.statement)
         if self.has_put or self._has_drawn:
-            self.store.flush()
+            self.kept.flush()
         self.measure()
         with self.conditions.telling():
             self.reporter.finish()

@@ -206,11 +206,11 @@ class Collector:
         ranks = sorted(self.noted)
         if self.mode is Mode.LIMIT:  # rows that have come through WHERE wait for nothing in it
             ranks = [rank for rank in ranks if rank > self.limit.where_rank]
-        return self.open_forms.decide(orders, self.account.conditions.store, ranks)
+        return self.open_forms.decide(orders, self.account.conditions.kept, ranks)
 
     def decide_where(self, orders: Orders) -> bool:
         """Choose the orders that WHERE waits for, before a LIMIT; False where there was none."""
-        store, ranks = self.account.conditions.store, sorted(self.noted)
+        store, ranks = self.account.conditions.kept, sorted(self.noted)
         return self.open_forms.decide_early(orders, store, ranks, self.limit.where_rank)
 
     def lowest(self) -> Noted:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from llmsql.config import Settings
+from llmsql.config import CACHE_OFF, Settings
 from llmsql.errors import StatementError
 from llmsql.runtime.caps import Caps
 from llmsql.runtime.progress import Observer
@@ -70,9 +70,17 @@ class Conditions:
         )
 
     @property
+    def kept(self) -> Store:
+        """Where answers are kept; opened at the first use."""
+        return self._opened(self.cache)
+
+    @property
     def store(self) -> Store:
-        """Where answers and records are kept; opened at the first use."""
-        store = self.stores.at(self.cache)
+        """Where records and sums are kept: beside the answers, and also where no answer is kept."""
+        return self._opened("" if self.cache.lower() in CACHE_OFF else self.cache)
+
+    def _opened(self, cache: str) -> Store:
+        store = self.stores.at(cache)
         if self.limits_store:
             store.max_bytes = self.cache_size
         return store

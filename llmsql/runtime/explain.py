@@ -16,12 +16,12 @@ from typing import Any
 import duckdb
 
 from llmsql.runtime import expected
+from llmsql.runtime.account import Account
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.census import Census, Where
 from llmsql.runtime.collector import UNTAGGED, Collector, Mode, Site
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.spent import Spent
-from llmsql.store import Store
 from llmsql.syntax import tags, tree
 from llmsql.syntax.conditions import reads_columns
 from llmsql.syntax.on_error import SIBLINGS
@@ -86,7 +86,7 @@ def explain(
 
     Unless it *may_fail*, no unknown answer has anything but NULL in its place.
     """
-    store, plan, loose = collector.account.store, query.plan, query.relaxed or query.plan
+    account, plan, loose = collector.account, query.plan, query.relaxed or query.plan
     standing_in = None if query.is_recursive or not may_fail else _standing_in
     try:
         census = _first(plan, collector, run, may_fail=may_fail)
@@ -94,11 +94,11 @@ def explain(
         more = standing_in and standing_in(loose, collector, run)
         if more is None:
             raise
-        return [_elsewhere(e, plan) for e in _estimates(loose, more, store, {})]
+        return [_elsewhere(e, plan) for e in _estimates(loose, more, account, {})]
     doubtful = _doubtful(
-        plan, census, store, partial(_first, collector=collector, run=run, may_fail=may_fail)
+        plan, census, account, partial(_first, collector=collector, run=run, may_fail=may_fail)
     )
-    found = list(_estimates(plan, census, store, {}, doubtful))
+    found = list(_estimates(plan, census, account, {}, doubtful))
     is_alone = len(found) == len(plan.calls) == 1 and found[0].precision != ESTIMATED
     if is_alone and not query.is_recursive or not any(e.calls for e in found):
         return found
@@ -108,8 +108,8 @@ def explain(
     seen, seen_then = _by_call(plan, census), _by_call(loose, more)
     doubtful |= {call for call, inputs in seen.items() if seen_then.get(call) != inputs}
     claimed: Claimed = {}
-    found = list(_estimates(plan, census, store, claimed, doubtful))
-    by_call = {e.call: e for e in _estimates(loose, more, store, claimed)}
+    found = list(_estimates(plan, census, account, claimed, doubtful))
+    by_call = {e.call: e for e in _estimates(loose, more, account, claimed)}
     found = [_at_most(estimate, by_call.get(estimate.call)) for estimate in found]
     met = {estimate.call for estimate in found}
     found += [_elsewhere(e, plan) for call, e in by_call.items() if call not in met]
@@ -131,7 +131,7 @@ def _first(
 
 
 def _doubtful(
-    plan: Plan, census: Census, store: Store, count: Callable[[Plan], Census]
+    plan: Plan, census: Census, account: Account, count: Callable[[Plan], Census]
 ) -> set[str]:
     """The calls of *plan* that may be asked more, as its plain text may decide.
 
@@ -140,7 +140,7 @@ def _doubtful(
     if plan.plain is None:
         return set()
     try:
-        wanted = _first_asked(count(plan.plain), store)
+        wanted = _first_asked(count(plan.plain), account)
     except duckdb.Error:
         return set()  # nor does it decide in a pass
     is_alone = len(plan.calls) == 1
@@ -150,15 +150,15 @@ def _doubtful(
 
     return {
         _text(plan, where)
-        for where, inputs in _first_asked(census, store).items()
+        for where, inputs in _first_asked(census, account).items()
         if not (inputs <= of_plain(where) if is_alone else inputs == of_plain(where))
     }
 
 
-def _first_asked(census: Census, store: Store) -> dict[Where, set[Any]]:
+def _first_asked(census: Census, account: Account) -> dict[Where, set[Any]]:
     """The unknown inputs of those calls that wait for no other."""
     unknown = {
-        where: set(_unknown(inputs, where[1], where[2], store))
+        where: set(_unknown(inputs, where[1], where[2], account))
         for where, inputs in census.inputs.items()
     }
     first = min(
@@ -223,7 +223,7 @@ def _at_most(estimate: Estimate, other: Estimate | None) -> Estimate:
 def _estimates(
     plan: Plan,
     census: Census,
-    store: Store,
+    account: Account,
     claimed: Claimed,
     doubtful: Collection[str] = (),
 ) -> Iterator[Estimate]:
@@ -236,32 +236,32 @@ def _estimates(
     unknown: dict[Where, list[Any]] = {}
     for where in order:
         _, deployment, answers = where
-        asked = _unknown(census.inputs[where], deployment, answers, store)
-        group = _shared(where, store)
-        taken = {k for w, keys in unknown.items() if _shared(w, store) == group for k in keys}
+        asked = _unknown(census.inputs[where], deployment, answers, account)
+        group = _shared(where, account)
+        taken = {k for w, keys in unknown.items() if _shared(w, account) == group for k in keys}
         taken |= claimed.get(group, set())
         unknown[where] = [key for key in asked if key not in taken]
     for where in order:
-        estimate = _estimate(plan, where, census, unknown, store)
+        estimate = _estimate(plan, where, census, unknown, account)
         if estimate.call in doubtful:
             estimate = replace(estimate, precision=ESTIMATED)
         if estimate.precision != ESTIMATED:
-            claimed.setdefault(_shared(where, store), set()).update(unknown[where])
+            claimed.setdefault(_shared(where, account), set()).update(unknown[where])
         yield estimate
 
 
 def _estimate(
-    plan: Plan, where: Where, census: Census, unknown: dict[Where, list[Any]], store: Store
+    plan: Plan, where: Where, census: Census, unknown: dict[Where, list[Any]], account: Account
 ) -> Estimate:
     site, deployment, answers = where
     keys, count = unknown[where], len(census.inputs[where])
-    need = expected.of(deployment, answers, keys, store)
+    need = expected.of(deployment, answers, keys, account.store)
     return Estimate(
         site=None if site == UNTAGGED else tags.plain(site.number) + 1,
         call=_text(plan, where),
         model=deployment.name,
         inputs=count,
-        known=count - len(_unknown(census.inputs[where], deployment, answers, store)),
+        known=count - len(_unknown(census.inputs[where], deployment, answers, account)),
         calls=len(keys),
         precision=_precision(plan, where, unknown),
         answers=answers,
@@ -273,10 +273,10 @@ def _estimate(
     )
 
 
-def _shared(where: Where, store: Store) -> Hashable:
+def _shared(where: Where, account: Account) -> Hashable:
     """What calls have in common that find each other's answers: on disk, two names of a model."""
     _, deployment, answers = where
-    is_shared = store.is_usable and deployment.is_kept
+    is_shared = account.kept.is_usable and deployment.is_kept
     return deployment.group(answers).digest if is_shared else answers
 
 
@@ -307,7 +307,10 @@ def _precision(plan: Plan, where: Where, unknown: dict[Where, list[Any]]) -> str
 
 
 def _unknown(
-    inputs: Sequence[Any] | dict[Any, None], deployment: Deployment, answers: Answers, store: Store
+    inputs: Sequence[Any] | dict[Any, None],
+    deployment: Deployment,
+    answers: Answers,
+    account: Account,
 ) -> list[Any]:
     """Those of *inputs* that neither memory nor the store knows."""
     unknown = [key for key in inputs if key not in answers.known]
@@ -315,5 +318,5 @@ def _unknown(
         return unknown
     group = deployment.group(answers)
     ids = dict(zip(unknown, group.keys(unknown), strict=True))
-    kept = store.known(group, list(ids.values()))
+    kept = account.kept.known(group, list(ids.values()))
     return [key for key, call in ids.items() if call not in kept]

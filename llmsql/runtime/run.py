@@ -73,7 +73,7 @@ class Run:
                 usage.output_tokens,
                 self.answers.statement,
             )
-            account.store.put(self.group, call, entry)
+            account.kept.put(self.group, call, entry)
             account.has_put = True
             if not account.is_kept:
                 self.answers.unkept[key] = _tokens(usage.input_tokens, usage.output_tokens)

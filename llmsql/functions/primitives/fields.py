@@ -73,7 +73,7 @@ class Function:
         conditions, open_forms = collector.account.conditions, collector.open_forms
         if not conditions.orders_fields or open_forms.is_as_given(form):
             return form.names
-        known = self.engine.orders.known(form, conditions.store)
+        known = self.engine.orders.known(form, conditions.kept)
         if known or rows is None or not collector.can_wait:
             return known or form.names
         collector.defer(form, site, [cell.take(rows) for cell in cells])
