@@ -169,4 +169,12 @@ NASTY = [
     "SELECT i, CASE WHEN i < 50 OR m(m(l[1])) THEN m(s) WHEN g(s || k) IN ('1', '2') AND m(l[1]) IS NULL THEN g(s) END FROM t",
     "SELECT i FROM t WHERE g(m(l[1])) = g(m('c')) AND k BETWEEN 2 AND 6 AND COALESCE(m('p ' || s), 'x') <> 'true'",
     "SELECT t.i, u.id FROM t LEFT JOIN u ON t.i = u.id AND m(u.w) = 'true'",
+    # a receiver is an argument
+    "SELECT s.m() FROM t ORDER BY i LIMIT 5",
+    "SELECT i FROM t WHERE s.m() = 'true' AND t.s.upper().g() < '5' ORDER BY i LIMIT 5",
+    "SELECT DISTINCT ON (k) k, s.g(), upper(s.g()) FROM t ORDER BY k, i",
+    "SELECT i, s.g() FROM t QUALIFY row_number() OVER (PARTITION BY k ORDER BY i DESC) = 1",
+    "WITH q AS (SELECT s.g(), l FROM t ORDER BY i LIMIT 9) SELECT *, list_transform(l, lambda x: x.m()) FROM q",
+    "CREATE OR REPLACE TABLE two AS SELECT s.m(), g(s) AS b FROM t WHERE k = 2 AND s.g() < '5' ORDER BY i LIMIT 4",
+    "SELECT * FROM two",
 ]

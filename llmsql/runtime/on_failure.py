@@ -11,7 +11,7 @@ from functools import partial
 
 from llmsql.runtime.definitions import ViewsAndMacros
 from llmsql.runtime.reach import Reach, explore
-from llmsql.syntax import explained, prepared, quote, tree, write
+from llmsql.syntax import explained, prepared, quote, receivers, tree, write
 from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.kind import kind_of
 from llmsql.syntax.ranks import is_call, reaches
@@ -73,6 +73,7 @@ class Defaults:
         statement = tree.parse(found.query) if found else None
         if found is None or statement is None:
             return True
+        receivers.spell_out(statement, tuple)
         catalog = self._catalog(sql)
         reach = explore(statement, catalog, (), {})
         if kind == "CREATE":

@@ -31,7 +31,7 @@ from llmsql.runtime.reach import explore, reaches_models
 from llmsql.runtime.resolver import RESULT, Resolver, Unsettled
 from llmsql.runtime.scope import Scope
 from llmsql.runtime.shadows import shadows
-from llmsql.syntax import explained, prepared, quote, tree, write
+from llmsql.syntax import explained, hints, prepared, quote, receivers, tree, write
 from llmsql.syntax.kind import kind_of
 from llmsql.syntax.ranks import VARIABLE, is_call
 from llmsql.syntax.rewrite import Explain, Plan, plan
@@ -402,6 +402,9 @@ class Session:
             statement = tree.parse(sql)
             if statement is None:
                 raise Unsettled
+            if receivers.spell_out(statement, self._schemas):
+                hints.restore(statement, sql)
+                sql = tree.show(statement)
             catalog = self._catalog(sql)
             reach = explore(statement, catalog, self.once, scope.variables())
             found = None
@@ -415,6 +418,12 @@ class Session:
         if found is None:
             raise Unsettled
         return replace(found, sites=max(found.sites, reach.sites))
+
+    def _schemas(self) -> list[str]:
+        rows = self.con.execute(
+            "SELECT DISTINCT unnest([database_name, schema_name]) FROM duckdb_schemas()"
+        )
+        return [name for (name,) in rows.fetchall()]
 
     def exists(self, found: write.Write) -> bool:
         """True when CREATE TABLE AS finds its table there, and so will not run its SELECT."""

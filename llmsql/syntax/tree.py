@@ -254,10 +254,11 @@ def named_arguments(node: Node) -> list[tuple[str, Node]]:
 
 def put_first(node: Node, given: list[Node]) -> None:
     """Put arguments before those of a function call."""
-    if "arguments" in node:
-        node["arguments"] = [{"name": "", "expression": e} for e in given] + node["arguments"]
-    else:
+    if "children" in node:
         node["children"] = given + node["children"]
+    else:  # of DuckDB 2.0, which leaves out that there are none
+        named = [{"name": "", "expression": each} for each in given]
+        node["arguments"] = named + node.get("arguments", [])
 
 
 def set_argument(node: Node, index: int, argument: Node) -> None:
