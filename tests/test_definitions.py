@@ -129,3 +129,18 @@ def test_a_macro_of_the_users_is_dropped(con: llmsql.Connection) -> None:
     con.execute("CREATE MACRO mac(x) AS m(x); DROP MACRO mac")
     with pytest.raises(duckdb.CatalogException):
         con.execute("SELECT mac('a')")
+
+
+def test_an_index_cannot_ask_models(con: llmsql.Connection) -> None:
+    """DuckDB 1.5 would make one, and then refuse each write."""
+    with pytest.raises(CatalogError, match="^an index cannot ask models"):
+        con.execute("CREATE UNIQUE INDEX ix ON t (m(s))")
+    con.execute("CREATE INDEX ix ON t (s)")
+
+
+def test_a_removed_model_is_said_without_a_stack(con: llmsql.Connection) -> None:
+    """Whatever DuckDB puts around what a function raised."""
+    con.execute("!llm model remove m")
+    with pytest.raises(CatalogError) as said:
+        con.execute("SELECT m('x')")
+    assert str(said.value) == 'there is no model "m"\n  !llm model list shows them'

@@ -595,6 +595,8 @@ SETTLED = [
     ("CREATE OR REPLACE TABLE T AS SELECT chat(s) AS s FROM seen", False),
     ('CREATE OR REPLACE TABLE "t" AS SELECT chat(s) AS s FROM every()', False),
     ("CREATE OR REPLACE TABLE t AS SELECT chat(s) AS s FROM query_table('t')", False),
+    ("ALTER TABLE t ALTER s TYPE VARCHAR USING chat(s)", False),
+    ("DELETE FROM u WHERE s.chat() IS NULL", False),
     ("DELETE FROM u USING t WHERE u.s = t.s AND chat(t.s) = 'spam'", True),
     ("DELETE FROM u WHERE i IN (SELECT 1) AND chat(s) = 'spam'", True),
     ("DELETE FROM u USING (SELECT chat(s) = 'a' AS is_a FROM t) v WHERE v.is_a IS NULL", False),

@@ -18,9 +18,9 @@ from llmsql.syntax.ranks import is_call, reaches
 from llmsql.syntax.shape import Shape
 from llmsql.syntax.tree import Node
 
-_UPDATES = frozenset({"UPDATE", "MERGE_INTO", "MERGE"})
+_UPDATES = frozenset({"UPDATE", "MERGE_INTO", "MERGE", "ALTER"})
 _WRITES = _UPDATES | {"INSERT", "DELETE", "CREATE"}
-_DESTROYS = re.compile(r"\b(update|merge|replace|delete)\b", re.IGNORECASE)
+_DESTROYS = re.compile(r"\b(update|merge|replace|delete|alter)\b", re.IGNORECASE)
 _READERS = frozenset({"query", "query_table"})
 """What reads tables whose names are values."""
 

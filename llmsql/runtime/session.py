@@ -45,6 +45,7 @@ _PLACES = """
 """
 _tokens = itertools.count(1)
 
+_STACK = "\n\nAt:\n"  # DuckDB 1.5 puts Python's behind what a function raised
 WRITES = frozenset({"INSERT", "CREATE", "COPY", "UPDATE", "DELETE"})
 
 
@@ -106,7 +107,7 @@ class Session:
         except duckdb.InvalidInputException as error:
             _, found, said = str(error).partition("executing the UDF: CatalogError: ")
             if found:  # the function of a model that was removed
-                raise CatalogError(said) from error
+                raise CatalogError(said.partition(_STACK)[0]) from error
             original = self.raised(error)
             if original is error:
                 raise
@@ -224,7 +225,7 @@ class Session:
 
     def _run(self, sql: str, parameters: Any, scope: Scope, written: str) -> None:
         kind = kind_of(sql)
-        self._refuse_shadowing(kind, sql)
+        self._refuse_what_breaks(kind, sql)
         collector = self._begin(kind, sql, written)
         try:
             with interruptible(collector):
@@ -264,11 +265,16 @@ class Session:
             self.collector = self.engine.collectors[self.token] = collector
         return collector
 
-    def _refuse_shadowing(self, kind: str, sql: str) -> None:
-        """Refuse a macro that would never be reached, as a model has its name, and to drop that.
+    def _refuse_what_breaks(self, kind: str, sql: str) -> None:
+        """Refuse an index, a macro that a model's name hides, and to drop the function of a model.
 
-        It is a shadow of the model's function, which would go on without caps and records.
+        That is a shadow of it, which would go on without caps and records.
         """
+        if kind == "CREATE" and write.is_index(sql):
+            raise CatalogError(
+                "an index cannot ask models: the table could not be written to any more\n"
+                "  keep the answers in a column, and index that"
+            )
         path = write.macro(sql) if kind in ("CREATE", "DROP") else []
         name = path[-1] if path else ""
         is_elsewhere = kind == "DROP" and path[:-1] not in (

@@ -132,6 +132,11 @@ def macro(sql: str) -> list[str]:
     return quote.names(script.without_comments(path).strip(" ;"))
 
 
+def is_index(sql: str) -> bool:
+    """True for CREATE INDEX."""
+    return [word.text for word in words(sql) if word.text != "UNIQUE"][:2] == ["CREATE", "INDEX"]
+
+
 def takes_no_rows(sql: str) -> bool:
     """True for CREATE TABLE … AS … WITH NO DATA, which only wants the types of its query."""
     found = words(sql)
