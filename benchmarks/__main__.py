@@ -1,51 +1,60 @@
-"""`make bench`: run everything, print the table, keep it in benchmarks/RESULTS.md."""
+"""`make bench`: run everything, print the table, keep it in benchmarks/RESULTS.md.
+
+What stands below the mark in that file is written by hand, and stays.
+"""
 
 from __future__ import annotations
 
+import argparse
 import datetime
+import importlib
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 
-from benchmarks import (
-    calls,
-    embeddings,
-    engines,
-    faults,
-    llamacpp,
-    memory,
-    ordering,
-    overhead,
-    prefixes,
-    records,
-    store,
-)
 from benchmarks.table import Line, markdown
 
 MODULES = (
-    calls, overhead, store, faults, records, ordering, engines, embeddings, memory, llamacpp,
-    prefixes,
+    "calls", "overhead", "store", "faults", "records", "ordering", "engines", "embeddings",
+    "memory", "llamacpp", "prefixes",
 )  # fmt: skip
 RESULTS = Path(__file__).parent / "RESULTS.md"
+MARK = "<!-- written by hand from here on -->"
 
 
 def main() -> None:
     """Run the benchmarks named on the command line, or all; only all are kept."""
-    chosen = [m for m in MODULES if m.__name__.split(".")[1] in sys.argv[1:]]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=(*MODULES, []), help="all without any")
+    chosen = parser.parse_args().names
     lines: list[Line] = []
-    for module in chosen or MODULES:
-        for line in module.run():
+    for name in chosen or MODULES:
+        for line in _measured(name):
             lines.append(line)
             print(f"{line.what}: {line.measured}", file=sys.stderr)
     table = markdown(lines)
     print(table)
     if not chosen:
-        RESULTS.write_text(
-            f"# Results of `make bench`\n\n{_where()}\n\n{table}\n", encoding="utf-8"
-        )
+        _keep(table)
+
+
+def _measured(name: str) -> Iterator[Line]:
+    """The lines of one module; none, and a word about it, where a library is not installed."""
+    try:
+        yield from importlib.import_module(f"benchmarks.{name}").run()
+    except ModuleNotFoundError as error:
+        print(f"{name} is left out: {error}", file=sys.stderr)
+
+
+def _keep(table: str) -> None:
+    before = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+    by_hand = before[before.index(MARK) :] if MARK in before else MARK + "\n"
+    text = f"# Results of `make bench`\n\n{_where()}\n\n{table}\n\n{by_hand}"
+    RESULTS.write_text(text, encoding="utf-8")
 
 
 def _where() -> str:
@@ -55,7 +64,7 @@ def _where() -> str:
     except (OSError, StopIteration):
         cpu = platform.processor()
     return (
-        f"{datetime.date.today()}, {cpu}, {os.cpu_count()} cores, no GPU, "
+        f"{datetime.date.today()}, {cpu}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, DuckDB {duckdb.__version__}"
     )
 

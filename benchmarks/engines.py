@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import duckdb
@@ -19,13 +20,35 @@ TEXTS = 5_000
 
 def run() -> list[Line]:
     """SmolLM2 chat, MiniLM embeddings, and both against one call per DuckDB chunk."""
-    con = llmsql.connect()
-    con.execute("RUN command AS LLM WHERE localModelDir='smollm2' AND udfName='chat'")
-    con.execute("RUN command AS LLM WHERE localModelDir='minilm' AND udfName='emb'")
-    return [_chat(con), _batching(con), *_embeddings(con), _per_chunk(con)]
+    with llmsql.connect() as con:
+        lines = [line for dtype in _dtypes() for line in _of(con, dtype)]
+        return [*lines, _batching(con), _per_chunk(con)]
 
 
-def _chat(con: Any) -> Line:
+def _dtypes() -> list[str]:
+    """Both sides in the same numbers: float32, then those that we choose here, if others."""
+    import torch
+
+    from llmsql.torch_models import placement
+
+    chosen = str(placement.dtype("auto", torch.device("cpu"))).removeprefix("torch.")
+    return list(dict.fromkeys(["float32", chosen]))
+
+
+def _of(con: Any, dtype: str) -> list[Line]:
+    settings = f"device='cpu' AND dtype='{dtype}'"
+    con.execute(
+        "RUN command AS LLM WHERE localModelDir='smollm2' AND udfName='chat'"
+        f" AND infer_backend='transformers' AND {settings}"
+    )
+    con.execute(
+        "RUN command AS LLM WHERE localModelDir='minilm' AND udfName='emb'"
+        f" AND infer_backend='sentence_transformers' AND {settings}"
+    )
+    return [_chat(con, dtype), *_embeddings(con, dtype)]
+
+
+def _chat(con: Any, dtype: str) -> Line:
     prompts = [f"Name one thing that people do in the city of {name}." for name in _names(PROMPTS)]
     con.register("prompts", pa.table({"p": prompts * 3}))
     deployment = con.engine.deployments.get("chat")
@@ -38,12 +61,11 @@ def _chat(con: Any) -> Line:
     def direct() -> None:
         list(deployment.model.generate([Prompt(p, sampling) for p in prompts]))
 
-    sql, engine, library = best(
-        2, through_sql, direct, lambda: _library_generate(deployment, prompts)
-    )
+    generate = _library(deployment, prompts, dtype)
+    sql, engine, library = best(4, through_sql, direct, generate)
     return Line(
-        f"SmolLM2 chat, {PROMPTS} distinct prompts of {TOKENS} tokens in {3 * PROMPTS} rows:"
-        " SQL / the faster of our engine called directly and transformers' own padded batch",
+        f"SmolLM2 chat, {PROMPTS} distinct prompts of {TOKENS} tokens in {3 * PROMPTS} rows,"
+        f" {dtype}: SQL / the faster of our engine called directly and transformers' own padded batch",
         "≥ 0.95",
         f"{min(engine, library) / sql:.2f} (SQL {PROMPTS / sql:.1f}, engine {PROMPTS / engine:.1f},"
         f" transformers {PROMPTS / library:.1f} prompts/s)",
@@ -53,8 +75,8 @@ def _chat(con: Any) -> Line:
 def _batching(con: Any) -> Line:
     """Our loop beside the library's continuous batching, one model and one table."""
     con.execute(
-        "RUN command AS LLM WHERE localModelDir='smollm2' AND udfName='paged'"
-        " AND continuous_batching='true'"
+        "RUN command AS LLM WHERE localModelDir='smollm2' AND udfName='paged' AND device='cpu'"
+        " AND infer_backend='transformers' AND continuous_batching='true'"
     )
 
     def through(name: str) -> None:
@@ -71,40 +93,44 @@ def _batching(con: Any) -> Line:
     )
 
 
-def _library_generate(deployment: Any, prompts: list[str]) -> None:
-    """One padded batch through transformers' own generate, in the model's own dtype."""
+def _library(deployment: Any, prompts: list[str], dtype: str) -> Callable[[], None]:
+    """Return what puts one padded batch through transformers' own generate."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    if not hasattr(_library_generate, "loaded"):
-        from llmsql.torch_models import conversion
+    from llmsql.torch_models import conversion
 
-        path = str(conversion.plain(deployment.spec.path))
-        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-        _library_generate.loaded = tokenizer, model  # type: ignore[attr-defined]
-    tokenizer, model = _library_generate.loaded  # type: ignore[attr-defined]
+    path = str(conversion.plain(deployment.spec.path))
+    tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
     texts = [
         tokenizer.apply_chat_template(
             [{"role": "user", "content": p}], tokenize=False, add_generation_prompt=True
         )
         for p in prompts
     ]
-    batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
-    with torch.inference_mode():
-        model.generate(
-            **batch, do_sample=False, max_new_tokens=TOKENS, min_new_tokens=TOKENS,
-            pad_token_id=tokenizer.eos_token_id,
-        )  # fmt: skip
+
+    def generate() -> None:
+        batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+        with torch.inference_mode():
+            model.generate(
+                **batch, do_sample=False, max_new_tokens=TOKENS, min_new_tokens=TOKENS,
+                pad_token_id=tokenizer.eos_token_id,
+            )  # fmt: skip
+
+    return generate
 
 
-def _embeddings(con: Any) -> list[Line]:
+def _embeddings(con: Any, dtype: str) -> list[Line]:
+    import torch
     from sentence_transformers import SentenceTransformer
 
     texts = _texts(TEXTS)
     con.register("texts", pa.table({"s": texts}))
     deployment = con.engine.deployments.get("emb")
-    library = SentenceTransformer(deployment.spec.path, device="cpu")
+    library = SentenceTransformer(
+        deployment.spec.path, device="cpu", model_kwargs={"dtype": getattr(torch, dtype)}
+    )
 
     def through_sql() -> None:
         deployment._answers.clear()
@@ -117,7 +143,7 @@ def _embeddings(con: Any) -> list[Line]:
         4, through_sql, direct,  # of two, one slow moment of the machine decides
         lambda: library.encode(texts, batch_size=32, normalize_embeddings=True),
     )  # fmt: skip
-    what = f"MiniLM embeddings of {TEXTS:,} texts of mixed length, float32: SQL / "
+    what = f"MiniLM embeddings of {TEXTS:,} texts of mixed length, {dtype}: SQL / "
     return [
         Line(what + "sentence-transformers' encode (batch 32)", "≥ 0.95",
              f"{encode / sql:.2f} ({TEXTS / sql:.0f} and {TEXTS / encode:.0f} texts/s)"),
@@ -127,19 +153,20 @@ def _embeddings(con: Any) -> list[Line]:
 
 def _per_chunk(con: Any) -> Line:
     """A plain Arrow function asks the model for each chunk that DuckDB hands it."""
-    rows, needed = 50_000, 500
+    rows = 50_000
     table = pa.table({"i": list(range(rows)), "s": _texts(rows)})
     con.register("many", table)
     model = con.engine.deployments.get("emb").model
     deployment = con.engine.deployments.get("emb")
     plain = duckdb.connect()
     plain.register("many", table)
-    batches = []
+    asked, batches = [], []
+    model.embed = lambda texts: asked.append(len(texts)) or type(model).embed(model, texts)
 
     def function(column: Any) -> Any:
         batches.append(len(column))
         vectors: list[Any] = [None] * len(column)
-        for index, vector in model.embed(column.to_pylist()):
+        for index, vector in type(model).embed(model, column.to_pylist()):
             vectors[index] = bare(vector)
         return pa.array([v.tolist() for v in vectors], pa.list_(pa.float32()))
 
@@ -148,13 +175,14 @@ def _per_chunk(con: Any) -> Line:
     deployment._answers.clear()
     ours = seconds(lambda: con.execute(query).fetchall())
     theirs = seconds(lambda: plain.execute(query).fetchall())
+    del model.embed
     plain.remove_function("emb")
     plain.close()
     return Line(
         f"1-in-100 filter on {rows:,} rows: time of a plain Arrow function / ours",
         "report",
         f"{theirs / ours:.1f} × ({sum(batches):,} rows in {len(batches)} batches,"
-        f" ours {needed} in one; DuckDB {duckdb.__version__})",
+        f" ours {sum(asked):,} in {len(asked)}; DuckDB {duckdb.__version__})",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a kill, a poisoned row and a large table cost."""
+"""What a kill and a large table cost."""
 
 from __future__ import annotations
 
