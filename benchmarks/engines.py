@@ -65,7 +65,8 @@ def _chat(con: Any, dtype: str) -> Line:
     sql, engine, library = best(4, through_sql, direct, generate)
     return Line(
         f"SmolLM2 chat, {PROMPTS} distinct prompts of {TOKENS} tokens in {3 * PROMPTS} rows,"
-        f" {dtype}: SQL / the faster of our engine called directly and transformers' own padded batch",
+        f" {dtype}: SQL / the faster of our engine called directly and transformers' own padded"
+        " batch",
         "≥ 0.95",
         f"{min(engine, library) / sql:.2f} (SQL {PROMPTS / sql:.1f}, engine {PROMPTS / engine:.1f},"
         f" transformers {PROMPTS / library:.1f} prompts/s)",

@@ -124,7 +124,9 @@ def all_macros(own_folder: str | None) -> list[Macro]:
     if own_folder:
         path = Path(own_folder).expanduser()
         if not path.is_dir():
-            raise CatalogError(f'udf_folder "{own_folder}" is no folder')
+            raise CatalogError(
+                f'udf_folder "{own_folder}" is no folder\n  to make one: mkdir -p "{path}"'
+            )
         found |= {macro.name: macro for macro in macros(path)}
     return list(found.values())
 

@@ -69,11 +69,12 @@ class Cap:
         elif spent + more > self.most * ROUNDING:
             worst = getattr(at_most(), self.name) if at_most and self.name in GATED else None
             enough = spent + max(more, worst or 0)
+            surely = ", however long the answers are" if enough > spent + more else ""
             raise LimitError(
                 f"{about}{_amount(self.name, more)} would be needed, and {self.setting} is "
                 f"{_number(self.most)}, of which {_number(spent)} are spent\n"
                 f'  nothing more was asked; !llm setup "{self.setting}={_enough(enough)}" '
-                f"allows it{_otherwise(self.name) if about else ''}"
+                f"allows it{surely}{_otherwise(self.name) if about else ''}"
             )
 
     def enforce(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from llmsql.errors import GenerationError
-from llmsql.torch_models import placement
+from llmsql.torch_models import placement, verdicts
 from llmsql.torch_models.batch import Batch, filled, flush_right
 from llmsql.torch_models.drawing import draw
 from llmsql.torch_models.rows import Row
@@ -110,18 +110,22 @@ class Decoder:
         return batch and batch.unfinished()
 
     def score(
-        self, rows: Sequence[Row], judge: Callable[[torch.Tensor], torch.Tensor]
+        self,
+        rows: Sequence[Row],
+        judge: Callable[[torch.Tensor], torch.Tensor],
+        words: Sequence[int],
     ) -> Iterator[tuple[Row, float | None]]:
         """Yield each of *rows* with what *judge* makes of the scores of its next token.
 
-        It is given those of several rows at a time. None where a row has an `error`.
+        It is given those of several rows at a time, and reads those of *words*. None where a row
+        has an `error`.
         """
         waiting = self._shared(rows)
         while waiting:
             start = waiting.first.start
             group = self._admitted(waiting, None)
             try:
-                with torch.inference_mode():
+                with torch.inference_mode(), verdicts.in_float32(self.model, words):
                     judged = judge(self._read(group, start)[1].float()).tolist()
             except (RuntimeError, MemoryError) as error:
                 yield from ((row, None) for row in self._retreat(error, group, waiting))

@@ -94,7 +94,7 @@ class Model(base.Model):
         rows = yield from self._rows(asked, [types.Sampling(max_tokens=1)] * len(pairs))
         yes, no = self.wording.verdict()
         judge = partial(_odds, yes=yes, no=no)
-        for row, odds in self._ready().score(rows, judge):
+        for row, odds in self._ready().score(rows, judge, [*yes, *no]):
             if odds is None or math.isnan(odds):
                 yield row.index, row.error or GenerationError("the passage was not scored")
             else:
