@@ -16,7 +16,7 @@ import torch
 def in_float32(model: Any, words: Sequence[int]) -> Iterator[None]:
     """Let *model* score *words* in float32 inside, and no others.
 
-    Only where its last layer is a plain one: one that is split, moved or quantized scores as it does.
+    Only where its last layer is a plain one: what is split, moved or quantized scores as it does.
     """
     head = model.get_output_embeddings()
     is_plain = type(head) is torch.nn.Linear and "forward" not in vars(head)
