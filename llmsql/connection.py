@@ -25,6 +25,7 @@ from llmsql.pending import FETCHES, Pending
 from llmsql.runtime import advice
 from llmsql.runtime.engine import Engine, reaper
 from llmsql.runtime.progress import Observer
+from llmsql.runtime.reach import is_single_pass
 from llmsql.runtime.scope import Scope
 from llmsql.runtime.session import Session
 from llmsql.syntax import script
@@ -148,10 +149,7 @@ class Connection:
         with self._entered():
             self._pending.drop()
             self._con.register(view_name, python_object)
-            if hasattr(python_object, "read_next_batch"):
-                self._session.once.add(view_name.lower())
-            else:
-                self._session.once.discard(view_name.lower())
+            self._session.registered[view_name.lower()] = is_single_pass(python_object)
         return self
 
     def unregister(self, view_name: str) -> Connection:
@@ -159,7 +157,7 @@ class Connection:
         with self._entered():
             self._pending.drop()
             self._con.unregister(view_name)
-            self._session.once.discard(view_name.lower())
+            self._session.registered.pop(view_name.lower(), None)
         return self
 
     @property

@@ -6,6 +6,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset
 import pytest
 
 from llmsql.syntax.rewrite import plan
@@ -64,6 +69,27 @@ def test_a_full_pass_ends_and_the_next_begins() -> None:
     assert rows == [(5000, 5000)]
     assert ours.calls == 5000 + 2
     assert max(ours.models["m"].batches) <= 100 + 2048
+
+
+@pytest.mark.parametrize("kind", ["arrow", "batch", "dataset", "pandas", "polars", "numpy"])
+def test_a_registered_object_is_asked_about_at_once(kind: str) -> None:
+    """One set for all its rows, not one for each chunk, though DuckDB 2.0 tells of it as of a view."""
+    texts = [f"row {i}" for i in range(5000)]
+    table = pa.table({"s": texts})
+    made = {
+        "arrow": lambda: table,
+        "batch": lambda: table.combine_chunks().to_batches()[0],
+        "dataset": lambda: pa.dataset.dataset(table),
+        "pandas": lambda: pd.DataFrame({"s": texts}),
+        "polars": lambda: pl.from_arrow(table),
+        "numpy": lambda: {"s": np.array(texts)},
+    }
+    ours = Ours("CREATE TABLE t (i INTEGER)")
+    ours.con.register("given", made[kind]())
+    for query in ("SELECT count(m(s)) FROM given", "SELECT count(*) FROM given WHERE m(s) > ''"):
+        ours.forget()
+        assert ours.con.execute(query).fetchall() == [(5000,)]
+        assert len(ours.models["m"].batches) == 1
 
 
 def test_a_pass_over_an_unstable_input_ends() -> None:

@@ -75,7 +75,7 @@ class Defaults:
             return True
         receivers.spell_out(statement, tuple)
         catalog = self._catalog(sql)
-        reach = explore(statement, catalog, (), {})
+        reach = explore(statement, catalog, {}, {})
         if kind == "CREATE":
             return bool(reach.tables & {quote.names(found.target or "")[-1], *_READERS})
         return not _spares_unknown(tree.body(statement), catalog, reach)

@@ -10,7 +10,7 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ FILE_READERS = frozenset(
 PURE_TABLES = frozenset(
     {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
 )  # fmt: skip
+PYTHON_SCANS = frozenset({"python_arrow_scan", "pandas_scan", "arrow_scan"})
 ORDER_FREE = frozenset(
     {"count", "count_star", "count_if", "min", "max", "bool_and", "bool_or", "bit_and", "bit_or",
      "bit_xor", "approx_count_distinct"}
@@ -53,10 +54,16 @@ class Reach:
 
 
 def explore(
-    statement: Node, catalog: ViewsAndMacros, once: Iterable[str], variables: dict[str, Any]
+    statement: Node,
+    catalog: ViewsAndMacros,
+    registered: Mapping[str, bool],
+    variables: dict[str, Any],
 ) -> Reach:
-    """Follow *statement* through *catalog*; *once* names tables that can be read a single time."""
-    explorer = _Explorer(catalog, frozenset(once), variables)
+    """Follow *statement* through *catalog*.
+
+    *registered* names tables that are Python's objects, and says which can be read a single time.
+    """
+    explorer = _Explorer(catalog, registered, variables)
     explorer.visit(statement)
     costly = frozenset(explorer.costly) | catalog.models
     return Reach(costly, frozenset(explorer.tables), explorer.sites, explorer.obstacle)
@@ -64,7 +71,7 @@ def explore(
 
 def reaches_models(catalog: ViewsAndMacros, names: Iterable[str]) -> bool:
     """True when one of *names* is a view or macro that reaches a model."""
-    explorer = _Explorer(catalog, frozenset(), {})
+    explorer = _Explorer(catalog, {}, {})
     known = catalog.views.keys() | catalog.macros.keys()
     found = [explorer.follow(name) for name in known & set(names)]
     return any(found)
@@ -74,16 +81,17 @@ class _Explorer:
     """One walk; every definition is visited once."""
 
     def __init__(
-        self, catalog: ViewsAndMacros, once: frozenset[str], variables: dict[str, Any]
+        self, catalog: ViewsAndMacros, registered: Mapping[str, bool], variables: dict[str, Any]
     ) -> None:
         self.catalog = catalog
-        self.once = once
+        self.registered = registered
         self.variables = variables
         self.costly: set[str] = set()
         self.tables: set[str] = set()
         self.sites = 0
         self.obstacle: str | None = None
         self._seen: dict[str, bool] = {}
+        self._inside = ""  # the view or macro that is being looked into
 
     def visit(self, root: Node) -> bool:
         """Look at everything in *root*; True when it reaches a model."""
@@ -107,7 +115,9 @@ class _Explorer:
         """True when the view or macro *name* reaches a model."""
         if name not in self._seen:
             self._seen[name] = False  # a definition that reaches itself ends here
+            outside, self._inside = self._inside, name
             found = [self.visit(definition) for definition in self.catalog.trees(name)]
+            self._inside = outside
             self._seen[name] = any(found)
             if self._seen[name]:
                 self.costly.add(name)
@@ -134,7 +144,7 @@ class _Explorer:
         return name in self.catalog.volatiles or name in tree.volatiles() - {"error"}
 
     def _check_table(self, name: str) -> None:
-        if name.lower() in self.once or _is_single_pass(self.variables.get(name)):
+        if self.registered.get(name.lower()) or is_single_pass(self.variables.get(name)):
             self.obstacle = f'"{name}" can be read only once'
         elif re.search(r"[./\\]", name) and not _are_regular_files(name):
             self.obstacle = f'"{name}" is no regular file'
@@ -146,6 +156,8 @@ class _Explorer:
             paths = [tree.constant(argument) for argument in tree.arguments(function)[:1]]
             if not all(isinstance(path, str) and _are_regular_files(path) for path in paths):
                 self.obstacle = f"{name}() may read something other than a regular file"
+        elif name in PYTHON_SCANS and self.registered.get(self._inside) is False:
+            return  # an object that is there as a whole, by the name that DuckDB 2.0 gives it
         elif name not in PURE_TABLES and not self.catalog.trees(name):
             self.obstacle = f"{name}() may not be repeatable"
 
@@ -169,7 +181,7 @@ class _Explorer:
             self.obstacle = "an unordered aggregate may feed a prompt"
 
 
-def _is_single_pass(value: Any) -> bool:
+def is_single_pass(value: Any) -> bool:
     """True for a Python object that DuckDB can scan, but perhaps not twice."""
     kind = type(value)
     if kind.__name__ == "DuckDBPyRelation":

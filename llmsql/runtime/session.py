@@ -58,7 +58,7 @@ class Session:
         self.settings = settings
         self.next_settings: Settings | None = None  # of the next statement that calls models only
         self.max_noted: int | None = None
-        self.once: set[str] = set()
+        self.registered: dict[str, bool] = {}  # Python's objects: which can be read only once
         self.macros: dict[str, str] = {}  # of the library: they reach models; and their signatures
         self.token = next(_tokens)
         self.conditions = Conditions(engine.stores)
@@ -412,7 +412,7 @@ class Session:
                 hints.restore(statement, sql)
                 sql = tree.show(statement)
             catalog = self._catalog(sql)
-            reach = explore(statement, catalog, self.once, scope.variables())
+            reach = explore(statement, catalog, self.registered, scope.variables())
             found = None
             if reach.is_repeatable:
                 found = plan(
