@@ -17,7 +17,7 @@ import duckdb
 
 from llmsql.config import Settings
 from llmsql.errors import BackendError, CatalogError, LimitError
-from llmsql.runtime import lookup, outcome
+from llmsql.runtime import exports, lookup, outcome
 from llmsql.runtime.account import Account
 from llmsql.runtime.climber import Climber, sorting
 from llmsql.runtime.collector import Collector, Mode
@@ -104,6 +104,8 @@ class Session:
             collector.on_error = "raise"
         try:
             self.native(sql, parameters, scope)
+            if exports.is_export(sql):
+                exports.clean(sql)
         except duckdb.InvalidInputException as error:
             _, found, said = str(error).partition("executing the UDF: CatalogError: ")
             if found:  # the function of a model that was removed

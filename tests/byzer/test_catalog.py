@@ -544,3 +544,28 @@ def test_R01_a_macro_of_another_client_is_not_hidden_or_lost(file: Path) -> None
         con.execute("DROP MACRO chat")
     with llmsql.connect(str(file)) as con:
         assert con.execute("SELECT chat('a')").fetchall() == [("a",)]
+
+
+@pytest.mark.parametrize("form", ["", " (FORMAT parquet)"])
+def test_R01_an_export_is_the_users_data(tmp_path: Path, form: str) -> None:
+    """It can be imported into a file, once the models of its views are deployed there."""
+    with llmsql.connect(str(tmp_path / "a.duckdb")) as con:
+        con.execute(DEPLOY.format("chat", "chat"))
+        con.execute(
+            "CREATE TABLE t AS SELECT 'it''s; x' AS s; CREATE VIEW v AS SELECT chat(s) AS y FROM t"
+        )
+        con.execute(f"/* all */ EXPORT DATABASE '{tmp_path}/o''ut'{form}")
+    with (
+        llmsql.connect(str(tmp_path / "b.duckdb")) as con,
+        pytest.raises(duckdb.CatalogException, match="No model of that name is deployed"),
+    ):
+        con.execute(f"IMPORT DATABASE '{tmp_path}/o''ut'")
+    with llmsql.connect(str(tmp_path / "b.duckdb")) as con:
+        con.execute(DEPLOY.format("chat", "chat"))
+        con.execute(f"IMPORT DATABASE '{tmp_path}/o''ut'")
+        assert con.execute("FROM v").fetchall() == [("it's; x",)]
+    assert sorted(path.suffix for path in (tmp_path / "o'ut").iterdir()) == [
+        form and ".parquet" or ".csv",
+        ".sql",
+        ".sql",
+    ]
