@@ -45,6 +45,7 @@ _PLACES = """
 """
 _tokens = itertools.count(1)
 
+_OF_SHADOWS: tuple[list[str], ...] = ([], ["main"], ["temp"], ["temp", "main"])
 _STACK = "\n\nAt:\n"  # DuckDB 1.5 puts Python's behind what a function raised
 WRITES = frozenset({"INSERT", "CREATE", "COPY", "UPDATE", "DELETE"})
 
@@ -279,22 +280,13 @@ class Session:
             )
         path = write.macro(sql) if kind in ("CREATE", "DROP") else []
         name = path[-1] if path else ""
-        is_elsewhere = kind == "DROP" and path[:-1] not in (
-            [],
-            ["main"],
-            ["temp"],
-            ["temp", "main"],
-        )
+        is_elsewhere = kind == "DROP" and path[:-1] not in _OF_SHADOWS
         if name in self.engine.functions and not is_elsewhere:
-            advice = f"!llm model remove {name}"
-            raise CatalogError(
-                f'"{name}" is the function of a model\n  '
-                + (
-                    f"{advice} takes it away"
-                    if kind == "DROP"
-                    else f"choose another name, or {advice}"
-                )
+            remove = f"!llm model remove {name}"
+            what = (
+                f"{remove} takes it away" if kind == "DROP" else f"choose another name, or {remove}"
             )
+            raise CatalogError(f'"{name}" is the function of a model\n  {what}')
         if name in self.macros:
             self.macros[name] = ""  # its defaults are no longer the library's
 
@@ -411,7 +403,8 @@ class Session:
             if statement is None:
                 raise Unsettled
             if receivers.spell_out(statement, self._schemas):
-                hints.restore(statement, sql)
+                if not hints.restore(statement, sql):
+                    raise Unsettled
                 sql = tree.show(statement)
             catalog = self._catalog(sql)
             reach = explore(statement, catalog, self.registered, scope.variables())

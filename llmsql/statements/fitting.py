@@ -87,37 +87,39 @@ def best(
     because there is none of that name.
     """
     wished = _own_name(preferred or "")
+    if kind == "chat" and wished and wished not in backends.names():
+        backends.get(wished)  # says which there are
     fitting = []
     for name in backends.names():
         backend = backends.get(name)
         if backend.is_remote or not backend.needs_source or kind not in backend.kinds:
             continue
-        if name != wished and not backend.volunteers(path, said):
-            continue
-        fits_kind = own_kind is None or own_kind in (backend.file_kinds or backend.kinds)
-        fits_kind = fits_kind and (kind != "chat" or own_kind in (None, "chat"))
-        unfit = (file_format not in backend.file_formats, not fits_kind)
-        order = (backend.kinds.index(kind), backend.preference)
-        fitting.append((unfit, name != wished, order, name))
-    if kind == "chat" and wished and wished not in backends.names():
-        backends.get(wished)  # says which there are
+        if name == wished or backend.volunteers(path, said):
+            unfit = file_format not in backend.file_formats, not _makes(backend, kind, own_kind)
+            order = (backend.kinds.index(kind), backend.preference)
+            fitting.append((unfit, name != wished, order, name))
     if not fitting:
         raise BackendError(f"no backend runs local models of kind {kind}")
-    fitting.sort()
-    least = fitting[0][0]
-    ranked = [name for unfit, *_, name in fitting if unfit == least]
-    if ranked[0] == wished:
+    least, *_, first = min(fitting)
+    if first == wished:
         return Choice(backends.get(wished), PREFERRED)
-    # What is here, and loads what it is given, is better than what is not.
-    others = [
+    # One that is here, and tries whatever it is given, is better than one that is not.
+    able = [
         name
-        for unfit, *_, name in fitting
-        if unfit[0] == least[0] and not backends.get(name).file_kinds
+        for unfit, *_, name in sorted(fitting)
+        if unfit == least or (unfit[0] == least[0] and not backends.get(name).file_kinds)
     ]
-    here = [name for name in [*ranked, *others] if backends.get(name).is_installed]
-    chosen = here[0] if here else ranked[0]
-    among = dict.fromkeys([*ranked, chosen])
-    return Choice(backends.get(chosen), f"the first installed of {', '.join(among)}")
+    chosen = next((name for name in able if backends.get(name).is_installed), first)
+    upto = able[: able.index(chosen) + 1]
+    return Choice(backends.get(chosen), f"the first installed of {', '.join(upto)}")
+
+
+def _makes(backend: Backend, kind: Kind, own_kind: Kind | None) -> bool:
+    """True where *backend* makes *kind* of files that are of *own_kind*, as far as it says."""
+    if own_kind is None:
+        return True
+    is_possible = kind != "chat" or own_kind == "chat"  # what only reads cannot be made to write
+    return is_possible and own_kind in (backend.file_kinds or backend.kinds)
 
 
 def _own_name(name: str) -> str:
