@@ -110,8 +110,7 @@ def best(
         if unfit == least or (unfit[0] == least[0] and not backends.get(name).file_kinds)
     ]
     chosen = next((name for name in able if backends.get(name).is_installed), first)
-    upto = able[: able.index(chosen) + 1]
-    return Choice(backends.get(chosen), f"the first installed of {', '.join(upto)}")
+    return Choice(backends.get(chosen), f"the first installed of {', '.join(able)}")
 
 
 def _makes(backend: Backend, kind: Kind, own_kind: Kind | None) -> bool:
