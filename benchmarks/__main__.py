@@ -23,6 +23,8 @@ MODULES = (
     "memory", "llamacpp", "prefixes",
 )  # fmt: skip
 RESULTS = Path(__file__).parent / "RESULTS.md"
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+"""What of a processor decides how fast models are."""
 MARK = "<!-- written by hand from here on -->"
 
 
@@ -59,14 +61,20 @@ def _keep(table: str) -> None:
 
 def _where() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as info:
-            cpu = next(line.split(":")[1].strip() for line in info if line.startswith("model name"))
-    except (OSError, StopIteration):
-        cpu = platform.processor()
+        told = dict(map(_pair, Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()))
+    except OSError:
+        told = {}
+    has = [flag for flag in FLAGS if flag in told.get("flags", "").split()]
+    cpu = f"{told.get('model name', platform.processor())} ({', '.join(has)})"
     return (
         f"{datetime.date.today()}, {cpu}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, DuckDB {duckdb.__version__}"
     )
+
+
+def _pair(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name.strip(), value.strip()
 
 
 if __name__ == "__main__":
