@@ -18,7 +18,7 @@ import duckdb
 
 from llmsql.config import Settings
 from llmsql.dialect import Dialect, is_unreadable
-from llmsql.errors import ClosedError
+from llmsql.errors import ClosedError, StatementError
 from llmsql.functions.primitives import primitives
 from llmsql.functions.tables import tables
 from llmsql.pending import FETCHES, Pending
@@ -297,6 +297,10 @@ def _release(engine: Engine, con: Any, session: Session) -> None:
 
 def _text(query: Any) -> Any:
     """The text of *query*, which may be a `Statement` of DuckDB's `extract_statements`."""
+    if not isinstance(query, (str, duckdb.Statement)):
+        raise StatementError(
+            f"a statement is a text or a duckdb.Statement, not {type(query).__name__}"
+        )
     return query.query if isinstance(query, duckdb.Statement) else query
 
 

@@ -248,6 +248,16 @@ def test_frames_are_tables(models: Any) -> None:
     assert models.execute("SELECT count(*) FROM kept").fetchall() == [(2,)]
 
 
+@pytest.mark.parametrize("query", [5, None, b"SELECT 1"])
+def test_what_is_no_text_is_no_statement(con: Any, query: Any) -> None:
+    """Nor bytes, as in DuckDB."""
+    for run in (con.execute, con.sql):
+        with pytest.raises(
+            llmsql.StatementError, match="^a statement is a text or a duckdb.Statement"
+        ):
+            run(query)
+
+
 def test_a_reader_is_read_once(models: Any) -> None:
     """An Arrow reader is empty after one pass, so it gets one."""
     table = pa.table({"x": [f"row {i}" for i in range(5000)]})
