@@ -31,8 +31,10 @@ MARK = "<!-- written by hand from here on -->"
 def main() -> None:
     """Run the benchmarks named on the command line, or all; only all are kept."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=(*MODULES, []), help="all without any")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(MODULES)}; all without any")
     chosen = parser.parse_args().names
+    if unknown := set(chosen) - set(MODULES):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     lines: list[Line] = []
     for name in chosen or MODULES:
         for line in _measured(name):

@@ -342,6 +342,8 @@ def test_broken_pipe_is_silent() -> None:
         ("SELECT chat('hi', {'api_key': 'sk-1'})", "SELECT chat('…', {'…': '…'})"),
         ('!llm setup "openai_api_key=sk-1"', "!llm setup '…'"),
         ("ATTACH 'postgres:user=a password=b' AS p", "ATTACH '…' AS p"),
+        ("SELECT 1 -- api_key = 'sk-1'", "SELECT 1 /* … */"),
+        ("SET api_key = 'sk-1' /* mine */", "SET api_key = '…' /* mine */"),
         ("CREATE TABLE t (i INT PRIMARY KEY, x TEXT DEFAULT 'a')", None),
         ("SELECT 'a plain text', \"a name\"", None),
     ],

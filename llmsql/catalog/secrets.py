@@ -58,22 +58,26 @@ def hidden(statement: str) -> str:
 
     Where it names one, that is every text that is not given for something else by name.
     """
-    names = re.findall(r"[\w.]+", re.sub(r"(?i)\b(primary|foreign)\s+key\b", "", statement))
-    if not any(map(is_secret_name, names)) and not holds_secret(statement):
+    if not _may_tell(statement):
         return statement
     given = _IN_SECRET if _CREATES_SECRET.match(statement) else _GIVEN
     shown: list[str] = []
     for mark, text in script.stretches(statement):
         if mark == "code":
             shown.append(given.sub(_without_value, text))
-            continue
-        before = "".join(shown[-2:])[-_LONGEST_NAME:]
-        named = None if mark == "comment" else _NAMED.search(before)
-        is_kept = mark == "comment" or (
-            named is not None and not is_secret(named[1], text.strip("\"'`")) and "\\" not in text
-        )
-        shown.append(text if is_kept else "'…'")
+        elif mark == "comment":
+            shown.append("/* … */" if _may_tell(text) else text)
+        else:
+            named = _NAMED.search("".join(shown[-2:])[-_LONGEST_NAME:])
+            is_kept = named and "\\" not in text and not is_secret(named[1], text.strip("\"'`"))
+            shown.append(text if is_kept else "'…'")
     return "".join(shown)
+
+
+def _may_tell(text: str) -> bool:
+    """True for what names a secret, or has one in an address."""
+    names = re.findall(r"[\w.]+", re.sub(r"(?i)\b(primary|foreign)\s+key\b", "", text))
+    return any(map(is_secret_name, names)) or holds_secret(text)
 
 
 def _without_value(match: re.Match[str]) -> str:

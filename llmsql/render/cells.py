@@ -133,7 +133,7 @@ def _spelled(result: Any, expressions: list[str]) -> Iterator[Row]:
                 marks = ", ".join("?" * len(names))
                 speller.executemany(f"INSERT INTO llmsql_rows VALUES ({marks})", rows)
         else:
-            with _lossless(result) if loses else nullcontext():
+            with _lossless(result) if loses and _IS_KEPT_LATE else nullcontext():
                 table = _arrow(result).rename_columns(names)
             zones = [zone for kind in table.schema.types for zone in time_zones(kind)]
             if zones:

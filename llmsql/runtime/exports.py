@@ -22,7 +22,7 @@ _OURS = re.compile(
 
 def is_export(sql: str) -> bool:
     """True for EXPORT DATABASE."""
-    return "export" in sql.lower() and bool(_EXPORTS.match(script.uncommented(sql)))
+    return _EXPORTS.match(script.uncommented(sql)) is not None
 
 
 def clean(sql: str) -> None:

@@ -298,6 +298,13 @@ def test_a_file_that_may_not_grow_stops_nothing(path: Path) -> None:
     store.close()
 
 
+def locking(path: Path) -> sqlite3.Connection:
+    """Another client, which keeps everybody from writing until it is closed."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    return other
+
+
 def test_a_locked_file_is_waited_for_and_tried_again(
     path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,8 +312,7 @@ def test_a_locked_file_is_waited_for_and_tried_again(
     monkeypatch.setattr(handle, "RETRY_SECONDS", 0.2)
     store = Store.open(path)
     early = fill(store, group, 3)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
+    other = locking(path)
     with pytest.warns(LlmsqlWarning, match="has been locked by another process for 0.1") as said:
         late = fill(store, group, 3, "late")
         fill(store, group, 3, "later")
@@ -326,8 +332,7 @@ def test_the_queue_of_a_locked_file_is_bounded(
     monkeypatch.setattr("llmsql.store.writer.MAX_QUEUED_BYTES", 50_000)
     store = Store.open(path)
     fill(store, group, 1)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
+    other = locking(path)
     with pytest.warns(LlmsqlWarning, match="locked") as said:
         fill(store, group, 5_000, "late")
     waiting = store._writer._waiting
@@ -346,8 +351,7 @@ def test_clear_takes_what_waits_for_a_locked_file(
     monkeypatch.setattr(file, "LOCK_SECONDS", 0.1)
     store = Store.open(path)
     fill(store, group, 1)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
+    other = locking(path)
     with pytest.warns(LlmsqlWarning, match="locked"):
         late = fill(store, group, 3, "late")
     other.close()
