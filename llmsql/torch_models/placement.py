@@ -122,10 +122,10 @@ def quiet() -> Iterator[None]:
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether *error* means that memory ran out, on whichever device."""
     # The CPU's allocator has no exception type of its own, nor have CUDA's libraries. oneDNN, which
-    # multiplies bfloat16 on CPUs, says no more than what it could not make.
+    # multiplies bfloat16 on CPUs, says no more than what it could not do.
     words = (
         "allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED",
-        "could not create a primitive", "could not create a memory",
+        "could not create a primitive", "could not execute a primitive", "could not create a memory",
     )  # fmt: skip
     is_allocator = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     return is_allocator or isinstance(error, torch.OutOfMemoryError | MemoryError)
@@ -146,6 +146,7 @@ def release(error: BaseException | None = None) -> None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
     gc.collect()
+    trim()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
