@@ -259,10 +259,11 @@ class Decoder:
     ) -> Iterator[Row]:
         """Put *stranded* rows back, to go on with half as many; yield one alone, and those done."""
         placement.check_memory(error)
+        is_worth_another = len(stranded) > 1 or placement.goes_without_onednn(error)
         placement.release(error)
         left = [row for row in stranded if not row.finish]
         yield from (row for row in stranded if row.finish)
-        if len(stranded) > 1:
+        if is_worth_another:
             self.slots = max(1, min(self.slots, len(stranded)) // 2)
             self.step_tokens = max(16, self.step_tokens // 2)
             if left:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib.util
+import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ import torch
 
 from llmsql.errors import BackendError
 from llmsql.torch_models.numbers import larger
+
+log = logging.getLogger("llmsql")
 
 
 def device(wanted: str) -> torch.device:
@@ -121,14 +124,37 @@ def quiet() -> Iterator[None]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether *error* means that memory ran out, on whichever device."""
-    # The CPU's allocator has no exception type of its own, nor have CUDA's libraries. oneDNN, which
-    # multiplies bfloat16 on CPUs, says no more than what it could not do.
-    words = (
-        "allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED",
-        "could not create a primitive", "could not execute a primitive", "could not create a memory",
-    )  # fmt: skip
+    # The CPU's allocator has no exception type of its own, nor have CUDA's libraries.
+    words = "allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED"
     is_allocator = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    return is_allocator or isinstance(error, torch.OutOfMemoryError | MemoryError)
+    is_ours = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return is_allocator or is_ours or _is_of_onednn(error)
+
+
+def _is_of_onednn(error: BaseException) -> bool:
+    """Tell whether oneDNN, which multiplies bfloat16 on CPUs, could not do something.
+
+    It says no more than what.
+    """
+    words = (
+        "could not create a primitive",
+        "could not execute a primitive",
+        "could not create a memory",
+    )
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def goes_without_onednn(error: BaseException) -> bool:
+    """Go on without oneDNN where *error* is its own, and tell whether that is new.
+
+    What it could not make once it will not make again, however much memory there is then (it keeps
+    failures among its primitives). Of one row nothing is slower for it, batches are.
+    """
+    if not _is_of_onednn(error) or not torch.backends.mkldnn.enabled:
+        return False
+    torch.backends.mkldnn.set_flags(False)
+    log.warning("memory ran out: from here on models on this CPU run without oneDNN, slower")
+    return True
 
 
 def check_memory(error: BaseException) -> None:

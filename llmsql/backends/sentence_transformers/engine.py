@@ -118,8 +118,8 @@ class Model(Encoder, base.Model):
             except (RuntimeError, MemoryError) as error:
                 if not placement.is_out_of_memory(error):
                     raise
-                if len(chosen) > 1:
-                    self.batch_tokens = width * len(chosen) // 2
+                if len(chosen) > 1 or placement.goes_without_onednn(error):
+                    self.batch_tokens = max(1, width * len(chosen) // 2)
                     placement.release(error)
                     continue
                 rows = [GenerationError(f"a text of {width} tokens does not fit into memory")]
