@@ -890,6 +890,36 @@ def test_rows_that_are_done_stay_done_when_memory_runs_out(
     )
 
 
+def test_what_onednn_cannot_make_is_made_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where one row fails for it: what oneDNN failed at once, it fails at ever after."""
+    import torch
+
+    source = str(tiny(tmp_path, config("LlamaConfig")))
+    model: Any = loaded("transformers", "chat", source, dtype="float32")
+    prompts = [Prompt("ab" * i, Sampling(max_tokens=3)) for i in range(1, 5)]
+    expected = [found.text for _, found in sorted(model.generate(prompts))]
+    whole = model.decoder.forward
+
+    def unmade(**given: Any) -> Any:
+        if torch.backends.mkldnn.enabled:
+            raise RuntimeError("could not create a primitive")
+        return whole(**given)
+
+    monkeypatch.setattr(model.decoder, "forward", unmade)
+    try:
+        answered = dict(model.generate(prompts))
+        is_used = torch.backends.mkldnn.enabled
+    finally:
+        torch.backends.mkldnn.set_flags(True)
+    assert [answered[at].text for at in range(4)] == expected
+    assert not is_used
+    assert caplog.messages == [
+        "memory ran out: from here on models on this CPU run without oneDNN, slower"
+    ]
+
+
 def test_a_token_that_the_model_does_not_have_ends_nothing(tmp_path: Path) -> None:
     """Nor does it break the device where min_tokens forbids it."""
     model: Any = loaded("transformers", "chat", str(tiny(tmp_path, config("LlamaConfig"))))
