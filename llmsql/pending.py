@@ -93,13 +93,12 @@ class Pending:
 
 def _from_arrow(con: Any, names: list[str], types: list[str], rows: Any) -> Any:
     """*rows* under *names*, which may repeat, in DuckDB's own *types*."""
-    held = rows.rename_columns([f"c{index}" for index in range(len(names))])
-    items = ", ".join(
-        f'c{index}::{kind} AS "{name.replace(chr(34), chr(34) * 2)}"'
-        for index, (name, kind) in enumerate(zip(names, types, strict=True))
-    )
-    relation = con.from_arrow(held)
-    return relation.project(items) if items else relation
+    relation = con.from_arrow(rows.rename_columns([f"c{index}" for index in range(len(names))]))
+    items = []
+    for index, (name, kind, held) in enumerate(zip(names, types, relation.types, strict=True)):
+        cast = "" if str(held) == kind else f"::{kind}"  # types that need none may have no spelling
+        items.append(f'c{index}{cast} AS "{name.replace(chr(34), chr(34) * 2)}"')
+    return relation.project(", ".join(items)) if items else relation
 
 
 def _arrow(con: Any) -> Any:
