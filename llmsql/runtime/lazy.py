@@ -51,6 +51,10 @@ class LazyModel(Proxy):
         """Yield what the model yields; it is loaded when the first result is asked for."""
         yield from getattr(self._loaded(), method)(items)
 
+    def wind_up(self, seconds: float) -> bool:
+        """Let the model wind up, if it is loaded."""
+        return self._model is not None and self._model.wind_up(seconds)
+
     def wake(self) -> None:
         """Load the model, if it is not."""
         self._loaded()

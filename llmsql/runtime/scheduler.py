@@ -11,7 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import accumulate
 from typing import Any
 
@@ -26,6 +26,8 @@ from llmsql.runtime.run import Run, Sites, value_of
 from llmsql.types import Prompt
 
 POLL_SECONDS = 0.2
+LAST_SECONDS, PATIENCE_SECONDS = 2.0, 30.0
+"""So long may what a server has in hand take when nobody waits any more, and after an error."""
 MOST_TOGETHER = 1_024
 """So many samplings go to a model at once: each has an account of its own."""
 HOPELESS = 8
@@ -143,7 +145,7 @@ def _wait(deployment: Deployment, flight: _Flight, collector: Collector) -> None
                     future.result()
                     return
     except BaseException:
-        flight.stopped.set()
+        flight.stop()
         raise
 
 
@@ -193,6 +195,11 @@ class _Flight:
             for run in self.runs:
                 run.finish(run.calls / calls if calls else 1 / len(self.runs))
 
+    def stop(self) -> None:
+        """Ask for nothing more: nobody waits. What a server has in hand is kept if it is quick."""
+        self.stopped.set()
+        self.deployment.model.wind_up(LAST_SECONDS)
+
     def _portions(self) -> Iterable[range]:
         if len(self.runs) > 1:
             return [range(len(self.keys))]
@@ -241,18 +248,27 @@ class _Flight:
             for index, result in stream:
                 left.pop(batch[index])
                 self._keep(batch[index], result)
-                if self.stopped.is_set():
+                if self.stopped.is_set() and not self.deployment.model.wind_up(LAST_SECONDS):
                     return [], None
         except LlmsqlError:
+            self._salvage(batch, stream)
             raise
         except Exception as error:  # the row boundary: which row it was decides what happens
             return list(left), error
         finally:
             close: Callable[[], None] = getattr(stream, "close", lambda: None)
             close()
-        for index in left:
+        for index in left if not self.stopped.is_set() else ():
             self._store(index, GenerationError("the model gave no answer"))
         return [], None
+
+    def _salvage(self, batch: list[int], stream: Iterator[tuple[int, Any]]) -> None:
+        """Keep what a server has in hand of *batch*, though the statement fails: it is paid for."""
+        if not self.deployment.model.wind_up(PATIENCE_SECONDS):
+            return
+        for index, result in stream:
+            with suppress(LlmsqlError):
+                self._keep(batch[index], result)
 
     def _keep(self, index: int, result: Any) -> None:
         """Store a result; what goes wrong with that is no row's error."""

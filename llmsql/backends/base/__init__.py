@@ -84,6 +84,13 @@ class Model:
         """Yield the relevance of the passage to the query of each pair, higher is better."""
         raise BackendError("this model does not score passages")
 
+    def wind_up(self, seconds: float) -> bool:
+        """Begin nothing more of the call that runs, and end it in so many *seconds* at the latest.
+
+        For a model whose inputs in hand are paid for anyway; False where closing the call will do.
+        """
+        return False
+
     def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
         """Return how many tokens the model would read for each input, as its usage will say.
 

@@ -10,12 +10,15 @@ import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from llmsql.errors import BackendError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+Work = Callable[[Job], Awaitable[Iterable[Result]]]
+PATIENCE_SECONDS = 30.0
+"""So long does what is in flight have, which will be paid for, when one job has failed."""
 
 
 class Loop:
@@ -36,28 +39,10 @@ class Loop:
             future.cancel()
 
     def stream(
-        self,
-        work: Callable[[Job], Awaitable[Iterable[Result]]],
-        jobs: Iterable[Job],
-        limit: int,
-    ) -> Iterator[Result]:
-        """Yield the results of all *jobs* as they arrive, *limit* of them in flight.
-
-        What a job raises ends the stream; closing the stream cancels what is in flight.
-        """
-        results: queue.SimpleQueue[Iterable[Result] | Future[None]] = queue.SimpleQueue()
-        future = asyncio.run_coroutine_threadsafe(
-            _run(work, iter(jobs), limit, results.put), self._loop
-        )
-        future.add_done_callback(results.put)
-        try:
-            while not isinstance(arrived := results.get(), Future):
-                yield from arrived
-            if arrived.cancelled():
-                raise BackendError("the model was unloaded while it was asked")
-            arrived.result()
-        finally:
-            future.cancel()
+        self, work: Work[Job, Result], jobs: Iterable[Job], limit: int
+    ) -> Stream[Job, Result]:
+        """The results of all *jobs* as they arrive, *limit* of them in flight."""
+        return Stream(self._loop, work, jobs, limit)
 
     def cancel(self) -> None:
         """Cancel what still runs, and wait until it has ended."""
@@ -70,34 +55,82 @@ class Loop:
         self._loop.close()
 
 
-async def _run(
-    work: Callable[[Job], Awaitable[Iterable[Result]]],
-    jobs: Iterator[Job],
-    limit: int,
-    put: Callable[[Iterable[Result]], None],
-) -> None:
-    arrived: list[Result] = []
+class Stream(Generic[Job, Result]):
+    """The results of *jobs* as they arrive, read in one thread while *work* is done in *loop*.
 
-    def hand_over() -> None:
-        put(arrived.copy())
-        arrived.clear()
+    What a job raises ends the stream, once what else is in flight has arrived. Closing the stream
+    cancels that.
+    """
 
-    async def worker() -> None:
-        for job in jobs:  # shared by all workers: each takes the next one
-            results = await work(job)
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Work[Job, Result],
+        jobs: Iterable[Job],
+        limit: int,
+    ) -> None:
+        self._loop = loop
+        self._work = work
+        self._jobs = iter(jobs)
+        self._limit = limit
+        self._is_winding_up = False
+        self._workers: list[asyncio.Task[None]] = []
+        self._arrived: list[Result] = []
+        self._results: queue.SimpleQueue[Iterable[Result] | Future[None]] = queue.SimpleQueue()
+
+    def __iter__(self) -> Iterator[Result]:
+        """Yield the results; an answer to a job comes with others that arrived at once."""
+        future = asyncio.run_coroutine_threadsafe(self._run(), self._loop)
+        future.add_done_callback(self._results.put)
+        try:
+            while not isinstance(arrived := self._results.get(), Future):
+                yield from arrived
+            if arrived.cancelled():
+                raise BackendError("the model was unloaded while it was asked")
+            arrived.result()
+        finally:
+            future.cancel()
+
+    def wind_up(self, seconds: float) -> None:
+        """Begin nothing more, and end when what is in flight has arrived, or in so many seconds."""
+        self._loop.call_soon_threadsafe(self._wind_up, seconds)
+
+    def _wind_up(self, seconds: float) -> None:
+        self._is_winding_up = True
+        self._loop.call_later(seconds, self._cancel)
+
+    def _cancel(self) -> None:
+        for worker in self._workers:
+            worker.cancel()
+
+    async def _run(self) -> None:
+        self._workers = [asyncio.create_task(self._worker()) for _ in range(self._limit)]
+        try:
+            ended = await asyncio.gather(*self._workers, return_exceptions=True)
+        finally:
+            self._cancel()
+            self._hand_over()
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
+
+    async def _worker(self) -> None:
+        for job in self._jobs:  # shared by all workers: each takes the next one
+            try:
+                results = await self._work(job)
+            except Exception:
+                self._wind_up(PATIENCE_SECONDS)
+                raise
             # Once for all that one look at the sockets brought: waking the other thread is dear.
-            if not arrived:
-                asyncio.get_running_loop().call_soon(hand_over)
-            arrived.extend(results)
+            if not self._arrived:
+                self._loop.call_soon(self._hand_over)
+            self._arrived.extend(results)
+            if self._is_winding_up:
+                return
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(limit):
-                group.create_task(worker())
-    except BaseExceptionGroup as error:
-        raise error.exceptions[0] from error.exceptions[0].__cause__
-    finally:
-        hand_over()
+    def _hand_over(self) -> None:
+        self._results.put(self._arrived.copy())
+        self._arrived.clear()
 
 
 async def _cancel_others() -> None:

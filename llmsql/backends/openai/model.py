@@ -17,7 +17,7 @@ from typing import Any
 from llmsql.backends import base
 from llmsql.backends.openai import address, answers
 from llmsql.backends.openai.client import Client, Posted
-from llmsql.backends.openai.loop import Loop
+from llmsql.backends.openai.loop import Loop, Stream, Work
 from llmsql.backends.openai.refusals import Refused
 from llmsql.errors import BackendError, GenerationError, suggestion
 from llmsql.types import Completion, Measured, Message, Prompt
@@ -48,6 +48,7 @@ class Model(base.Model):
         self.concurrency = concurrency
         self.batch_texts = batch_texts
         self.dimensions = dimensions
+        self._running: Stream[Any, Any] | None = None
         self._has_base64 = True
         # Reasoning models know max_tokens by another name, and take no temperature.
         self._limit_name = "max_tokens"
@@ -83,12 +84,11 @@ class Model(base.Model):
 
     def generate(self, prompts: Sequence[Prompt]) -> base.Answered:
         """Yield completions as they arrive."""
-        return self.loop.stream(self._complete, enumerate(prompts), self.concurrency)
+        return self._stream(self._complete, enumerate(prompts))
 
     def embed(self, texts: Sequence[str]) -> base.Embedded:
         """Yield the vectors of each request as it arrives."""
-        jobs = self._requests(enumerate(texts))
-        return self.loop.stream(self._embed, jobs, self.concurrency)
+        return self._stream(self._embed, self._requests(enumerate(texts)))
 
     def rerank(self, pairs: Sequence[tuple[str, str]]) -> base.Scored:
         """Yield the scores of each request as it arrives; a request has one query."""
@@ -98,7 +98,17 @@ class Model(base.Model):
         jobs = (
             (query, some) for query, rows in rows_by_query.items() for some in self._requests(rows)
         )
-        return self.loop.stream(self._rerank, jobs, self.concurrency)
+        return self._stream(self._rerank, jobs)
+
+    def wind_up(self, seconds: float) -> bool:
+        """Send no more requests; those in flight have so many *seconds* to be answered."""
+        if self._running is not None:
+            self._running.wind_up(seconds)
+        return self._running is not None
+
+    def _stream(self, work: Work[Any, Any], jobs: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        self._running = self.loop.stream(work, jobs, self.concurrency)
+        return iter(self._running)
 
     def meta(self) -> Mapping[str, Any]:
         """Return what is known of the model: its name, and that it takes messages."""
