@@ -553,7 +553,7 @@ def test_an_address_is_shown_without_its_password(written: str, seen: str) -> No
 
 def test_a_password_with_a_slash_is_no_address() -> None:
     """What is behind the slash would be asked of another server, as a path."""
-    with pytest.raises(BackendError, match='^"http://host" is no address: ') as refused:
+    with pytest.raises(BackendError, match='^"http://host" is no address of a server$') as refused:
         address.bases("http://user:se/cret@host")
     assert "cret" not in str(refused.value)
 

@@ -88,7 +88,13 @@ class Backend(base.Backend):
         options: Options = spec.options or Options()
         bases = address.bases(options.base_url)
         key = _checked(address.key(options.api_key, bases[0]), bases[0])
-        client = Client(bases, key, timeout=options.timeout, max_retries=options.max_retries)
+        client = Client(
+            bases,
+            key,
+            timeout=options.timeout,
+            max_retries=options.max_retries,
+            query=address.query(options.base_url),
+        )
         model = Model(
             options.model or spec.source,
             client,

@@ -22,7 +22,7 @@ def bases(address: str) -> list[str]:
         parts = urllib.parse.urlsplit(address)
         _ = parts.port  # what is no number may be a password with a slash in it
     except ValueError as error:
-        raise BackendError(f'"{shown(address)}" is no address: {error}') from error
+        raise BackendError(f'"{shown(address)}" is no address of a server') from error
     path = parts.path.rstrip("/")
     for endpoint in _ENDPOINTS:
         path = path.removesuffix(endpoint)
@@ -34,6 +34,12 @@ def bases(address: str) -> list[str]:
     else:
         paths = [path, path + "/v1"]
     return [f"{parts.scheme}://{parts.netloc}{p}" for p in paths]
+
+
+def query(address: str) -> str:
+    """Return what each request to *address* is to have behind its path: api-version, or nothing."""
+    asked = urllib.parse.urlsplit(address).query
+    return f"?{asked}" if asked else ""
 
 
 def plain(address: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from llmsql.errors import GenerationError
 from llmsql.types import Completion, Measured, Usage
 
 MOST_TOKENS = 1 << 40
+_CUT = ("length", "model_length", "max_tokens")
+_BROKEN_OFF = ("error", "abort", "aborted", "cancelled", "timeout", "insufficient_system_resource")
+"""Reasons to end, as servers write them: the token limit, and what leaves half an answer."""
 _SHAPE_ERRORS = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 
 
@@ -32,7 +36,11 @@ def completion(answer: Any) -> Completion:
         raise GenerationError(f"the model refuses: {message['refusal']}")
     if reason == "content_filter":
         raise GenerationError("the server filtered the answer (finish_reason content_filter)")
-    if reason == "length":
+    if failure := choice.get("error"):
+        raise GenerationError(f"the answer broke off: {failure}")
+    if reason in _BROKEN_OFF:
+        raise GenerationError(f"the answer broke off (finish_reason {reason})")
+    if reason in _CUT:
         # A reasoning model may have used up max_tokens before its first word.
         return Completion(text or "", "length", used)
     if text is None:
@@ -54,13 +62,13 @@ def vectors(
         raise _unknown(answer) from error
     return [
         Measured(vector, usage)
-        if dimension in (None, vector.size)
-        else GenerationError(f"the server gave {vector.size} numbers, not {dimension}")
+        if dimension in (None, vector.size) and np.isfinite(vector).all()
+        else GenerationError(_no_vector(vector, dimension))
         for vector, usage in zip(found, usages, strict=True)
     ]
 
 
-def scores(answer: Any, sizes: Sequence[int]) -> list[Measured[float]]:
+def scores(answer: Any, sizes: Sequence[int]) -> list[Measured[float] | GenerationError]:
     """Return a score for each of *sizes*, in the order of the request, with its tokens."""
     try:
         items = _items(answer["results"], len(sizes))
@@ -69,14 +77,26 @@ def scores(answer: Any, sizes: Sequence[int]) -> list[Measured[float]]:
         usages = _shares(answer.get("usage") or {}, sizes)
     except _SHAPE_ERRORS as error:
         raise _unknown(answer) from error
-    return [Measured(score, usage) for score, usage in zip(found, usages, strict=True)]
+    return [
+        Measured(score, usage)
+        if math.isfinite(score)
+        else GenerationError(f"the server gave {score} as a score")
+        for score, usage in zip(found, usages, strict=True)
+    ]
 
 
 def _text(content: Any) -> str | None:
-    """The text of a message, which some servers give in parts."""
-    if content is None or isinstance(content, str):
-        return content
-    return "".join(part["text"] for part in content if part.get("type") == "text")
+    """The text of a message, which some servers give in parts, and some cut within a character."""
+    if content is None:
+        return None
+    if not isinstance(content, str):
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
+    return whole(content)
+
+
+def whole(text: str) -> str:
+    """*text* with a ? for each half of a character, which neither a table nor a file can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _usage(given: dict[str, Any]) -> Usage:
@@ -109,6 +129,12 @@ def _items(given: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     """The items in the order of the request: each says its place, or they are in order."""
     by_index = {item.get("index", place): item for place, item in enumerate(given)}
     return [by_index[place] for place in range(count)]
+
+
+def _no_vector(vector: np.ndarray, dimension: int | None) -> str:
+    if not np.isfinite(vector).all():
+        return "the server gave numbers that are infinite, or none"
+    return f"the server gave {vector.size} numbers, not {dimension}"
 
 
 def _vector(given: Any) -> np.ndarray:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from llmsql.backends.openai import address, refusals
+from llmsql.backends.openai import address, answers, refusals
 from llmsql.backends.openai.refusals import Refused
 from llmsql.errors import BackendError, GenerationError, LlmsqlError
 
@@ -47,11 +47,15 @@ class Tries:
 class Client:
     """A server, and the session in which it is asked. Made and used inside the event loop."""
 
-    def __init__(self, bases: list[str], key: str, *, timeout: float, max_retries: int) -> None:
+    def __init__(
+        self, bases: list[str], key: str, *, timeout: float, max_retries: int, query: str = ""
+    ) -> None:
         self.bases = bases
+        self.query = query
         self.base = bases[0]
         self.models: list[str] = []
         self.retrying = 0
+        self._answered_at = 0.0
         self.timeout = timeout
         self.max_retries = max_retries
         self._key = key
@@ -92,12 +96,15 @@ class Client:
             self.base = base
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
-                    answer, _ = await self._ask("GET", "/models", None, CHECK_RETRIES)
+                    answer, _ = await self._ask(
+                        "GET", "/models", None, CHECK_RETRIES, longest=CHECK_SECONDS / 4
+                    )
             except Refused as refused:
+                is_guessed = base != self.bases[0] and not base.endswith("/v1")
+                if is_guessed or refused.status in (200, 404, 405):
+                    continue
                 if refused.status in (401, 407):
                     raise self._translated(refused, "/models") from refused
-                if refused.status in (200, 404, 405):
-                    continue
                 return  # a key may be allowed to ask and not to list, a server may still be loading
             except (GenerationError, TimeoutError) as error:
                 raise BackendError(
@@ -132,12 +139,13 @@ class Client:
                 "POST", path, body, self.max_retries, is_many=is_many, tries=tries
             )
         except GenerationError as wrong:
-            error = self._translated(measured(wrong), path)
+            error = self._translated(measured(wrong), path, started)
             if error is wrong:
                 raise
             raise error from wrong
+        self._answered_at = time.perf_counter()
         try:
-            return Posted(read(answer), time.perf_counter() - started, retries)
+            return Posted(read(answer), self._answered_at - started, retries)
         except GenerationError as wrong:
             text = self._scrubbed(str(wrong))[:LONGEST_MESSAGE]
         raise measured(GenerationError(text))  # out here, lest the unscrubbed text stay as context
@@ -151,11 +159,17 @@ class Client:
         *,
         is_many: bool = False,
         tries: Tries | None = None,
+        longest: float | None = None,
     ) -> tuple[Any, int]:
-        """Ask until there is an answer, and count the retries; the network's errors become ours."""
+        """Ask until there is an answer, and count the retries; the network's errors become ours.
+
+        A server that asks to wait for more than *longest* seconds, by default the timeout, is not.
+        """
         import aiohttp
 
         def may_pass(error: BaseException) -> bool:
+            if getattr(error, "retry_after", 0.0) > (longest or self.timeout):
+                return False
             return self._may_pass(error) and not (is_many and getattr(error, "status", 0) == 500)
 
         try:
@@ -172,8 +186,8 @@ class Client:
                 f"no answer from the server within {self.timeout:g} seconds\n"
                 "  saas.timeout says how long to wait"
             ) from error
-        except (aiohttp.ClientError, OSError) as error:
-            text = self._clean(str(error) or type(error).__name__)
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            text = self._clean(address.shown(str(error)) or type(error).__name__)
             raise GenerationError(f"the connection to the server broke: {text}") from error
 
     async def _patiently(
@@ -218,7 +232,7 @@ class Client:
         try:
             async with self._session.request(
                 method,
-                self.base + path,
+                self.base + path + self.query,
                 json=body,
                 headers=self._headers,  # as the session's own they would go to the proxy too
                 proxy=self._proxy,
@@ -260,16 +274,25 @@ class Client:
         import aiohttp
 
         if isinstance(error, Refused):
-            return error.may_pass and error.retry_after <= self.timeout
+            return error.may_pass
         if isinstance(error, (aiohttp.ClientSSLError, aiohttp.InvalidURL)):
             return False
         return isinstance(error, (aiohttp.ClientError, OSError, TimeoutError))
 
-    def _translated(self, refused: GenerationError, path: str) -> LlmsqlError:
-        """The BackendError that *refused* means where it is about every row, else itself."""
+    def _translated(self, refused: GenerationError, path: str, started: float = 0) -> LlmsqlError:
+        """The BackendError that *refused* means where it is about every row, else itself.
+
+        A server is not down that answered others since *started*, nor a key wrong that it took.
+        """
         if not isinstance(refused, Refused) or not refused.hint:
             return refused
+        since = 0 if refused.status == 403 else started
+        if refused.status in refusals.OF_A_ROW and self._answered_at > since:
+            return refused
         hint = refused.hint
+        if refused.retry_after > self.timeout:
+            asked = f"{refused.retry_after:g} s, and saas.timeout is {self.timeout:g}"
+            hint = f"it asks to wait {asked}: wait, or raise that"
         if hint == refusals.HINTS[404] and self.models:
             hint += f"\n  its models: {', '.join(self.models[:10])}"
         return BackendError(
@@ -282,4 +305,7 @@ class Client:
         return " ".join(self._scrubbed(text).split())[:LONGEST_MESSAGE]
 
     def _scrubbed(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
+        text = answers.whole(text)
+        for secret in filter(None, (self._key, self.query)):
+            text = text.replace(secret, "***")
+        return text

@@ -23,6 +23,7 @@ from llmsql.errors import BackendError, GenerationError, suggestion
 from llmsql.types import Completion, Measured, Message, Prompt
 
 CHARACTERS_PER_REQUEST = 200_000
+OTHER_LIMIT = "max_completion_tokens"
 
 Row = tuple[int, str]
 
@@ -192,8 +193,10 @@ class Model(base.Model):
         """Leave out what the model does not take, where that was not the user's wish."""
         if error.status != 400 or error.param not in body:
             return False
-        if error.param == "max_tokens":
-            self._limit_name = "max_completion_tokens"
+        if error.param == "max_tokens":  # which may also be too large
+            if error.code != "unsupported_parameter" and OTHER_LIMIT not in error.text:
+                return False
+            self._limit_name = OTHER_LIMIT
             return True
         if error.param == "temperature" and not body["temperature"]:
             self._has_temperature = False

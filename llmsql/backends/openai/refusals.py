@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0
 
 _PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
+OF_A_ROW = (403, 502, 503, 504)
+"""What a moderator refuses, and what is too long for a gateway, is no fault of other rows."""
 # What these say after all retries is about the server or the account, and not about one row.
 HINTS = {
     401: "set saas.api_key, or the environment variable OPENAI_API_KEY",
