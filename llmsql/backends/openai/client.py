@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10.0
 CHECK_RETRIES, CHECK_SECONDS = 2, 20.0
 LONGEST_MESSAGE = 500
+HOPELESS = 8
+"""So many requests whose retries are used up, with no answer among them: the server is broken."""
 
 Result = TypeVar("Result")
 
@@ -56,6 +58,7 @@ class Client:
         self.models: list[str] = []
         self.retrying = 0
         self._answered_at = 0.0
+        self.in_vain = 0
         self.timeout = timeout
         self.max_retries = max_retries
         self._key = key
@@ -140,10 +143,11 @@ class Client:
             )
         except GenerationError as wrong:
             error = self._translated(measured(wrong), path, started)
+            self._count(error, tries, is_many=is_many)
             if error is wrong:
                 raise
             raise error from wrong
-        self._answered_at = time.perf_counter()
+        self._answered_at, self.in_vain = time.perf_counter(), 0
         try:
             return Posted(read(answer), self._answered_at - started, retries)
         except GenerationError as wrong:
@@ -299,6 +303,15 @@ class Client:
             f'server "{address.shown(self.base)}" answers {refused.status} to {path}: '
             f"{refused.text}\n  {hint}"
         )
+
+    def _count(self, error: LlmsqlError, tries: Tries, *, is_many: bool) -> None:
+        """Raise BackendError where *error* is the last of so many after all retries."""
+        if is_many or not self.max_retries or tries.again < self.max_retries:
+            return
+        self.in_vain += 1
+        if self.in_vain >= HOPELESS and isinstance(error, GenerationError):
+            place = address.shown(self.base)
+            raise BackendError(f'server "{place}" fails on every row: {error}') from error
 
     def _clean(self, text: str) -> str:
         """Return what a server said, on one line, no longer than a message may be, scrubbed."""

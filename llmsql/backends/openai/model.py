@@ -108,6 +108,7 @@ class Model(base.Model):
         return self._running is not None
 
     def _stream(self, work: Work[Any, Any], jobs: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        self.client.in_vain = 0
         self._running = self.loop.stream(work, jobs, self.concurrency)
         return iter(self._running)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0
 
 _PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
-OF_A_ROW = (403, 502, 503, 504)
+OF_A_ROW = (403, 502, 503)
 """What a moderator refuses, and what is too long for a gateway, is no fault of other rows."""
 # What these say after all retries is about the server or the account, and not about one row.
 HINTS = {
@@ -31,7 +31,7 @@ HINTS = {
     429: "ask less at a time, or raise saas.max_retries to wait longer",
     503: "raise saas.max_retries to wait longer",
 }
-_LIKE = {301: 404, 302: 404, 307: 404, 308: 404, 405: 404, 501: 404, 502: 503, 504: 503}
+_LIKE = {301: 404, 302: 404, 307: 404, 308: 404, 405: 404, 501: 404, 502: 503}
 _LIKE_CODE = {
     "invalid_api_key": 401,
     "insufficient_quota": 402,
