@@ -142,8 +142,8 @@ class Settings:
         if field.startswith(RESOURCE):
             return self._with_resource(field.removeprefix(RESOURCE), value)
         wanted = _TYPES[field]
-        if value.strip() == "" and getattr(Settings, field) is None:
-            unset: dict[str, Any] = {field: None}
+        if value.strip() == "":
+            unset: dict[str, Any] = {field: getattr(Settings, field)}
             return dataclasses.replace(self, **unset)
         try:
             typed = coerce(value, wanted)

@@ -33,6 +33,10 @@ from llmsql.syntax.variables import Variables
 from llmsql.workspace import Workspace
 
 
+_RELATIONS = ("from_", "read_", "table", "values", "view")
+"""How the methods of DuckDB begin that give a relation."""
+
+
 def connect(
     database: str = ":memory:",
     *,
@@ -136,7 +140,7 @@ class Connection:
         """Return another connection to the same database, with the same models."""
         with self._entered():
             self.engine.users += 1
-            cursor = Connection(self.engine, self._con.cursor(), self.settings)
+            cursor = Connection(self.engine, self.engine.root.cursor(), self.settings)
             cursor.variables.update(self.variables)
             cursor._session.conditions.spent = self._session.conditions.spent  # caps are for all
             self._cursors.add(cursor)
@@ -248,7 +252,14 @@ class Connection:
         if name in FETCHES:
             return self._pending.guarded(attribute, self)
         self._pending.drop()
-        return attribute
+        if name.startswith(_RELATIONS):
+            self._session.sync()  # whose functions a relation may name
+        return partial(self._returned, attribute) if callable(attribute) else attribute
+
+    def _returned(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """What DuckDB's *method* returns; this connection where it returns its own."""
+        result = method(*args, **kwargs)
+        return self if result is self._con else result
 
     def _execute(self, query: str, parameters: Any, scope: Scope) -> None:
         pieces = list(self._dialect.pieces(query))
@@ -272,8 +283,12 @@ class Connection:
         with self._lock:
             try:
                 yield
-            except (duckdb.CatalogException, duckdb.BinderException) as error:
+            except duckdb.Error as error:
                 advice.advise(error, self.engine.deployments)
+                raise
+            except RuntimeError as error:
+                if str(error) == "Query interrupted":  # Ctrl-C, to a connection that only parses
+                    raise KeyboardInterrupt from error
                 raise
 
     def _open(self) -> Connection:

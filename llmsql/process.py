@@ -27,6 +27,10 @@ START = (
 )
 STOP_SECONDS = 5.0
 SHOWN_CHARACTERS = 600
+_NOT_OURS = (
+    "belongs to the process that this one was forked from\n"
+    '  connect anew and deploy it here, or start processes with multiprocessing\'s "spawn"'
+)
 
 Deliver = Callable[[Any], None]
 """Takes a list of (index, result), or an error that is the last thing it gets."""
@@ -51,6 +55,7 @@ class Process:
         self._numbers = itertools.count(1)
         self._sending, self._lock = threading.Lock(), threading.Lock()
         self._ended: BackendError | None = None
+        self._parent = os.getpid()
         with theirs:
             self._popen = self._started(module, theirs.fileno(), environment)
         self._listener = threading.Thread(
@@ -78,6 +83,11 @@ class Process:
     def pid(self) -> int:
         """The process's id, which is also its group's."""
         return self._popen.pid
+
+    @property
+    def _is_ours(self) -> bool:
+        """False in a process that was forked since, which has the pipe and no listener."""
+        return os.getpid() == self._parent
 
     @property
     def has_ended(self) -> bool:
@@ -111,6 +121,9 @@ class Process:
         What goes wrong is delivered as well, where the process is gone already at once.
         """
         number = next(self._numbers)
+        if not self._is_ours:
+            deliver(BackendError(f"{self.owner} {_NOT_OURS}"))
+            return number
         with self._lock:
             ended = self._ended
             if not ended:
@@ -127,6 +140,8 @@ class Process:
 
     def give_up(self, number: int) -> None:
         """Want no more answers of the call *number*; nothing happens where it has them all."""
+        if not self._is_ours:
+            return
         with self._lock:
             is_running = self._calls.pop(number, None) is not None
         if is_running:
@@ -134,6 +149,8 @@ class Process:
 
     def end(self) -> None:
         """End the process and whatever it started, and wait until they are gone."""
+        if not self._is_ours:
+            return
         with self._lock:
             self._ended = self._ended or BackendError("this model was unloaded")
         self._send(None)

@@ -336,6 +336,56 @@ def test_names_may_repeat_in_a_relation(models: Any) -> None:
     assert relation.fetchall() == [(1, 1, "text 1")]
 
 
+def test_a_name_is_spelled_as_the_statement_spells_it(models: Any) -> None:
+    """DuckDB 2.0 describes `i AS I` as a column i, and gives a column I."""
+    query = (
+        "SELECT i AS I, x.S AS Text, chat(S) AS Answer, j FROM (SELECT i, s, i AS J FROM t) AS x"
+    )
+    plain = query.replace("chat(S)", "S")
+    expected = [column[0] for column in models.execute(plain).description]
+    assert [column[0] for column in models.execute(query).description] == expected
+    assert models.sql(query).columns == expected
+
+
+def test_what_duckdb_returns_itself_is_the_connection(models: Any) -> None:
+    """So that what is chained behind it may be a statement of ours."""
+    assert models.begin() is models
+    assert models.commit() is models
+    assert models.begin().execute("SELECT chat('a')").fetchall() == [("a",)]
+    assert models.rollback() is models
+
+
+def test_a_cursor_outlives_the_connection_it_is_of() -> None:
+    """As DuckDB's does; closing the connection closes it."""
+    cursor = llmsql.connect().cursor()
+    gc.collect()
+    time.sleep(0.3)  # another thread closes what nobody holds
+    assert cursor.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_a_relation_that_writes_no_null_over_a_value(models: Any) -> None:
+    """Of a row that fails nobody could tell before it is written."""
+    models.execute(DEPLOY.format("bad", "chat") + " AND fail_on='text 1'")
+    relation = models.table("t")
+    with suppress(duckdb.Error):  # 1.5.5 says nothing, and writes nothing
+        relation.update({"s": duckdb.SQLExpression("bad(s)")})
+    assert models.execute("SELECT s FROM t WHERE i = 1").fetchall() == [("text 1",)]
+
+
+def test_a_column_that_duckdb_loses_has_a_way_round(models: Any) -> None:
+    """DuckDB 2.0, in a LATERAL, where a macro with typed parameters reads a column from outside."""
+    query = (
+        "SELECT t.i, u.i FROM t, LATERAL (SELECT i FROM t AS v"
+        " ORDER BY list_distance(emb(v.s)::FLOAT[], {}::FLOAT[]) LIMIT 1) AS u ORDER BY 1"
+    )
+    nearest = [(i, i) for i in range(5)]
+    assert models.execute(query.format("llm_embed(t.s, 'emb')")).fetchall() == nearest
+    try:
+        assert models.execute(query.format("emb(t.s)")).fetchall() == nearest
+    except duckdb.Error as error:
+        assert str(error).endswith("llm_embed(column, 'name of the model') takes it")
+
+
 def test_a_struct_without_names_comes_into_a_relation(models: Any) -> None:
     """Its type has no spelling that a cast could name, and no table can hold it."""
     relation = models.sql("SELECT [row(i, s)] AS r, chat(s) AS y FROM t WHERE i = 1")

@@ -18,7 +18,7 @@ from llmsql.functions import wishes
 from llmsql.functions.wishes import Task, Wish
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.scheduler import Asking
-from llmsql.types import Completion, Message, Prompt, bare
+from llmsql.types import Completion, Measured, Message, Prompt, Usage, bare
 
 Replies = Iterator[tuple[int, Completion | GenerationError]]
 
@@ -63,7 +63,9 @@ def _embedded(deployment: Deployment, some: list[Wish]) -> Iterable[tuple[int, A
         if isinstance(vector, GenerationError):
             yield index, vector
         else:  # in the fewest digits that make the same FLOAT
-            yield index, [float(str(number)) for number in bare(vector)]
+            numbers = [float(str(number)) for number in bare(vector)]
+            cost = vector if isinstance(vector, Measured) else None
+            yield index, replace(cost, value=numbers) if cost else numbers
 
 
 def _ranked(deployment: Deployment, some: list[Wish]) -> Iterable[tuple[int, Any]]:
@@ -73,10 +75,27 @@ def _ranked(deployment: Deployment, some: list[Wish]) -> Iterable[tuple[int, Any
     asked = [some[index].pairs[at] for index, at in places]
     for place, score in deployment.model.rerank(asked):
         index, at = places[place]
-        scores[index][at] = bare(score)
+        scores[index][at] = score
         wish, found = some[index], scores[index]
         if len(found) == len(wish.pairs):
-            yield index, _ranking(wish, [found[at] for at in range(len(found))])
+            each = [found[at] for at in range(len(found))]
+            yield index, _together(_ranking(wish, [*map(bare, each)]), each)
+
+
+def _together(ranking: Any, scores: Sequence[Any]) -> Any:
+    """*ranking* with what all its *scores* cost, where that is known."""
+    costs = [score for score in scores if isinstance(score, Measured)]
+    if not costs or isinstance(ranking, GenerationError):
+        return ranking
+    read, written = (
+        sum(told) if (told := [n for n in numbers if n is not None]) else None
+        for numbers in zip(
+            *((c.usage.input_tokens, c.usage.output_tokens) for c in costs), strict=True
+        )
+    )
+    seconds = max((cost.seconds or 0.0 for cost in costs), default=None)
+    retries = sum(cost.retries for cost in costs)
+    return Measured(ranking, Usage(read, written), seconds, retries, costs[0].replica)
 
 
 def _ranking(wish: Wish, scores: Sequence[Any]) -> Any:
@@ -137,7 +156,7 @@ def meta(deployment: Deployment) -> dict[str, Any]:
 def _reply(wish: Wish, answer: Any, deployment: Deployment, seconds: float) -> Completion:
     """Write *answer*, which was there *seconds* after it was asked for, as JSON."""
     completion = answer if isinstance(answer, Completion) else None
-    output = completion.text if completion else answer
+    output = completion.text if completion else bare(answer)
     said = list(wish.prompt.history)
     if completion:
         said += [Message("user", wish.prompt.text), Message("assistant", completion.text)]
@@ -148,7 +167,17 @@ def _reply(wish: Wish, answer: Any, deployment: Deployment, seconds: float) -> C
         "history": [asdict(message) for message in said],
     }
     text = json.dumps(reply, ensure_ascii=False)
-    return replace(completion, text=text) if completion else Completion(text)
+    if completion:
+        return replace(completion, text=text)
+    if not isinstance(answer, Measured):
+        return Completion(text)
+    return Completion(
+        text,
+        usage=answer.usage,
+        seconds=answer.seconds,
+        retries=answer.retries,
+        replica=answer.replica,
+    )
 
 
 def _metadata(

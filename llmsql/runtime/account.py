@@ -116,15 +116,16 @@ class Account:
         if not self.keeps(deployment, answers):
             return
         group = deployment.group(answers)
-        given = [key for key in keys if key in answers.known and key is not None]
-        calls = dict(zip(group.keys(given), given, strict=True))
+        # Read once: another connection may clear them meanwhile.
+        given = {k: answers.known[k] for k in keys if k in answers.known and k is not None}
+        calls = dict(zip(group.keys(list(given)), given, strict=True))
         known = self.kept.known(group, list(calls))
         for call, key in calls.items():
             read, written = answers.unkept.pop(key, (None, None))
             if call in known:
                 continue
             reason = "length" if hash(key) in answers.cut else "stop"
-            entry = Entry(answers.known[key], reason, read, written, answers.statement)
+            entry = Entry(given[key], reason, read, written, answers.statement)
             self.kept.put(group, call, entry)
             self.has_put = True
 

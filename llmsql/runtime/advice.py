@@ -18,6 +18,7 @@ _OTHER_TYPES = re.compile(
     r"(No function matches the given name and argument types"
     r" 'array_(?P<name>\w+)\((?P<types>.*)\)'\.)( You might .*)?"
 )
+_LOST_COLUMN = re.compile(r"(unordered_map::at|Failed to bind column reference \"\w+\")")
 _USUAL = {
     **dict.fromkeys(("chat", "ask", "llm", "complete", "generate"), SMALL["chat"]),
     **dict.fromkeys(("emb", "embed", "embedding"), SMALL["emb"]),
@@ -33,6 +34,7 @@ def advise(error: duckdb.Error, deployments: Deployments) -> None:
         (_MISSING, partial(_model, deployments)),
         (_UNKNOWN_SETTING, _variable),
         (_OTHER_TYPES, _list_function),
+        (_LOST_COLUMN, _lateral),
     ):
         found = pattern.search(said)
         if found and (text := advice(found)):
@@ -64,3 +66,11 @@ def _list_function(found: re.Match[str]) -> str | None:
     if "FLOAT[]" not in found["types"]:
         return None
     return f"For a FLOAT[], as llm_embed gives: list_{found['name']}(…), or a cast to FLOAT[n]"
+
+
+def _lateral(found: re.Match[str]) -> str:
+    """DuckDB loses a column from outside of a LATERAL that a macro with typed parameters reads."""
+    return (
+        "In a LATERAL, a column from outside may be lost on its way into a model's function:"
+        " llm_embed(column, 'name of the model') takes it"
+    )

@@ -157,6 +157,16 @@ class Deployment:
         if self.is_loaded or self.backend.identity(self.spec) == self.identity:
             return
         del self.identity
+        self._regroup()
+
+    def renew(self, spec: ModelSpec) -> None:
+        """Serve as *spec* says from now on, which has nothing that is to be loaded."""
+        with self.turn:
+            self.spec = spec
+            self._regroup()
+
+    def _regroup(self) -> None:
+        """Forget the answers in memory, and where in the store such answers are."""
         for answers in list(self._answers.values()):
             answers.group = None
         self.forget()

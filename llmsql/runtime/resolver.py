@@ -8,6 +8,7 @@ runs the original statement, which is always right: its functions resolve on the
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -336,10 +337,20 @@ class Resolver:
         self.collector.begin(Mode.MUTE)
         try:
             rows = self.execute(f"DESCRIBE {sql}\n").fetchall()
+            described = [(row[0], row[1]) for row in rows]
+            return self._spelled(described, sql) if _may_misspell(described, sql) else described
         except duckdb.Error as error:
             self.restart()
             raise Unsettled from error
-        return [(row[0], row[1]) for row in rows]
+
+    def _spelled(self, described: list[tuple[str, str]], sql: str) -> list[tuple[str, str]]:
+        """*described* with the names as *sql* spells them: DESCRIBE has those of the columns."""
+        self.execute(f"SELECT * FROM ({sql}\n) LIMIT 0")
+        names = [column[0] for column in self.con.description]
+        return [
+            (spelled if spelled.lower() == name.lower() else name, kind)
+            for spelled, (name, kind) in zip(names, described, strict=True)
+        ]
 
     def _compute(self, noted: Noted) -> None:
         """Compute what was noted; what a later pass finds known is no reuse then."""
@@ -377,6 +388,15 @@ class Resolver:
 
 def _count(noted: Noted) -> int:
     return sum(map(len, noted.values()))
+
+
+def _may_misspell(described: list[tuple[str, str]], sql: str) -> bool:
+    """True where *sql* has a word that only its letters' case tells from a name of *described*.
+
+    DuckDB 2.0 describes `SELECT id AS ID` as giving `id`, and gives `ID`.
+    """
+    names = {name.lower(): name for name, _ in described}
+    return any(names.get(word.lower(), word) != word for word in re.findall(r"\w+", sql))
 
 
 _ALL_RANKS = 1 << 30

@@ -84,8 +84,11 @@ class Session:
         self.conditions = self.conditions.under(settings)
 
     def _idle(self) -> Collector:
-        """What answers between statements: a relation that is read later may call models."""
-        on_error = self.settings.on_error or "null"
+        """What answers between statements: a relation that is read later may call models.
+
+        It may also write, as its `update()` does, and nobody tells: a row that fails raises.
+        """
+        on_error = self.settings.on_error or "raise"
         return Collector(Account(self.conditions), on_error=on_error, is_idle=True)
 
     def execute(self, sql: str, parameters: Any, scope: Scope) -> None:
@@ -101,8 +104,8 @@ class Session:
     def _plain(self, sql: str, parameters: Any, scope: Scope) -> None:
         # A macro with the name of one of DuckDB's functions may yet call a model.
         collector, before = self.collector, self.collector.on_error
-        if not self.settings.on_error and may_destroy(sql):
-            collector.on_error = "raise"
+        if not self.settings.on_error:
+            collector.on_error = "raise" if may_destroy(sql) else "null"
         try:
             self.native(sql, parameters, scope)
             if exports.is_export(sql):
@@ -363,8 +366,15 @@ class Session:
             resolver.execute(statement)
         else:
             self.written_rows = int(count)
-            self.con.execute(f"SELECT {self.written_rows}::BIGINT AS Count")
+            self._show_count(f"SELECT {self.written_rows}::BIGINT AS Count")
             self.rows_are_ours, self.gives_rows = True, False
+
+    def _show_count(self, query: str) -> None:
+        """Let the row of *query* be the result of what has been committed: it is not undone now."""
+        try:
+            self.con.execute(query)
+        except (duckdb.InterruptException, RuntimeError, KeyboardInterrupt):
+            self.con.execute(query)
 
     def _show_plan(self, rows: list[tuple[str, str]]) -> None:
         """Let the rows of an EXPLAIN be the result."""

@@ -87,9 +87,11 @@ class ModelRemove(Statement):
     def run(self, workspace: Workspace) -> Rows:
         """Return the row of the model that went."""
         workspace.refuse_in_transaction("remove a model")
-        deployment = workspace.engine.deployments.take(self.name)
-        workspace.engine.drop(deployment.name)
-        remembered.forget(workspace.engine, deployment.name)
+        engine = workspace.engine
+        with engine.deployments.loading(self.name):  # what is being reloaded would come back
+            deployment = engine.deployments.take(self.name)
+            engine.drop(deployment.name)
+            remembered.forget(engine, deployment.name)
         deployment.retire()
         return Rows(COLUMNS, [row(deployment)])
 

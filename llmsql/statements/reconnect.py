@@ -49,7 +49,7 @@ def run(pairs: Mapping[str, str], workspace: Workspace) -> Deployment:
             known = _replaced(known, spec)
             engine.serve(known)
         if spec != known.spec:
-            known.spec = spec  # what every call is to have: nothing to load again for
+            known.renew(spec)  # what every call is to have: nothing to load again for
         remembered.remember(engine, known)
         return known
 

@@ -131,9 +131,8 @@ class Store:
             file.speak()
             return
         body = codec.encode(key, entry, group.seed)
-        if len(body) < MAX_QUEUED_BYTES:
-            answer = Answer(group, entry.statement, body)
-            self._writer.add(lambda jobs: jobs.put(key, answer))
+        answer = Answer(group, entry.statement, body)
+        self._writer.add(lambda jobs: jobs.put(key, answer))
 
     def flush(self) -> None:
         """Return when all that was queued is durable, or could not be and that was said."""
@@ -263,7 +262,14 @@ class Store:
                 "dropped",
             )
 
-        self._writer = Writer(commit, say_dropped)
+        def say_lost(count: int) -> None:
+            file.say(
+                f"{count:,} answers could not be written to the result store"
+                f' "{file.path}" before it was closed: they are lost',
+                "lost",
+            )
+
+        self._writer = Writer(commit, say_dropped, say_lost)
         self._shut = weakref.finalize(
             self, _shut, self._pid, self._writer, self._own_reading, writing
         )

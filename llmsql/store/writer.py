@@ -22,11 +22,18 @@ class Writer:
     """
     A queue and its thread, which begins with the first job.
 
-    *commit* raises Unavailable; *on_drop* is called where the queue takes no more.
+    *commit* raises Unavailable; *on_drop* is called where the queue takes no more, *on_loss* with
+    the number of answers that could not be written when the writer was closed.
     """
 
-    def __init__(self, commit: Callable[[Jobs], None], on_drop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Jobs], None],
+        on_drop: Callable[[], None],
+        on_loss: Callable[[int], None],
+    ) -> None:
         self._commit = commit
+        self._on_loss = on_loss
         self._on_drop = on_drop
         self._changed = threading.Condition()
         self._waiting = Jobs()
@@ -50,7 +57,7 @@ class Writer:
                 return
             was_empty = not self._waiting
             change(self._waiting)
-            if was_empty or len(self._waiting.answers) == COMMIT_ENTRIES:
+            if was_empty or self._thread is None or len(self._waiting.answers) == COMMIT_ENTRIES:
                 self._wake()
 
     def forget(self, model: str | None) -> int:
@@ -98,8 +105,13 @@ class Writer:
 
     def _wake(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="llmsql store", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="llmsql store", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # there are too many: what is queued waits for the next answer
+                self._retry_at = time.monotonic() + handle.RETRY_SECONDS
+                return
+            self._thread = thread
         self._changed.notify_all()
 
     def _run(self) -> None:
@@ -138,7 +150,9 @@ class Writer:
             self._retry_at = None
         else:
             self._retry_at = time.monotonic() + handle.RETRY_SECONDS
-            if not self._is_closing:
+            if self._is_closing:
+                self._on_loss(len(self._writing.answers))
+            else:
                 self._waiting = self._writing.followed_by(self._waiting)
         self._writing = Jobs()
         self._settled += 1

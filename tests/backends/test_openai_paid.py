@@ -95,9 +95,8 @@ def test_an_interrupted_statement_leaves_the_server_alone() -> None:
         threading.Thread(target=lambda: (hanging.wait(60), con.interrupt())).start()
         with pytest.raises(duckdb.InterruptException):
             con.execute("SELECT m(s) FROM t").fetchall()
-        sent = len(posts(server))
         assert con.execute("SELECT m('quick')").fetchone() == ("quick",)
-        assert len(posts(server)) == sent + 1 < 40
+        assert len(posts(server)) == 9  # eight at once, and this one
         interrupted.set()
 
 

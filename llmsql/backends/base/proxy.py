@@ -33,6 +33,10 @@ class Proxy(base.Model, ABC):
         """Yield the score of each pair."""
         return self.stream("rerank", pairs)
 
+    def wind_up(self, seconds: float) -> bool:
+        """No: closing the call gives up what a process of ours has in hand."""
+        return False
+
     def count_tokens(self, inputs: Sequence[Any]) -> list[int] | None:
         """Return the tokens of each input, as the model reads them."""
         counted: list[int] | None = self.ask("count_tokens", list(inputs))
