@@ -32,7 +32,6 @@ from llmsql.syntax import script
 from llmsql.syntax.variables import Variables
 from llmsql.workspace import Workspace
 
-
 _RELATIONS = ("from_", "read_", "table", "values", "view")
 """How the methods of DuckDB begin that give a relation."""
 

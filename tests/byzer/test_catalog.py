@@ -529,6 +529,17 @@ def test_R01_a_model_that_stands_for_another_passes_every_call_on(cls: type[Mode
     assert [name for name, own in methods.items() if getattr(cls, name) is own] == []
 
 
+def test_R01_reconnecting_renews_what_requests_are_answered() -> None:
+    """A request's answer says nothing of the deployment's defaults, so it is asked again."""
+    words = """SELECT chat(llm_param(map{'instruction': 'one two three'}))->>'output'"""
+    with llmsql.connect() as con:
+        con.execute(DEPLOY.format("chat", "chat"))
+        assert con.execute(words).fetchone() == ("one two three",)
+        con.execute(RECONNECT.format("chat") + " AND `gen.max_tokens`='2'")
+        with pytest.warns(llmsql.LlmsqlWarning, match="cut at max_tokens"):
+            assert con.execute(words).fetchone() == ("one two",)
+
+
 def test_R01_a_macro_of_another_client_is_not_hidden_or_lost(file: Path) -> None:
     """A database whose macro has a remembered model's name says so when it is opened."""
     deployed(file, DEPLOY.format("chat", "chat"))

@@ -42,6 +42,16 @@ def test_C01_setup_single_gives_the_settings_of_byzer_llm(con: Any) -> None:
     assert settings(con, "single").items() >= BYZER_DEFAULTS.items()
 
 
+@pytest.mark.parametrize("key", ["num_gpus", "confirm_calls", "record_prompts", "order_fields"])
+def test_C01_an_empty_value_puts_a_setting_back(con: Any, key: str) -> None:
+    """Also where nothing is no value of its type."""
+    before = str(getattr(Settings, key))
+    con.execute(
+        f'!llm setup "{key}={"false" if before == "True" else "true" if before == "False" else 7}"'
+    )
+    assert settings(con, f'"{key}="')[key].lower() == before.lower()
+
+
 def test_C01_setup_single_resets_everything_and_says_so(con: Any) -> None:
     """A setting that Byzer-LLM would have kept is put back as well, with a notice."""
     fresh = settings(con, "single")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,3 +93,20 @@ def test_an_ended_one_was_unloaded(start: Start) -> None:
     with pytest.raises(BackendError, match="^this model was unloaded$") as error:
         process.ask("echo", 1)
     assert not isinstance(error.value, ProcessEnded)
+
+
+def test_a_forked_process_leaves_it_alone(start: Start) -> None:
+    """It has the pipe, and no thread that listens: its answers would be the parent's."""
+    process = start()
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            process.ask("echo", 1)
+        except BackendError as error:
+            os.write(write, str(error).encode())
+        process.end()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 1000).decode().startswith("it belongs to the process that this one was")
+    assert list(process.stream("echo", 1, count=1)) == [(0, 1)]

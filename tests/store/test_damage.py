@@ -344,6 +344,41 @@ def test_the_queue_of_a_locked_file_is_bounded(
     store.close()
 
 
+def test_what_is_lost_when_it_closes_is_said(
+    path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file is still locked then."""
+    monkeypatch.setattr(file, "LOCK_SECONDS", 0.1)
+    store = Store.open(path)
+    fill(store, group, 1)
+    other = locking(path)
+    with pytest.warns(LlmsqlWarning, match="locked"):
+        fill(store, group, 3, "late")
+    with pytest.warns(LlmsqlWarning, match=r"^3 answers could not be written .* they are lost$"):
+        store.close()
+    other.close()
+
+
+def test_without_a_thread_to_write_answers_wait(
+    path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are written with the next ones."""
+    store = Store.open(path)
+    with monkeypatch.context() as short:
+        short.setattr(
+            "threading.Thread.start",
+            lambda thread: (_ for _ in ()).throw(RuntimeError("no thread")),
+        )
+        early = fill(store, group, 3)
+        store.flush()
+    store._writer._retry_at = None
+    late = fill(store, group, 3, "late")
+    store.close()
+    again = Store.open(path)
+    assert len(again.get(group, [*early, *late])) == 6
+    again.close()
+
+
 def test_clear_takes_what_waits_for_a_locked_file(
     path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
