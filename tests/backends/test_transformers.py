@@ -674,7 +674,7 @@ def test_an_embedding_model_does_not_chat() -> None:
     assert path
     assert str(error.value) == (
         '"minilm" does not write text, it is for emb; this backend runs causal models\n'
-        "  set infer_backend='sentence_transformers'"
+        "  leave out kind and infer_backend, or say kind='emb'"
     )
 
 

@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from llmsql.errors import BackendError
@@ -93,7 +94,8 @@ class Stream(Generic[Job, Result]):
 
     def wind_up(self, seconds: float) -> None:
         """Begin nothing more, and end when what is in flight has arrived, or in so many seconds."""
-        self._loop.call_soon_threadsafe(self._wind_up, seconds)
+        with suppress(RuntimeError):  # the loop is closed: nothing is in flight
+            self._loop.call_soon_threadsafe(self._wind_up, seconds)
 
     def _wind_up(self, seconds: float) -> None:
         self._is_winding_up = True
@@ -108,7 +110,6 @@ class Stream(Generic[Job, Result]):
         try:
             ended = await asyncio.gather(*self._workers, return_exceptions=True)
         finally:
-            self._cancel()
             self._hand_over()
         for error in ended:
             if isinstance(error, Exception):
@@ -116,17 +117,18 @@ class Stream(Generic[Job, Result]):
 
     async def _worker(self) -> None:
         for job in self._jobs:  # shared by all workers: each takes the next one
+            if self._is_winding_up:
+                return
             try:
                 results = await self._work(job)
             except Exception:
-                self._wind_up(PATIENCE_SECONDS)
+                if not self._is_winding_up:
+                    self._wind_up(PATIENCE_SECONDS)
                 raise
             # Once for all that one look at the sockets brought: waking the other thread is dear.
             if not self._arrived:
                 self._loop.call_soon(self._hand_over)
             self._arrived.extend(results)
-            if self._is_winding_up:
-                return
 
     def _hand_over(self) -> None:
         self._results.put(self._arrived.copy())

@@ -68,5 +68,5 @@ def _check_causal(source: str, path: str) -> None:
     if kind != "chat":
         raise BackendError(
             f'"{source}" does not write text, it is for {kind}; this backend runs causal models\n'
-            f"  leave out what asks for another kind, or this backend, or say kind='{kind}'"
+            f"  leave out kind and infer_backend, or say kind='{kind}'"
         )
