@@ -363,11 +363,15 @@ def test_a_cursor_outlives_the_connection_it_is_of() -> None:
     assert cursor.execute("SELECT 1").fetchall() == [(1,)]
 
 
+@pytest.mark.skipif(
+    duckdb.__version__ < "2",
+    reason="1.5.5 loses the error of an update(), or waits for it for good",
+)
 def test_a_relation_that_writes_no_null_over_a_value(models: Any) -> None:
     """Of a row that fails nobody could tell before it is written."""
     models.execute(DEPLOY.format("bad", "chat") + " AND fail_on='text 1'")
     relation = models.table("t")
-    with suppress(duckdb.Error):  # 1.5.5 says nothing, and writes nothing
+    with pytest.raises(duckdb.Error, match="told to fail on 'text 1'"):
         relation.update({"s": duckdb.SQLExpression("bad(s)")})
     assert models.execute("SELECT s FROM t WHERE i = 1").fetchall() == [("text 1",)]
 
