@@ -121,11 +121,10 @@ class Process:
         What goes wrong is delivered as well, where the process is gone already at once.
         """
         number = next(self._numbers)
-        if not self._is_ours:
-            deliver(BackendError(f"{self.owner} {_NOT_OURS}"))
-            return number
         with self._lock:
             ended = self._ended
+            if not self._is_ours:
+                ended = BackendError(f"{self.owner} {_NOT_OURS}")
             if not ended:
                 self._calls[number] = deliver, count
         if ended:

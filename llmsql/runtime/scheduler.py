@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 
+from llmsql.backends.base import PATIENCE_SECONDS
 from llmsql.errors import BackendError, GenerationError, LlmsqlError
 from llmsql.ordering.work import in_order
 from llmsql.runtime.answers import Answers
@@ -26,8 +27,8 @@ from llmsql.runtime.run import Run, Sites, value_of
 from llmsql.types import Prompt
 
 POLL_SECONDS = 0.2
-LAST_SECONDS, PATIENCE_SECONDS = 2.0, 30.0
-"""So long may what a server has in hand take when nobody waits any more, and after an error."""
+LAST_SECONDS = 2.0
+"""So long may what a server has in hand take when nobody waits any more."""
 MOST_TOGETHER = 1_024
 """So many samplings go to a model at once: each has an account of its own."""
 HOPELESS = 8

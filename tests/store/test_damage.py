@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +305,19 @@ def locking(path: Path) -> sqlite3.Connection:
     return other
 
 
+@pytest.fixture
+def locked(
+    path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Store, sqlite3.Connection]]:
+    """A store of one answer, and who keeps it from writing more."""
+    monkeypatch.setattr(file, "LOCK_SECONDS", 0.1)
+    store = Store.open(path)
+    fill(store, group, 1)
+    other = locking(path)
+    yield store, other
+    other.close()
+
+
 def test_a_locked_file_is_waited_for_and_tried_again(
     path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,18 +358,14 @@ def test_the_queue_of_a_locked_file_is_bounded(
 
 
 def test_what_is_lost_when_it_closes_is_said(
-    path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
+    group: Group, locked: tuple[Store, sqlite3.Connection]
 ) -> None:
     """Where the file is still locked then."""
-    monkeypatch.setattr(file, "LOCK_SECONDS", 0.1)
-    store = Store.open(path)
-    fill(store, group, 1)
-    other = locking(path)
+    store, _ = locked
     with pytest.warns(LlmsqlWarning, match="locked"):
         fill(store, group, 3, "late")
     with pytest.warns(LlmsqlWarning, match=r"^3 answers could not be written .* they are lost$"):
         store.close()
-    other.close()
 
 
 def test_without_a_thread_to_write_answers_wait(
@@ -380,13 +389,10 @@ def test_without_a_thread_to_write_answers_wait(
 
 
 def test_clear_takes_what_waits_for_a_locked_file(
-    path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
+    path: Path, group: Group, locked: tuple[Store, sqlite3.Connection]
 ) -> None:
     """What could not be written before it was deleted is not written behind that."""
-    monkeypatch.setattr(file, "LOCK_SECONDS", 0.1)
-    store = Store.open(path)
-    fill(store, group, 1)
-    other = locking(path)
+    store, other = locked
     with pytest.warns(LlmsqlWarning, match="locked"):
         late = fill(store, group, 3, "late")
     other.close()

@@ -48,6 +48,10 @@ class NoOptions:
     """A backend that takes no options of its own."""
 
 
+PATIENCE_SECONDS = 30.0
+"""So long does what a server has in hand have to arrive when something else went wrong."""
+
+
 class Model:
     """A loaded model. What it can do is which of the three methods it overrides.
 

@@ -13,13 +13,12 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
+from llmsql.backends.base import PATIENCE_SECONDS
 from llmsql.errors import BackendError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 Work = Callable[[Job], Awaitable[Iterable[Result]]]
-PATIENCE_SECONDS = 30.0
-"""So long does what is in flight have, which will be paid for, when one job has failed."""
 
 
 class Loop:
