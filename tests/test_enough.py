@@ -258,6 +258,52 @@ TRIED = [
     " AND row_number() OVER (PARTITION BY k ORDER BY m(s) DESC, i) < 4",
     "SELECT i FROM (SELECT DISTINCT i, s, flag, m(COALESCE(s, 'none')) AS y FROM t WHERE g(s)::INT > 2"
     " AND m('c') AND i < 50) q WHERE y IS NULL AND m(s || i) AND flag",
+    "SELECT i, 'x', nullif(g('p ' || s), CASE WHEN coalesce(flag, g(s) IN ('1', 'true')) THEN"
+    " CASE WHEN g(s) IN ('1', 'true') THEN NULL WHEN flag THEN 'x' ELSE s END WHEN (m(upper(s))"
+    " IN ('1', 'true') AND g(s) IN ('1', 'true') AND m(g(s)) BETWEEN '1' AND '3') THEN CASE WHEN"
+    " m(g(s)) BETWEEN '1' AND '3' THEN s WHEN m(g(s)) BETWEEN '1' AND '3' THEN g('p ' || s) ELSE"
+    " NULL END ELSE coalesce(s, NULL) END) FROM t WHERE NOT (g(lower(s)) > '2')",
+    "SELECT i, g(m(s)) IN ('1', 'true') AND (CASE WHEN (g(upper(s)) = NULL) THEN"
+    " coalesce(g(upper(s)), s) WHEN NOT (g(lower(s)) > '2') THEN NULL ELSE coalesce(g(upper(s)),"
+    " s) END = CASE WHEN (NULL = m(upper(s))) THEN nullif('x', NULL) WHEN (NOT (g(lower(s)) >"
+    " '2') OR g(m(s)) IN ('1', 'true')) THEN nullif('x', NULL) ELSE CASE WHEN g(m(s)) IN ('1',"
+    " 'true') THEN 'x' WHEN NOT (g(lower(s)) > '2') THEN g(upper(s)) ELSE NULL END END), g(m(s))"
+    " IN ('1', 'true') OR (CASE WHEN (g(upper(s)) = NULL) THEN coalesce(g(upper(s)), s) WHEN NOT"
+    " (g(lower(s)) > '2') THEN NULL ELSE coalesce(g(upper(s)), s) END = CASE WHEN (NULL ="
+    " m(upper(s))) THEN nullif('x', NULL) WHEN (NOT (g(lower(s)) > '2') OR g(m(s)) IN ('1',"
+    " 'true')) THEN nullif('x', NULL) ELSE CASE WHEN g(m(s)) IN ('1', 'true') THEN 'x' WHEN NOT"
+    " (g(lower(s)) > '2') THEN g(upper(s)) ELSE NULL END END) FROM t WHERE i < 90",
+    "SELECT i, (nullif(CASE WHEN m(s || i) BETWEEN '1' AND '3' THEN g(lower(s)) WHEN m(s || i)"
+    " BETWEEN '1' AND '3' THEN 'x' ELSE s END, NULL) = NULL) AND (g(lower(s)) = if((CASE WHEN"
+    " g(m(s)) < '4' THEN NOT (g(s || i) > '2') ELSE m(s || i) BETWEEN '1' AND '3' END),"
+    " coalesce('x', s), coalesce(NULL, g(s)))), (nullif(CASE WHEN m(s || i) BETWEEN '1' AND '3'"
+    " THEN g(lower(s)) WHEN m(s || i) BETWEEN '1' AND '3' THEN 'x' ELSE s END, NULL) = NULL) OR"
+    " (g(lower(s)) = if((CASE WHEN g(m(s)) < '4' THEN NOT (g(s || i) > '2') ELSE m(s || i)"
+    " BETWEEN '1' AND '3' END), coalesce('x', s), coalesce(NULL, g(s)))) FROM t WHERE i < 90",
+    "SELECT i, ((CASE WHEN NOT (g(m(s)) > '2') THEN NULL WHEN flag THEN s ELSE s END ="
+    " nullif(NULL, 'x')) OR coalesce(g('p ' || s) < '4', (flag OR g('p ' || s) < '4' OR g(m(s))"
+    " IN ('1', 'true')))) AND flag, ((CASE WHEN NOT (g(m(s)) > '2') THEN NULL WHEN flag THEN s"
+    " ELSE s END = nullif(NULL, 'x')) OR coalesce(g('p ' || s) < '4', (flag OR g('p ' || s) <"
+    " '4' OR g(m(s)) IN ('1', 'true')))) OR flag FROM t WHERE i < 90",
+    "SELECT k, count(*) FILTER ((coalesce((NOT (g(upper(s)) > '2') OR k < 3), (NOT (g('p ' || s)"
+    " > '2') AND NOT (g(upper(s)) > '2'))) AND NOT (g('p ' || s) > '2'))), max(nullif(NULL,"
+    " nullif(coalesce(m(upper(s)), 'x'), m(lower(s))))), sum(CASE WHEN (CASE WHEN NOT (g('p ' ||"
+    " s) > '2') THEN s WHEN k < 3 THEN if(NOT (g('p ' || s) > '2'), NULL, s) ELSE if(NOT"
+    " (g(upper(s)) > '2'), 'x', m(upper(s))) END = CASE WHEN coalesce(k < 3, k < 3) THEN"
+    " m(upper(s)) WHEN NOT (g('p ' || s) > '2') THEN CASE WHEN k < 3 THEN m(upper(s)) WHEN k < 3"
+    " THEN m(upper(s)) ELSE s END ELSE coalesce(NULL, m(lower(s))) END) THEN 1 END) FROM t GROUP"
+    " BY k",
+    "SELECT i, CASE WHEN (m(g(s || i)) AND g(s) < '4') THEN NULL WHEN g(s) IN ('1', '2') THEN"
+    " g(s || i) ELSE NULL END, CASE m(s) WHEN '1' THEN g('p ' || i) WHEN 'true' THEN g(s || i)"
+    " ELSE m(s) END, CASE WHEN (g('p ' || i) < '4' OR m(s) = 'true') THEN 'x' WHEN m(s || i) IS"
+    " NULL THEN 'x' ELSE m(g(s || i)) END FROM t WHERE (g(g(s || i)) IN ('1', '2') AND m(g(s ||"
+    " i)) IS NULL) OR (k IN (1, 2, 5) AND i % 7 = 1) ORDER BY i DESC LIMIT 20",
+    "SELECT i, COALESCE(nullif(g(s || i), 'true'), g(s)), CASE WHEN (k < 3 OR g(s || i) IN ('1',"
+    " '2')) THEN g(s || i) ELSE g(s) END, m(s) FROM t ORDER BY k, i LIMIT 3",
+    "SELECT i FROM (SELECT i, k, s, flag, l FROM (SELECT i, k, g(g(s || i)) AS s, flag, l FROM t"
+    " WHERE ((t.k >= (SELECT count(*) FROM u WHERE u.n = t.k AND (g(w || id) < '2' OR n = 3))"
+    " AND g('p ' || i) IN ('1', '2')) AND t.k IN (SELECT n FROM u WHERE m(w || id) AND u.id <"
+    " t.i)) ORDER BY i LIMIT 60) t WHERE g(s) IN ('1', '2')) t WHERE m(g(s || i)) = 'true'",
 ]
 """What somebody found who set out to break it: calls too many, or an error of ours."""
 

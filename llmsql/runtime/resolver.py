@@ -122,6 +122,8 @@ class Resolver:
         Raises Unsettled where it may not, as each pass would choose others, and where conditions
         would come in another order then.
         """
+        if plan.is_at_once:
+            return plan
         if not (self.in_own_transaction and self.reads_as_planned):
             if self.kept.is_wanted(plan):
                 raise Unsettled
@@ -168,6 +170,8 @@ class Resolver:
         return f"SELECT {items} FROM temp.main.{RESULT}"
 
     def _settle(self, plan: Plan) -> Plan:
+        if plan.is_at_once:
+            return self._run_at_once(plan)
         plain, passes = plan.plain, plan.sites + 2
         passes *= 2 if plain else 1
         while passes > 0:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from llmsql.syntax import tree
+from llmsql.syntax import folded, tree
 from llmsql.syntax.conditions import Test
 from llmsql.syntax.outputs import group_keys
 from llmsql.syntax.ranks import parts_in_turn
@@ -33,8 +33,8 @@ class _Standing(NamedTuple):
     is_first: bool
 
 
-def number(root: Node, is_costly: Test) -> None:
-    """Number, in place, the branches in *root* that have costly calls.
+def number(root: Node, is_costly: Test) -> bool:
+    """Number, in place, the branches in *root* that have costly calls; True if texts have several.
 
     Equal branches of equal expressions have one number, so that DuckDB still finds what a query is
     grouped by in what it computes. What also stands where all rows come has none: it waits there.
@@ -48,9 +48,19 @@ def number(root: Node, is_costly: Test) -> None:
             always.add(text)
         later.add(text)
     numbers: dict[Path, int] = {}
+    given: dict[Path, set[int]] = {}
     for call, clause, branch, _ in found:
-        if branch and (clause, tree.text_key(call)) not in always:
+        text = (clause, tree.text_key(call))
+        if branch and text not in always:
             call[tree.BRANCH] = numbers.setdefault(branch, len(numbers))
+            given.setdefault(text, set()).add(call[tree.BRANCH])
+    return any(len(each) > 1 for each in given.values())
+
+
+def forget(root: Node) -> None:
+    """Take the numbers of branches away, in place."""
+    for node in tree.nodes(root):
+        node.pop(tree.BRANCH, None)
 
 
 def divided(root: Node, is_costly: Test) -> set[str]:
@@ -81,7 +91,7 @@ class _Walk:
         if isinstance(item, list):
             for each in item:
                 yield from self.through(each, branch, is_lazy=is_lazy, is_first=is_first)
-        if not isinstance(item, dict):
+        if not isinstance(item, dict) or folded.is_null(item):
             return
         if item.get("type") == "SELECT_NODE":
             keys = frozenset(map(tree.text_key, group_keys(item)))

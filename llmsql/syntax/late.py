@@ -155,6 +155,7 @@ class _Chosen:
     def __init__(self) -> None:
         self.items: list[Node] = []
         self.stars: list[Node] = []
+        self._names: dict[str, str] = {}
 
     @property
     def everything(self) -> list[Node]:
@@ -162,10 +163,16 @@ class _Chosen:
         return [*self.stars, *self.items] or [tree.expression("1")]
 
     def column(self, expression: Node, name: str = "") -> Node:
-        """Compute *expression* among them, as *name* if it has one; returns the reference to it."""
-        name = name or f"{ROWS}_{len(self.items)}"
-        self.items.append({**expression, "alias": name})
-        return tree.expression(f"{ROWS}.{quote.identifier(name)}")
+        """Compute *expression* among them, as *name* if it has one; returns the reference to it.
+
+        Once, so that calls of one text stay equal to DuckDB.
+        """
+        key = tree.text_key(expression)
+        known = self._names.get(key)
+        if known is None or name not in ("", known):
+            known = self._names[key] = name or f"{ROWS}_{len(self.items)}"
+            self.items.append({**expression, "alias": known})
+        return tree.expression(f"{ROWS}.{quote.identifier(known)}")
 
     def star(self, star: Node) -> Node:
         """Compute all that *star* stands for among them; returns what stands for the same then."""

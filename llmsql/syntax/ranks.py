@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any
 
-from llmsql.syntax import tags, tree, weights
+from llmsql.syntax import folded, tags, tree, weights
 from llmsql.syntax.conditions import reads_columns
 from llmsql.syntax.order import Call, Order, turns
 from llmsql.syntax.outputs import Outputs, sort_keys
@@ -70,6 +71,8 @@ class Ranks:
             for node in self.calls
         }
         self._visit(root, 0)
+        for key in self._keys.values():  # of what DuckDB leaves out
+            self.by_text.setdefault(key, 0)
         if self.order.is_known:
             self._follow(self.order.steps)
 
@@ -173,7 +176,7 @@ class Ranks:
         """
         if isinstance(item, list):
             return max((self._visit(part, base) for part in item), default=base)
-        if not isinstance(item, dict):
+        if not isinstance(item, dict) or folded.is_null(item):
             return base
         if "map" in item:
             return self._visit_tables(item["map"], base)
@@ -202,9 +205,9 @@ class Ranks:
     def _visit_case(self, case: Node, base: int) -> int:
         """Rank the calls in a CASE: a condition waits for those before it, a value for its own."""
         ends = []
-        for check in case["case_checks"]:
-            base = self._visit(check["when_expr"], base)
-            ends.append(self._visit(check["then_expr"], base))
+        for condition, value in folded.cases(case):
+            base = self._visit(condition, base)
+            ends.append(self._visit(value, base))
         return max([*ends, self._visit(case["else_expr"], base)])
 
     def _visit_tables(self, entries: list[Node], base: int) -> int:
@@ -289,8 +292,7 @@ def parts_in_turn(node: Node) -> list[Any] | None:
     if node.get("class") == "CONJUNCTION" or node.get("type") in _IN_TURN:
         return list(node["children"])
     if node.get("class") == "CASE":
-        checks = [part for c in node["case_checks"] for part in (c["when_expr"], c["then_expr"])]
-        return [*checks, node["else_expr"]]
+        return [*chain.from_iterable(folded.cases(node)), node["else_expr"]]
     if node.get("class") == "BETWEEN":  # in a condition two, of the lower bound and the upper
         return [[node["input"], node["lower"]], node["upper"]]
     given = tree.arguments(node) if tree.is_function(node) else []

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from typing import Any
 
 from llmsql.syntax import (
     aliases,
@@ -25,6 +26,7 @@ from llmsql.syntax import (
     order,
     tree,
     waiting,
+    weights,
 )
 from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.headings import Headings
@@ -54,7 +56,8 @@ class Plan:
     *is_ordered* tells that no call waits for one that a view or a macro hides, which has no rank,
     *is_guarded* that what is cheap stands before all calls of a condition, *asks_several* that
     several keep rows, *is_shared* that one of its tables, which asks, is read in several places.
-    Of these, those *divided* stand in several branches, and are told apart when it runs.
+    One that is *is_at_once* has no passes: DuckDB may make one of calls that must be told apart.
+    Of the *calls*, those *divided* stand in several branches, and are told apart when it runs.
     *is_costly* holds for what reaches a model in any of these texts, and *definitions* gives what
     their views are made of.
     With a *ladder* rows may be asked about from its foot on, by the plans that *below* makes.
@@ -75,6 +78,7 @@ class Plan:
     is_guarded: bool = True
     asks_several: bool = False
     is_shared: bool = False
+    is_at_once: bool = False
     divided: frozenset[str] = frozenset()
     is_costly: Test = lambda node: False
     definitions: Definitions = lambda name: []
@@ -114,11 +118,9 @@ def plan(
         rewriting.spell_out()
     rewriting.inline(macros, definitions, is_wanted=tags_all)
     rewriting.take_out_factors()
-    if not tags_all:  # who reads of calls wants each text once
-        number_scopes(rewriting.query, rewriting.costs)
-        branches.number(rewriting.query, rewriting.costs)
+    is_torn = not tags_all and rewriting.number()
     steps = rewriting.ladder(definitions, sorting) if sorting else None
-    found = rewriting.plan(definitions, explain, tags_all=tags_all)
+    found = rewriting.plan(definitions, explain, tags_all=tags_all, is_torn=is_torn and not steps)
     below = partial(
         plan, models=models, costly=costly, definitions=definitions, explain=explain,
         macros=macros, tags_all=tags_all, bound=binds.known,
@@ -232,6 +234,14 @@ class _Rewriting:
         if factors.take_out(self.query, self.costs):
             headings.write_out()
 
+    def number(self) -> bool:
+        """Number SELECTs and branches; true where DuckDB may yet make calls of several one.
+
+        Who reads of calls wants each text once, and so no numbers.
+        """
+        number_scopes(self.query, self.costs)
+        return branches.number(self.query, self.costs) and weights.ARE_COUNTED
+
     def ladder(
         self,
         definitions: Definitions,
@@ -250,8 +260,12 @@ class _Rewriting:
         explain: Explain,
         *,
         tags_all: bool,
+        is_torn: bool = False,
     ) -> Plan:
-        """Rewrite the statement as far as it needs it, and say what its shape allows."""
+        """Rewrite the statement as far as it needs it, and say what its shape allows.
+
+        One that *is_torn* has no passes where all its rows are asked about in any case.
+        """
         original = tree.text_key(self.statement)
         shape = Shape(self.calls, self.costs, definitions)
         limit, never_raises = shape.limit(self.query), shape.never_raises(self.query)
@@ -260,38 +274,58 @@ class _Rewriting:
             # Tagged, a call would be another than the hidden one that it contradicts.
             sites = shape.sites(self.query)
             return Plan(self.sql, None, sites, never_raises, is_ordered=False, is_costly=self.costs)
+        as_read = copy.deepcopy(self.statement)
         late.postpone(self.query, self.calls, self.costs, definitions, self.binds)
+        is_later = tree.text_key(self.statement) != tree.text_key(as_read)
+        is_at_once = is_torn and limit is None and not is_later
+        if is_at_once:
+            branches.forget(self.query)
         planned = cache(lambda text: explain(text, never_raises))  # with guards and without
         arrange = self._arranging(planned, is_ordered=is_ordered)
         before = copy.deepcopy(self.statement)
         headings = Headings(self.query, self.costs)
-        ranks = arrange(self.statement)
+        ranks = arrange(self.statement, may_guard=not is_at_once)
         where_rank = ranks.highest(self.query.get("where_clause"))
-        guarded, texts = tree.text_key(self.statement), ranks.texts() if tags_all else ()
+        guarded = tree.text_key(self.statement)
         may_cost = guarded != original and self._may_cost(before, planned, definitions)
-        # A LIMIT's passes must tell calls apart, also from those of WHERE that macros hide.
-        is_tagged = not ranks.are_all_equal or bool(ranks and (tags_all or limit is not None))
-        is_changed = is_tagged or guarded != original
-        if is_changed:
-            headings.write_out()
-        if is_tagged:
-            ranks.tag(apart=self.query["select_list"] if limit is not None else ())
+        filters_later = weights.ARE_COUNTED and is_later and self._filters_by_columns(as_read)
         found = Plan(
-            text=tree.show(self.statement) if is_changed else self.sql,
-            statement=copy.deepcopy(self.statement) if is_changed else None,
-            sites=len(ranks),
+            **self._printed(ranks, headings, original, tags_all=tags_all, limit=limit),
             never_raises=never_raises,
-            is_tagged=is_tagged,
-            calls=tuple(texts),
             is_ordered=is_ordered,
+            is_at_once=is_at_once,
             divided=frozenset(branches.divided(before, self.costs) if tags_all else ()),
             is_costly=self.costs_also_tagged,
             definitions=definitions,
         )
         found = self._with_order(found, ranks, tree.body(before), shape)
-        if may_cost:
-            found = self._with_plain(found, before, guarded, partial(arrange, may_guard=False))
+        if may_cost or filters_later:
+            plain = as_read if filters_later else before
+            found = self._with_plain(found, plain, guarded, partial(arrange, may_guard=False))
         return found if limit is None else self._limited(found, limit, where_rank)
+
+    def _printed(
+        self, ranks: Ranks, headings: Headings, original: str, *, tags_all: bool, limit: int | None
+    ) -> dict[str, Any]:
+        """The statement as text with its calls tagged, and what a Plan says of that.
+
+        It was *original*, under *headings*, which it keeps.
+        """
+        texts = ranks.texts() if tags_all else ()
+        # A LIMIT's passes must tell calls apart, also from those of WHERE that macros hide.
+        is_tagged = not ranks.are_all_equal or bool(ranks and (tags_all or limit is not None))
+        is_changed = is_tagged or tree.text_key(self.statement) != original
+        if is_changed:
+            headings.write_out()
+        if is_tagged:
+            ranks.tag(apart=self.query["select_list"] if limit is not None else ())
+        return {
+            "text": tree.show(self.statement) if is_changed else self.sql,
+            "statement": copy.deepcopy(self.statement) if is_changed else None,
+            "sites": len(ranks),
+            "is_tagged": is_tagged,
+            "calls": tuple(texts),
+        }
 
     def _arranging(self, explain: waiting.Explain, *, is_ordered: bool) -> Callable[..., Ranks]:
         """What arranges conditions and ranks calls, by the plans that *explain* gives."""
@@ -305,6 +339,13 @@ class _Rewriting:
         return waiting.may_lose_filters(tree.body(before), self.costs) or waiting.is_turned_round(
             before, self.statement, self.models, explain, definitions
         )
+
+    def _filters_by_columns(self, statement: Node) -> bool:
+        """True where conditions of *statement* read a column that models answer.
+
+        DuckDB 1.5 sorts them by what it costs to compute that, too, where it is computed.
+        """
+        return conditions.filters_by_columns(tree.body(statement), self.costs)
 
     def _with_order(self, found: Plan, ranks: Ranks, query: Node, shape: Shape) -> Plan:
         """*found* with what is known of the order in which *query*, as it was, asks by *ranks*."""
