@@ -33,6 +33,7 @@ def weigh(root: Node, calls: Collection[int]) -> dict[int, str]:
     """
     found: dict[int, str] = {}
     compared: dict[int, str] = {}
+    outermost = _columns_alone(root)
     for part in _parts(root):
         inside = {id(node): node for node in tree.nodes(part) if id(node) in calls}
         weight = {1: ALONE, 2: _AMONG_TWO}.get(len(inside), _AMONG_MORE)
@@ -43,10 +44,17 @@ def weigh(root: Node, calls: Collection[int]) -> dict[int, str]:
             for argument in tree.arguments(node)
             for inner in tree.nodes(argument)
         }
-        compared |= {at: tree.text_key(node) for at, node in inside.items() if at not in nested}
+        if id(part) not in outermost:
+            compared |= {at: tree.text_key(node) for at, node in inside.items() if at not in nested}
     pairs = {(text, found[at]) for at, text in compared.items()}
     is_torn = len(pairs) > len({text for text, _ in pairs})
     return dict.fromkeys(found, _AMONG_MORE) if is_torn else found
+
+
+def _columns_alone(root: Node) -> set[int]:
+    """The items, by identity, that no condition can read."""
+    is_read = root.get("type") != "SELECT_NODE" or root["having"] or root["qualify"]
+    return set() if is_read else set(map(id, root["select_list"]))
 
 
 def _parts(root: Node) -> Iterator[Node]:
