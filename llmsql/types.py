@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from llmsql.errors import OptionError, suggestion
 
@@ -180,6 +180,13 @@ def split_terms(
             name = name.removeprefix(prefix)
         (terms if name in names else rest)[name if name in names else key] = value
     return terms, rest
+
+
+class Disclosure(NamedTuple):
+    """A *variable* of the environment that goes to *address* as a key, where it is set."""
+
+    variable: str
+    address: str
 
 
 @dataclass(frozen=True)

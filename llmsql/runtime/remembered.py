@@ -17,7 +17,7 @@ import duckdb
 
 from llmsql import backends, sources
 from llmsql.backends.base import Backend, Model
-from llmsql.catalog import Record
+from llmsql.catalog import Record, consent
 from llmsql.errors import BackendError, LlmsqlError, OptionError, warn
 from llmsql.runtime.deployments import Deployment, load_model
 from llmsql.runtime.lazy import LazyModel
@@ -57,7 +57,11 @@ def offer(engine: Engine, record: Record) -> Deployment:
 
 
 def remember(engine: Engine, deployment: Deployment) -> None:
-    """Keep *deployment* for when the database is opened again; warns where that fails."""
+    """Keep *deployment* for when the database is opened again; warns where that fails.
+
+    What it tells of the environment is what the user wants told.
+    """
+    consent.give(deployment.backend.discloses(deployment.spec))
     dimension = deployment.model.dimension
     try:
         engine.catalog.put(Record.of(deployment.spec, dimension, deployment.withheld))
@@ -132,6 +136,7 @@ def fresh(spec: ModelSpec, backend: Backend, withheld: tuple[str, ...] = ()) -> 
             spec = replace(spec, options=read_options(backend.options, given, owner=_owner(spec)))
         if spec.path and not Path(spec.path).exists():  # moved: perhaps its package or cache was
             spec = replace(spec, path=sources.locate(spec.source or spec.path))
+        _check_consent(spec, backend)
         return load_model(spec, backend)
     except (LlmsqlError, TypeError) as error:
         if not withheld:
@@ -143,6 +148,16 @@ def fresh(spec: ModelSpec, backend: Backend, withheld: tuple[str, ...] = ()) -> 
             "give it again:\n"
             f"  RUN command AS LLM WHERE udfName='{spec.name}' AND reconnect='true'{pairs}"
         ) from error
+
+
+def _check_consent(spec: ModelSpec, backend: Backend) -> None:
+    """Refuse to send a key where no statement of this user's has sent it."""
+    for sent in consent.missing(backend.discloses(spec)):
+        raise BackendError(
+            f'model "{spec.name}" would send the key in ${sent.variable} to {sent.address}, '
+            "where you never sent it\n  if you trust whoever deployed it, allow it:\n"
+            f"  RUN command AS LLM WHERE udfName='{spec.name}' AND reconnect='true'"
+        )
 
 
 def _owner(spec: ModelSpec) -> str:

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 import llmsql
-from llmsql import errors
+from llmsql import backends, errors
 from llmsql.backends.base import Model
 from llmsql.backends.base.hosted import Hosted
 from llmsql.backends.transformers.options import Options
@@ -23,7 +23,7 @@ from llmsql.catalog import Record
 from llmsql.catalog.secrets import is_secret
 from llmsql.replicas.replicated import Replicated
 from llmsql.runtime.lazy import LazyModel
-from llmsql.types import ModelSpec
+from llmsql.types import ModelSpec, read_options
 from tests import openai_api
 from tests.byzer.test_settings import KEY, loads
 from tests.installed import MINILM, require
@@ -242,6 +242,52 @@ def test_R01_a_remote_model_takes_its_key_from_the_environment(
     deployed(file, remote(server, key))
     with llmsql.connect(str(file)) as con:
         assert con.execute("SELECT chat('x')").fetchall() == [("x",)]
+
+
+def test_R01_a_strangers_database_sends_no_key_of_the_environment(
+    file: Path, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where this user never sent it, he is asked; what he allows once stays allowed."""
+    monkeypatch.setenv("SOME_VARIABLE", KEY)
+    monkeypatch.setenv("LLMSQL_CACHE", str(tmp_path / "his"))
+    call = "print(con.execute(\"SELECT chat('{}')\").fetchall())"
+    deployed(file, remote(server, " AND saas.api_key='${env:SOME_VARIABLE}'"))
+    assert elsewhere(file, call.format("x")) == "[('x',)]\n"
+    monkeypatch.setenv("LLMSQL_CACHE", str(tmp_path / "hers"))
+    asked = len(server.requests)
+    refused = """
+from llmsql.errors import BackendError
+try:
+    con.execute("SELECT chat('y')").fetchall()
+except BackendError as error:
+    print(error)
+"""
+    assert elsewhere(file, refused).splitlines() == [
+        f'model "chat" would send the key in $SOME_VARIABLE to {server.url}, where you never sent it',
+        "  if you trust whoever deployed it, allow it:",
+        "  RUN command AS LLM WHERE udfName='chat' AND reconnect='true'",
+    ]
+    assert len(server.requests) == asked
+    assert elsewhere(file, f"con.execute({RECONNECT.format('chat')!r})") == ""
+    assert elsewhere(file, call.format("z")) == "[('z',)]\n"
+
+
+def test_R01_what_is_sent_is_sent_by_one_way_to_one_place() -> None:
+    """OpenAI's own key for OpenAI is nobody's surprise; a written key is no variable's."""
+    backend = backends.get("openai")
+
+    def sent(**options: str) -> list[tuple[str, ...]]:
+        given = read_options(backend.options, options, owner="it")
+        return list(map(tuple, backend.discloses(ModelSpec("m", "chat", "openai", options=given))))
+
+    assert sent() == sent(api_key="sk-written", base_url="https://x.org") == []
+    assert sent(base_url="https://API.openai.com") == []
+    assert sent(base_url="https://X.org/v1/") == [("OPENAI_API_KEY", "https://x.org")]
+    assert sent(api_key="${env:MINE}") == [("MINE", "https://api.openai.com")]
+    assert sent(base_url="https://me:word@x.org/v1") == []
+    assert sent(proxies="http://me:word@y.org") == [
+        ("OPENAI_API_KEY", "https://api.openai.com by http://y.org")
+    ]
 
 
 def test_R01_another_key_is_not_taken_for_the_one_that_was_given(

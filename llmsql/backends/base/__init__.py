@@ -20,6 +20,7 @@ from llmsql import sources
 from llmsql.errors import BackendError, GenerationError
 from llmsql.types import (
     Completion,
+    Disclosure,
     Kind,
     Measured,
     Message,
@@ -164,6 +165,10 @@ class Backend(ABC):
         *said* are the options that it would be told, as the user spells them.
         """
         return True
+
+    def discloses(self, spec: ModelSpec) -> Sequence[Disclosure]:
+        """Return what the model of *spec* tells others that only the environment knows."""
+        return ()
 
     @abstractmethod
     def load(self, spec: ModelSpec) -> Model:

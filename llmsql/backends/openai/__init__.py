@@ -5,14 +5,14 @@ Knows the options, and how to find the server. Requests are `model`'s business, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from llmsql.backends import base
 from llmsql.backends.openai import address
 from llmsql.errors import BackendError, OptionError
-from llmsql.types import Kind, ModelSpec
+from llmsql.types import Disclosure, Kind, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,18 @@ class Backend(base.Backend):
         source = known.pop("model") or spec.source
         known_types = {"model_type": None}  # all speak the same protocol
         return {**super().identity(spec), **known_types, "source": source, "options": known}
+
+    def discloses(self, spec: ModelSpec) -> Sequence[Disclosure]:
+        """Return the variable that holds the key, unless it is OpenAI's and goes there."""
+        options: Options = self.options_of(spec)
+        variable = address.variable(options.api_key, address.bases(options.base_url)[0])
+        if not variable:
+            return ()
+        where = address.origin(options.base_url)
+        if options.proxies:
+            where += f" by {address.shown(options.proxies)}"
+        is_own = (variable, where) == (address.KEY_VARIABLE, address.origin(address.DEFAULT))
+        return () if is_own else (Disclosure(variable, where),)
 
     def load(self, spec: ModelSpec) -> base.Model:
         """Find the server, see that it takes the key, and learn what it has to tell."""

@@ -10,6 +10,7 @@ from llmsql.errors import BackendError
 
 DEFAULT = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
+_REFERENCE = re.compile(r"\$\{env:(\w+)\}")
 _ENDPOINTS = ("/chat/completions", "/completions", "/embeddings", "/rerank", "/models")
 
 
@@ -55,6 +56,20 @@ def shown(address: str) -> str:
     return re.sub(r"[^\s/@:'\"{]+:[^\s/@]+@", "", hidden)
 
 
+def origin(address: str) -> str:
+    """Return the scheme, host and port of *address*."""
+    parts = urllib.parse.urlsplit(plain(address))
+    return f"{parts.scheme.lower()}://{parts.netloc}"
+
+
+def variable(given: str | None, base: str) -> str:
+    """Return the variable of the environment that `key` looks for, empty where for none."""
+    if "@" in urllib.parse.urlsplit(base).netloc:
+        return ""
+    named = _REFERENCE.fullmatch((given or "").strip())
+    return named[1] if named else KEY_VARIABLE if given is None else ""
+
+
 def key(given: str | None, base: str) -> str:
     """Return the key to use at *base*: the given one, the variable's it names, OPENAI_API_KEY's.
 
@@ -69,7 +84,7 @@ def key(given: str | None, base: str) -> str:
         return ""
     if given is None:
         return os.environ.get(KEY_VARIABLE, "").strip()
-    named = re.fullmatch(r"\$\{env:(\w+)\}", given.strip())
+    named = _REFERENCE.fullmatch(given.strip())
     if named is None:
         return given.strip()
     if not os.environ.get(named[1]):
