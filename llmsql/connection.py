@@ -122,10 +122,11 @@ class Connection:
         """Run *query* once for each set of *parameters*."""
         scope, query = _scope(None, sys._getframe(1)), _text(query)
         with self._entered():
-            concerned = any(map(self._dialect.concerns, self._dialect.pieces(query)))
-            if concerned and parameters:
-                for values in parameters:
-                    self._execute(query, values, scope)
+            pieces = list(self._dialect.pieces(query))
+            if any(map(self._dialect.concerns, pieces)) and parameters:
+                if not self._dialect.run_many(pieces, parameters, scope):
+                    for values in parameters:
+                        self._execute(query, values, scope)
             else:
                 self._session.clear()
                 scope.call(partial(self._con.executemany, query, parameters))

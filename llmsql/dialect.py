@@ -7,7 +7,7 @@ read and bind is never translated. How a statement runs is its own and the sessi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -73,6 +73,15 @@ class Dialect:
             return self._script(text, scope)
         self._duckdb(piece.text, parameters, scope)
         return None
+
+    def run_many(self, pieces: Sequence[Piece], sets: Sequence[Any], scope: Scope) -> bool:
+        """Run a script with each of *sets* where that is one INSERT, which asks models together.
+
+        Returns False where it is not, and nothing was done.
+        """
+        if len(pieces) != 1 or pieces[0].is_ours or cell.read(pieces[0].text) is not None:
+            return False
+        return self.session.insert_many(self.variables.splice(pieces[0].text), sets, scope)
 
     def _ours(self, text: str, scope: Scope) -> Rows | None:
         if self._is_setting(text, scope):

@@ -323,6 +323,39 @@ def test_what_writes_gives_a_relation_where_duckdbs_does(models: Any) -> None:
         assert (relation and relation.fetchall()) == ([(1,)] if duckdb.__version__ >= "2" else None)
 
 
+@pytest.mark.parametrize(
+    ("sql", "batches"),
+    [
+        ("INSERT INTO two VALUES (?, m(?))", {"m": [20]}),
+        ("INSERT INTO two SELECT $1, m(g($2))", {"g": [20], "m": [7]}),
+        ("INSERT INTO two VALUES ($1, 'made of ' || m($2) || g('one'))", {"m": [20], "g": [1]}),
+        ("INSERT INTO two SELECT $1, m($2) WHERE NOT EXISTS (FROM two)", {"m": [1] * 20}),
+    ],
+)
+def test_executemany_asks_about_all_sets_at_once(sql: str, batches: dict[str, list[int]]) -> None:
+    """Where they alone decide what is asked: as one statement over their table would."""
+    ours = Ours("CREATE TABLE two(i INT, s VARCHAR)")
+    rows = [(i, f"text {i % 20}") for i in range(60)]
+    ours.con.executemany(sql, rows)
+    assert {name: model.batches for name, model in ours.models.items() if model.batches} == batches
+    (kept,) = ours.con.execute("SELECT count(*) FROM two").fetchone() or ()
+    assert kept == (1 if "EXISTS" in sql else 60)
+
+
+def test_executemany_in_a_transaction_keeps_what_the_user_did() -> None:
+    """What the passes run writes nothing, and an error of a set is that of the statement."""
+    ours = Ours("CREATE TABLE two(i INT PRIMARY KEY, s VARCHAR NOT NULL)")
+    con = ours.con
+    con.execute("BEGIN")
+    con.executemany("INSERT INTO two VALUES (?, m(?))", [(1, "a"), (2, "b")])
+    con.execute("COMMIT")
+    with pytest.raises(duckdb.ConstraintException):
+        con.executemany("INSERT INTO two VALUES (?, m(?))", [(3, "c"), (1, "d"), (4, "e")])
+    assert con.execute("SELECT list(i ORDER BY i) FROM two").fetchone() == ([1, 2, 3],)
+    statements = con.execute("SELECT calls FROM llm_statements() ORDER BY started_at").fetchall()
+    assert statements == [(2,), (3,)]
+
+
 def test_executemany_of_nothing_is_refused_as_duckdb_does(models: Any) -> None:
     """A set of parameters is wanted."""
     with pytest.raises(duckdb.InvalidInputException):

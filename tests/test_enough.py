@@ -304,6 +304,40 @@ TRIED = [
     " WHERE ((t.k >= (SELECT count(*) FROM u WHERE u.n = t.k AND (g(w || id) < '2' OR n = 3))"
     " AND g('p ' || i) IN ('1', '2')) AND t.k IN (SELECT n FROM u WHERE m(w || id) AND u.id <"
     " t.i)) ORDER BY i LIMIT 60) t WHERE g(s) IN ('1', '2')) t WHERE m(g(s || i)) = 'true'",
+    "SELECT i, row_number() OVER (ORDER BY m(g(s || i)), i) FROM (SELECT * FROM t WHERE (SELECT"
+    " max(g(w)) FROM u WHERE u.id = t.i AND NOT m(w)) > '2' UNION ALL SELECT * FROM t WHERE"
+    " flag) t WHERE ((m(g(s || i)) IS NULL OR s IS NULL)::VARCHAR = 'true' AND (SELECT max(g(w))"
+    " FROM u WHERE u.id = t.i AND u.k = 2) > '2') QUALIFY row_number() OVER (PARTITION BY k"
+    " ORDER BY i) < 4 AND m(s || i)",
+    "SELECT i, pick(s || i) FROM tm(6) WHERE ty = 'true' AND m(s || i) = 'true'",
+    "SELECT i, coalesce(m('p ' || s), m('p ' || s)), nullif(m(s || i), if(coalesce(m(g(s)) IS"
+    " NULL, i % 7 = 1), m('p ' || s), if(m(g(s)) IS NULL, s, m(s || i)))) FROM t WHERE (CASE"
+    " WHEN (coalesce(m(s || i), s) = NULL) THEN (coalesce(m('p ' || s) BETWEEN '1' AND '3',"
+    " m(g(s)) IS NULL) AND i % 7 = 1 AND m('p ' || s) BETWEEN '1' AND '3') ELSE ((m(g(s)) IS"
+    " NULL AND m('p ' || s) BETWEEN '1' AND '3' AND m('p ' || s) BETWEEN '1' AND '3') AND i % 7"
+    " = 1 AND (i % 7 = 1 OR m(g(s)) IS NULL)) END)",
+    "SELECT k, count(*) FILTER ((((m(upper(s)) IN ('1', 'true') AND g(s) IS NULL) OR (NULL ="
+    " g('p ' || s)) OR (g(g(s)) IN ('1', 'true') OR m(upper(s)) IN ('1', 'true') OR i % 7 = 1))"
+    " AND (coalesce(g(g(s)) IN ('1', 'true'), g(s) IS NULL) OR g(s) IS NULL))),"
+    " max(if(((m(upper(s)) IN ('1', 'true') OR g(g(s)) IN ('1', 'true')) AND ('x' = s)),"
+    " nullif(if(m(upper(s)) IN ('1', 'true'), g('p ' || s), m(s || i)), coalesce('x', 'x')),"
+    " CASE WHEN m(upper(s)) IN ('1', 'true') THEN 'x' WHEN (m(s || i) = NULL) THEN coalesce('x',"
+    " m(s || i)) ELSE coalesce(s, g('p ' || s)) END)), sum(CASE WHEN (m(upper(s)) IN ('1',"
+    " 'true') AND ((CASE WHEN g(s) IS NULL THEN i % 7 = 1 ELSE m(m(s)) IN ('1', 'true') END) AND"
+    " coalesce(i % 7 = 1, g(g(s)) IN ('1', 'true')) AND (m(s || i) = 'x')) AND (NOT"
+    " coalesce(g(g(s)) IN ('1', 'true'), m(m(s)) IN ('1', 'true')))) THEN 1 END) FROM t GROUP BY"
+    " k",
+    "SELECT k, count(*) FILTER ((((m(upper(s)) = m(upper(s))) AND (m(upper(s)) = 'true' AND g('p"
+    " ' || s) IN ('1', 'true')) AND coalesce(g(lower(s)) IN ('1', 'true'), g(lower(s)) IN ('1',"
+    " 'true'))) OR ((NOT g(lower(s)) IN ('1', 'true')) OR (CASE WHEN g('p ' || s) IN ('1',"
+    " 'true') THEN m(upper(s)) = 'true' ELSE m('p ' || s) = 'true' END) OR (flag OR g(lower(s))"
+    " IN ('1', 'true') OR g(lower(s)) IN ('1', 'true'))) OR coalesce(flag, g('p ' || s) IN ('1',"
+    " 'true')))), max(CASE WHEN flag THEN nullif(if(flag, 'x', NULL), s) WHEN ((CASE WHEN g('p '"
+    " || s) IN ('1', 'true') THEN m('p ' || s) = 'true' ELSE m(upper(s)) = 'true' END) AND m('p"
+    " ' || s) = 'true' AND (g(s) = s)) THEN nullif(s, nullif(m(upper(s)), m(upper(s)))) ELSE s"
+    " END), sum(CASE WHEN (m(upper(s)) = 'true' AND (m('p ' || s) = 'true' AND (CASE WHEN m('p '"
+    " || s) = 'true' THEN flag ELSE g('p ' || s) IN ('1', 'true') END) AND (NOT g('p ' || s) IN"
+    " ('1', 'true')))) THEN 1 END) FROM t GROUP BY k",
 ]
 """What somebody found who set out to break it: calls too many, or an error of ours."""
 

@@ -198,7 +198,7 @@ class Resolver:
                 noted = found
             if not noted:
                 break
-            self._compute(noted)
+            self.compute(noted)
         raise Unsettled
 
     def _is_last(self, plan: Plan) -> bool:
@@ -253,12 +253,12 @@ class Resolver:
                     continue
                 if not behind:
                     return plan
-                self._compute(behind)
+                self.compute(behind)
             elif where := self.collector.in_where():
-                self._compute(where)
+                self.compute(where)
                 budget.double()
             elif not self.collector.decide(self.orders):
-                self._compute(behind)
+                self.compute(behind)
         return self._run_at_once(plan)
 
     def _may_want_vectors(self, plan: Plan) -> bool:
@@ -356,7 +356,7 @@ class Resolver:
             for spelled, (name, kind) in zip(names, described, strict=True)
         ]
 
-    def _compute(self, noted: Noted) -> None:
+    def compute(self, noted: Noted) -> None:
         """Compute what was noted; what a later pass finds known is no reuse then."""
         self.collector.is_tracking &= not noted
         self._resolve(noted)

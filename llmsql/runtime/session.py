@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ import duckdb
 
 from llmsql.config import Settings
 from llmsql.errors import BackendError, CatalogError, LimitError
-from llmsql.runtime import exports, lookup, outcome
+from llmsql.runtime import exports, lookup, outcome, together
 from llmsql.runtime.account import Account
 from llmsql.runtime.climber import Climber, sorting
 from llmsql.runtime.collector import Collector, Mode
@@ -229,20 +230,52 @@ class Session:
         is_told = original is not None and (is_stopped or str(original) in str(error))
         return original if original is not None and is_told else error
 
+    def insert_many(self, sql: str, sets: Sequence[Any], scope: Scope) -> bool:
+        """Run the INSERT *sql* with each of *sets*, its models asked together.
+
+        Returns False, and has done nothing, where one set may change what is asked for another.
+        """
+        written, sql = sql, self.engine.spelled_out(sql)
+        self.sync()
+        if kind_of(sql) != "INSERT" or not (found := write.read(sql)):
+            return False
+        try:
+            plan = self.plan(found.query, scope, lambda sql, never_raises: None)
+        except (Unsettled, duckdb.Error):
+            return False
+        is_safe = plan.never_raises or not self.in_transaction()
+        if not (is_safe and together.asks_by_parameters(plan, found.query)):
+            return False
+        self.clear()
+        with self._running("INSERT", sql, written) as collector:
+            resolver = Resolver(self.con, collector, self.con.execute, self.engine.orders)
+            together.ask(resolver, collector, plan, partial(self._each, sets, scope))
+            collector.begin(Mode.SPOT)
+            self._each(sets, scope, sql)
+        return True
+
+    def _each(self, sets: Sequence[Any], scope: Scope, sql: str) -> None:
+        scope.call(partial(self.con.executemany, sql, sets))
+
     def _run(self, sql: str, parameters: Any, scope: Scope, written: str) -> None:
         kind = kind_of(sql)
         self._refuse_what_breaks(kind, sql)
+        with self._running(kind, sql, written) as collector:
+            if kind == "EXPLAIN" and (about := explained.read(sql)):
+                self._show_plan(Explainer(self, parameters, scope).run(sql, about, collector))
+            elif kind == "CREATE" and write.makes_trigger(sql):
+                self.drop_shadows()
+                self.native(sql, parameters, scope)
+            else:
+                self._resolve(kind, sql, parameters, scope, collector)
+
+    @contextmanager
+    def _running(self, kind: str, sql: str, written: str) -> Iterator[Collector]:
+        """Begin a statement, whose functions ask what is yielded, and end it as it ends."""
         collector = self._begin(kind, sql, written)
         try:
             with interruptible(collector):
-                if kind == "EXPLAIN" and (about := explained.read(sql)):
-                    rows = Explainer(self, parameters, scope).run(sql, about, collector)
-                    self._show_plan(rows)
-                elif kind == "CREATE" and write.makes_trigger(sql):
-                    self.drop_shadows()
-                    self.native(sql, parameters, scope)
-                else:
-                    self._resolve(kind, sql, parameters, scope, collector)
+                yield collector
         except (duckdb.Error, RuntimeError) as error:  # RuntimeError: Ctrl-C, in DuckDB's words
             original = self.raised(error)
             self.finish(original)

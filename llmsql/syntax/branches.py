@@ -57,12 +57,6 @@ def number(root: Node, is_costly: Test) -> bool:
     return any(len(each) > 1 for each in given.values())
 
 
-def forget(root: Node) -> None:
-    """Take the numbers of branches away, in place."""
-    for node in tree.nodes(root):
-        node.pop(tree.BRANCH, None)
-
-
 def divided(root: Node, is_costly: Test) -> set[str]:
     """The costly calls in *root*, as they are written, that stand in several branches."""
     found: dict[str, set[Path]] = {}

@@ -15,6 +15,9 @@ _COMPARISONS = (
     "COMPARE_EQUAL", "COMPARE_NOTEQUAL", "COMPARE_LESSTHAN", "COMPARE_LESSTHANOREQUALTO",
     "COMPARE_GREATERTHAN", "COMPARE_GREATERTHANOREQUALTO",
 )  # fmt: skip
+_CONDITIONS = (
+    "OPERATOR_NOT", "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "COMPARE_IN", "COMPARE_NOT_IN",
+)  # fmt: skip
 
 
 def is_null(node: Node) -> bool:
@@ -31,6 +34,25 @@ def cases(case: Node) -> Iterator[tuple[Node, Node]]:
     for check in case["case_checks"]:
         if not (is_null(check["when_expr"]) or _is_false(check["when_expr"])):
             yield check["when_expr"], check["then_expr"]
+
+
+def fold(root: Node) -> bool:
+    """Put conditions in the place of a CASE that has no other left, in place; True if any has."""
+    found = False
+    for node in reversed([*tree.nodes(root)]):  # inner ones first
+        if node.get("class") == "CASE" and not any(cases(node)):
+            values = [node["else_expr"], *(check["then_expr"] for check in node["case_checks"])]
+            if all(map(_is_condition, values)):
+                tree.become(node, node["else_expr"])
+                found = True
+    return found
+
+
+def _is_condition(node: Node) -> bool:
+    """True for what is of type BOOLEAN by its form."""
+    return node.get("class") in ("COMPARISON", "CONJUNCTION", "BETWEEN") or (
+        node.get("type") in _CONDITIONS
+    )
 
 
 def _is_false(node: Node) -> bool:

@@ -120,12 +120,33 @@ def read(plan: list[Node] | None, calls: Sequence[Call], columns: Mapping[str, l
     The tags in it are numbers of *calls*. It shows a column by its name alone: *columns* has the
     numbers of the calls in each. Without a plan nothing is known.
     """
-    reading = _Reading(calls, columns)
+    reading = _Reading(calls, _told_apart(columns, calls, plan or ()))
     reading.order.is_known = plan is not None
     for operator in plan or ():
         reading.visit(operator)
     reading.order.steps = _steps(reading.path.made, reading.order.pairs)
     return reading.order
+
+
+def _told_apart(
+    columns: Mapping[str, list[int]], calls: Sequence[Call], plan: Sequence[Node]
+) -> dict[str, list[int]]:
+    """*columns*, where a name that several SELECTs give is of no call that *plan* shows itself."""
+    shown = set(_numbers([_details(operator) for operator in plan]))
+    return {
+        name: [
+            number
+            for number in numbers
+            if number not in shown or len({calls[each].scope for each in numbers}) == 1
+        ]
+        for name, numbers in columns.items()
+    }
+
+
+def _details(operator: Node) -> list[Any]:
+    """All that *operator* says, and those below it."""
+    own = (operator.get("extra_info") or {}).values()
+    return [*own, *map(_details, operator["children"])]
 
 
 def is_cut(plan: Sequence[Node] | None) -> bool:

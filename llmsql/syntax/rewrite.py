@@ -18,6 +18,7 @@ from llmsql.syntax import (
     branches,
     conditions,
     factors,
+    folded,
     guards,
     hints,
     inlining,
@@ -120,7 +121,9 @@ def plan(
     rewriting.take_out_factors()
     is_torn = not tags_all and rewriting.number()
     steps = rewriting.ladder(definitions, sorting) if sorting else None
-    found = rewriting.plan(definitions, explain, tags_all=tags_all, is_torn=is_torn and not steps)
+    if is_torn and not steps and rewriting.asks_all(definitions):
+        return rewriting.at_once(definitions)
+    found = rewriting.plan(definitions, explain, tags_all=tags_all)
     below = partial(
         plan, models=models, costly=costly, definitions=definitions, explain=explain,
         macros=macros, tags_all=tags_all, bound=binds.known,
@@ -229,9 +232,10 @@ class _Rewriting:
         return is_call(node, frozenset((inlining.IF,))) and is_inside(node, self.costs)
 
     def take_out_factors(self) -> None:
-        """Take out what all alternatives of an OR have."""
+        """Take out what all alternatives of an OR have, and a CASE that has no choice."""
         headings = Headings(self.query, self.costs)
-        if factors.take_out(self.query, self.costs):
+        is_folded = folded.fold(self.query)
+        if factors.take_out(self.query, self.costs) or is_folded:
             headings.write_out()
 
     def number(self) -> bool:
@@ -241,6 +245,27 @@ class _Rewriting:
         """
         number_scopes(self.query, self.costs)
         return branches.number(self.query, self.costs) and weights.ARE_COUNTED
+
+    def asks_all(self, definitions: Definitions) -> bool:
+        """True unless a LIMIT may keep rows from being asked about."""
+        if Shape(self.calls, self.costs, definitions).limit(self.query) is not None:
+            return False
+        query = copy.deepcopy(self.query)
+        late.postpone(query, self.calls, self.costs, definitions, self.binds)
+        return tree.text_key(query) == tree.text_key(self.query)
+
+    def at_once(self, definitions: Definitions) -> Plan:
+        """The plan of the statement as it was typed, for which there are no passes."""
+        statement = tree.parse(self.sql)
+        assert statement is not None, "it was parsed before"
+        hints.restore(statement, self.sql)
+        query = tree.body(statement)
+        headings, ranks = Headings(query, self.costs), Ranks(query, self.models)
+        headings.write_out()
+        ranks.tag()
+        never_raises = Shape(self.calls, self.costs, definitions).never_raises(query)
+        text = tree.show(statement)
+        return Plan(text, statement, len(ranks), never_raises, is_tagged=True, is_at_once=True)
 
     def ladder(
         self,
@@ -260,12 +285,8 @@ class _Rewriting:
         explain: Explain,
         *,
         tags_all: bool,
-        is_torn: bool = False,
     ) -> Plan:
-        """Rewrite the statement as far as it needs it, and say what its shape allows.
-
-        One that *is_torn* has no passes where all its rows are asked about in any case.
-        """
+        """Rewrite the statement as far as it needs it, and say what its shape allows."""
         original = tree.text_key(self.statement)
         shape = Shape(self.calls, self.costs, definitions)
         limit, never_raises = shape.limit(self.query), shape.never_raises(self.query)
@@ -277,14 +298,11 @@ class _Rewriting:
         as_read = copy.deepcopy(self.statement)
         late.postpone(self.query, self.calls, self.costs, definitions, self.binds)
         is_later = tree.text_key(self.statement) != tree.text_key(as_read)
-        is_at_once = is_torn and limit is None and not is_later
-        if is_at_once:
-            branches.forget(self.query)
         planned = cache(lambda text: explain(text, never_raises))  # with guards and without
         arrange = self._arranging(planned, is_ordered=is_ordered)
         before = copy.deepcopy(self.statement)
         headings = Headings(self.query, self.costs)
-        ranks = arrange(self.statement, may_guard=not is_at_once)
+        ranks = arrange(self.statement)
         where_rank = ranks.highest(self.query.get("where_clause"))
         guarded = tree.text_key(self.statement)
         may_cost = guarded != original and self._may_cost(before, planned, definitions)
@@ -293,7 +311,6 @@ class _Rewriting:
             **self._printed(ranks, headings, original, tags_all=tags_all, limit=limit),
             never_raises=never_raises,
             is_ordered=is_ordered,
-            is_at_once=is_at_once,
             divided=frozenset(branches.divided(before, self.costs) if tags_all else ()),
             is_costly=self.costs_also_tagged,
             definitions=definitions,
