@@ -286,6 +286,25 @@ def test_update(con: llmsql.Connection) -> None:
     assert rows(con, "SELECT count(x) FROM t") == [(2,)]
 
 
+def test_an_update_that_fails_says_what_would_let_it_go_on(con: llmsql.Connection) -> None:
+    """Who has said that a failed row ends the statement is not told so."""
+    update = "UPDATE t SET x = chat(x)"
+    said = "a NULL in its place may destroy data here: NULL ON ERROR behind the call allows it"
+    with pytest.raises(GenerationError, match=FAILED) as caught:
+        con.execute(update)
+    assert [note.partition(",")[0] for note in caught.value.__notes__ if "NULL" in note] == [said]
+    con.execute("!llm setup 'on_error=raise'")
+    with pytest.raises(GenerationError, match=FAILED) as caught:
+        con.execute(update)
+    assert not [note for note in caught.value.__notes__ if "NULL" in note]
+
+
+def test_a_default_of_another_type_is_its_text(con: llmsql.Connection) -> None:
+    """Where answers are texts; a vector's default is a vector."""
+    found = rows(con, "SELECT chat(x) DEFAULT 5 ON ERROR FROM t WHERE i = 2")
+    assert found == [("5",)]
+
+
 def test_call_id(con: llmsql.Connection) -> None:
     """llm_call_id gives the key of the call it wraps, and makes no other."""
     model = counted(con)

@@ -231,9 +231,10 @@ class Engine:
     def spelled_out(self, sql: str) -> str:
         """*sql* with what its model calls say of failed rows, so that DuckDB can read it."""
         if on_error.is_said(sql):
-            asking = (each for each in list(self.functions.values()) if each.siblings)
+            asking = [each for each in list(self.functions.values()) if each.siblings]
             called = frozenset(each.called.lower() for each in asking)
-            sql = on_error.spelled_out(sql, called)
+            texts = frozenset(e.called.lower() for e in asking if e.answer_type == "VARCHAR")
+            sql = on_error.spelled_out(sql, called, texts)
         if "llmsql_" in sql.lower():
             self.use(re.findall(r"\w+", sql.lower()))
         return sql

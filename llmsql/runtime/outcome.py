@@ -40,6 +40,14 @@ def warn_of(collector: Collector) -> None:
         )
 
 
+def say_what_else(error: BaseException) -> None:
+    """Add to *error*, of a row for which nobody said what it becomes, how that is said."""
+    error.add_note(
+        "a NULL in its place may destroy data here: NULL ON ERROR behind the call allows it, "
+        "DEFAULT … ON ERROR gives another value"
+    )
+
+
 def say_how_to_go_on(error: BaseException, collector: Collector) -> None:
     """Add to *error* that what was computed is not lost."""
     account = collector.account

@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from llmsql.config import Settings
-from llmsql.errors import BackendError, CatalogError, LimitError
+from llmsql.errors import BackendError, CatalogError, GenerationError, LimitError
 from llmsql.runtime import exports, lookup, outcome, together
 from llmsql.runtime.account import Account
 from llmsql.runtime.climber import Climber, sorting
@@ -48,6 +48,7 @@ _tokens = itertools.count(1)
 
 _OF_SHADOWS: tuple[list[str], ...] = ([], ["main"], ["temp"], ["temp", "main"])
 _STACK = "\n\nAt:\n"  # DuckDB 1.5 puts Python's behind what a function raised
+_ENDING = (BackendError, LimitError, GenerationError)
 WRITES = frozenset({"INSERT", "CREATE", "COPY", "UPDATE", "DELETE"})
 
 
@@ -188,8 +189,15 @@ class Session:
         collector.settle_account(state, error)
         if error is None:
             outcome.warn_of(collector)
-        elif state == "interrupted" or isinstance(error, (BackendError, LimitError)):
+            return
+        if isinstance(error, GenerationError) and self._raises_by_default(collector):
+            outcome.say_what_else(error)
+        if state == "interrupted" or isinstance(error, _ENDING):
             outcome.say_how_to_go_on(error, collector)
+
+    def _raises_by_default(self, collector: Collector) -> bool:
+        """True where a failed row ends the statement, and nobody said so."""
+        return collector.on_error == "raise" and not (self.settings.on_error or collector.is_idle)
 
     def clear(self) -> None:
         """Forget the statement before, its rows too: another one begins."""

@@ -61,22 +61,24 @@ def is_said(sql: str) -> bool:
     return _SAID.search(sql) is not None
 
 
-def spelled_out(sql: str, models: frozenset[str]) -> str:
+def spelled_out(sql: str, models: frozenset[str], texts: frozenset[str] = frozenset()) -> str:
     """
     Return *sql* with the calls of *models*, names in lower case, as DuckDB can read them.
 
-    Raises StatementError for a clause that stands behind anything else.
+    Those that answer in *texts* may have a DEFAULT of any type. Raises StatementError for a clause
+    that stands behind anything else.
     """
-    reading = _Reading(sql, models)
+    reading = _Reading(sql, models, texts)
     return reading.spelled(0, len(reading.brackets.words)) if reading.calls else sql
 
 
 class _Reading:
     """One statement: the calls in it that are to be written otherwise, by where they begin."""
 
-    def __init__(self, sql: str, models: frozenset[str]) -> None:
+    def __init__(self, sql: str, models: frozenset[str], texts: frozenset[str]) -> None:
         self.sql = sql
         self.models = models
+        self.texts = texts
         self.brackets = Brackets(sql)
         self.cuts: dict[int, int] = {}  # the first word of what is left out → the word behind it
         found = [call for place in range(len(self.brackets.words)) if (call := self._call(place))]
@@ -126,6 +128,8 @@ class _Reading:
         words = self.brackets.words
         gap = self.sql[words[last].end : words[last + 1].start]
         value = self.spelled(first, last + 1).removesuffix(gap).lstrip()
+        if self._name(call.name).lower() in self.texts and not value.startswith("'"):
+            value = f"CAST({value} AS VARCHAR)"
         if self._is_volatile(call):  # written twice it would be evaluated twice
             chosen = f"CASE WHEN {ANSWER}.error IS NOT NULL THEN ({value}) ELSE {ANSWER}.value END"
             return f"(list_transform([{made}], lambda {ANSWER}: {chosen})[1])"
