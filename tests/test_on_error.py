@@ -296,7 +296,7 @@ def test_an_update_that_fails_says_what_would_let_it_go_on(con: llmsql.Connectio
     con.execute("!llm setup 'on_error=raise'")
     with pytest.raises(GenerationError, match=FAILED) as caught:
         con.execute(update)
-    assert not [note for note in caught.value.__notes__ if "NULL" in note]
+    assert not getattr(caught.value, "__notes__", None)
 
 
 def test_a_default_of_another_type_is_its_text(con: llmsql.Connection) -> None:
