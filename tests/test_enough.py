@@ -338,6 +338,31 @@ TRIED = [
     " END), sum(CASE WHEN (m(upper(s)) = 'true' AND (m('p ' || s) = 'true' AND (CASE WHEN m('p '"
     " || s) = 'true' THEN flag ELSE g('p ' || s) IN ('1', 'true') END) AND (NOT g('p ' || s) IN"
     " ('1', 'true')))) THEN 1 END) FROM t GROUP BY k",
+    "SELECT i, 'x', coalesce(CASE WHEN (g('p ' || s) < '4' AND NOT (g(upper(s)) > '2') AND"
+    " g(m(s)) IS DISTINCT FROM '3') THEN m(s) WHEN g('p ' || s) < '4' THEN g('p ' || s) ELSE"
+    " CASE WHEN g('p ' || s) < '4' THEN s WHEN g(upper(s)) BETWEEN '1' AND '3' THEN s ELSE m(s)"
+    " END END, CASE WHEN i % 7 = 1 THEN m(s) WHEN ('x' = m(s)) THEN CASE WHEN i % 7 = 1 THEN 'x'"
+    " WHEN g(upper(s)) BETWEEN '1' AND '3' THEN s ELSE m(s) END ELSE m(s) END) FROM t WHERE (NOT"
+    " g(upper(s)) BETWEEN '1' AND '3')",
+    "SELECT i, y FROM (SELECT i, k, s, flag, nullif(CASE WHEN m(g(s)) IS DISTINCT FROM '3' THEN"
+    " nullif(s, NULL) WHEN m(upper(s)) IS NULL THEN if(flag, 'x', s) ELSE s END, if((NOT"
+    " m(upper(s)) = 'true'), 'x', g(s || i))) AS y FROM t) WHERE y IS NOT NULL AND (CASE WHEN"
+    " (NULL = g(s || i)) THEN m(upper(s)) IS NULL ELSE (CASE WHEN (g(s || i) = NULL) THEN (CASE"
+    " WHEN flag THEN g(lower(s)) < '4' ELSE m(g(s)) IS DISTINCT FROM '3' END) ELSE (m(g(s)) IS"
+    " DISTINCT FROM '3' AND flag AND g(lower(s)) < '4') END) END)",
+    "SELECT if(((NULL = g('p ' || s)) AND m(s || i) BETWEEN '1' AND '3' AND (NOT (g('p ' || s) >"
+    " '2') AND m(s || i) BETWEEN '1' AND '3')), 'x', coalesce(coalesce(s, g(g(s))),"
+    " coalesce(g(g(s)), 'x'))) AS y, count(*) FROM t GROUP BY y",
+    "SELECT i, (k IN (1, 2, 5) OR NOT m(g(s || i)))::VARCHAR, g(s), CASE m(g(s || i)) WHEN '1'"
+    " THEN g(g(s || i)) WHEN 'true' THEN 'x' ELSE 'x' END FROM t WHERE CASE WHEN m(s || i) IS"
+    " NULL THEN 'x' WHEN NOT flag THEN s END < '4' ORDER BY k, i LIMIT 3",
+    "SELECT i FROM (SELECT *, m(s || k) AS y FROM t) q WHERE m(s || k) = 'false' AND y = 'false'"
+    " AND g(upper(s)) < '4'",
+    "SELECT i, m(s) FROM (SELECT i, k, s, m(s || i) IS NULL AS flag, l FROM (SELECT t.* FROM t"
+    " JOIN u ON t.i = u.id WHERE u.k = 2) t WHERE t.i NOT IN (SELECT id FROM u WHERE n > 3)"
+    " ORDER BY g(s), i LIMIT 40) t WHERE flag",
+    "SELECT i, y FROM (SELECT i, k, s, flag, nullif(coalesce(m(upper(s)), nullif(NULL, 'x')),"
+    " 'x') AS y FROM t) WHERE y IS NOT NULL AND (m(upper(s)) IN ('1', 'true') AND flag)",
 ]
 """What somebody found who set out to break it: calls too many, or an error of ours."""
 

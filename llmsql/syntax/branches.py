@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from llmsql.syntax import folded, tree
+from llmsql.syntax import tree
 from llmsql.syntax.conditions import Test
 from llmsql.syntax.outputs import group_keys
 from llmsql.syntax.ranks import parts_in_turn
@@ -85,7 +85,7 @@ class _Walk:
         if isinstance(item, list):
             for each in item:
                 yield from self.through(each, branch, is_lazy=is_lazy, is_first=is_first)
-        if not isinstance(item, dict) or folded.is_null(item):
+        if not isinstance(item, dict):
             return
         if item.get("type") == "SELECT_NODE":
             keys = frozenset(map(tree.text_key, group_keys(item)))

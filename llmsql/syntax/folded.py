@@ -1,6 +1,8 @@
-"""What DuckDB leaves out while it plans: no row comes there, whatever a model would answer.
+"""What DuckDB leaves out while it plans, as a literal NULL or false decides it: no row comes there.
 
-Only by the literals NULL and false: of other constants, which it folds too, nothing is known.
+Folded before anything is read off the text, so that no call waits for one that is never made, and
+no guard hides from DuckDB what it would fold. It folds other constants, too: of these nothing is
+known.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmsql.syntax import tree
+from llmsql.syntax.conditions import Test, is_inside
 from llmsql.syntax.tree import Node
 
 _COMPARISONS = (
@@ -20,42 +23,75 @@ _CONDITIONS = (
 )  # fmt: skip
 
 
-def is_null(node: Node) -> bool:
-    """True for what is NULL in every row, whatever else stands in it."""
-    if node.get("type") in _COMPARISONS:
-        return is_null(node["left"]) or is_null(node["right"])
-    if tree.is_function(node) and tree.function_name(node) == "nullif":
-        return any(map(is_null, tree.arguments(node)[:1]))
-    return is_null(node["child"]) if node.get("class") == "CAST" else tree.is_null(node)
+def fold(root: Node, is_costly: Test) -> bool:
+    """Fold, in place, what is costly in *root*, and keep its types; True where there was any."""
+    found = False
+    for node in reversed([*tree.nodes(root)]):  # inner ones first
+        if _is_decided(node) and is_inside(node, is_costly):
+            _fold(node)
+            found = True
+    return found
 
 
 def cases(case: Node) -> Iterator[tuple[Node, Node]]:
     """The conditions in *case* that may hold in some row, each with its value."""
     for check in case["case_checks"]:
-        if not (is_null(check["when_expr"]) or _is_false(check["when_expr"])):
+        if not _is_never(check["when_expr"]):
             yield check["when_expr"], check["then_expr"]
 
 
-def fold(root: Node) -> bool:
-    """Put conditions in the place of a CASE that has no other left, in place; True if any has."""
-    found = False
-    for node in reversed([*tree.nodes(root)]):  # inner ones first
-        if node.get("class") == "CASE" and not any(cases(node)):
-            values = [node["else_expr"], *(check["then_expr"] for check in node["case_checks"])]
-            if all(map(_is_condition, values)):
-                tree.become(node, node["else_expr"])
-                found = True
-    return found
+def _is_decided(node: Node) -> bool:
+    """True for what a literal in it decides, in part at least."""
+    if node.get("class") == "CASE":
+        return any(_is_never(check["when_expr"]) for check in node["case_checks"])
+    return (node.get("type") in _COMPARISONS or _is_nullif(node)) and _is_null(node)
 
 
-def _is_condition(node: Node) -> bool:
-    """True for what is of type BOOLEAN by its form."""
-    return node.get("class") in ("COMPARISON", "CONJUNCTION", "BETWEEN") or (
-        node.get("type") in _CONDITIONS
-    )
+def _fold(node: Node) -> None:
+    if node.get("type") in _COMPARISONS:
+        tree.become(node, tree.expression("NULL::BOOLEAN"))
+    elif _is_nullif(node):
+        tree.set_argument(node, 1, tree.expression("NULL"))
+    elif not any(cases(node)) and _is_condition(node):
+        tree.become(node, node["else_expr"])
+    else:
+        for check in node["case_checks"]:
+            if _is_never(check["when_expr"]):
+                check["when_expr"] = tree.expression("false")
+
+
+def _is_null(node: Node) -> bool:
+    """True for what is NULL in every row, whatever else stands in it."""
+    if node.get("type") in _COMPARISONS:
+        return _is_null(node["left"]) or _is_null(node["right"])
+    if _is_nullif(node):
+        return any(map(_is_null, tree.arguments(node)[:1]))
+    return _is_null(node["child"]) if node.get("class") == "CAST" else tree.is_null(node)
+
+
+def _is_nullif(node: Node) -> bool:
+    return tree.is_function(node) and tree.function_name(node) == "nullif"
+
+
+def _is_never(node: Node) -> bool:
+    """True for a condition that holds in no row."""
+    if node.get("type") == "CONJUNCTION_AND":
+        return any(map(_is_never, node["children"]))
+    if node.get("type") == "CONJUNCTION_OR":
+        return all(map(_is_never, node["children"]))
+    return _is_null(node) or _is_false(node)
 
 
 def _is_false(node: Node) -> bool:
     """True for the literal; DuckDB 1.5 reads it as a text that is cast."""
     said: Any = tree.constant(node["child"] if node.get("class") == "CAST" else node)
     return said is False or said in ("f", "false")
+
+
+def _is_condition(node: Node) -> bool:
+    """True for what is of type BOOLEAN by its form."""
+    if node.get("class") == "CASE":
+        values = (check["then_expr"] for check in node["case_checks"])
+        return all(map(_is_condition, (node["else_expr"], *values)))
+    by_class = node.get("class") in ("COMPARISON", "CONJUNCTION", "BETWEEN")
+    return by_class or node.get("type") in _CONDITIONS

@@ -192,6 +192,8 @@ class _Reading:
             self._note_parts(text, self._length)
             self._pass(text, is_filter=text in filters)
             self._one_by_one(text)
+            if operator["children"]:  # a column that a model answers, alone
+                self._add(self._named([text]))
         if not operator["children"]:  # a table's columns, which may be named like what is computed
             details.pop("Projections", None)
         self._side_by_side(details)
@@ -257,11 +259,14 @@ class _Reading:
         for text in computed:
             self._pass(text, is_filter=False)
         seen = {self.calls[number] for number in _numbers(computed)}
-        shown = _texts(details.get("Projections", []))
-        named = {self.calls[number] for name in shown for number in self.columns.get(name, ())}
-        named -= seen | self.order.steps.keys()
+        named = self._named(_texts(details.get("Projections", []))) - seen
         self.order.named |= named
         self._add((seen - self.path.made) | named)
+
+    def _named(self, shown: list[str]) -> set[Call]:
+        """The calls behind the names *shown* whose step nobody knows yet."""
+        numbers = (number for name in shown for number in self.columns.get(name, ()))
+        return {self.calls[number] for number in numbers} - self.order.steps.keys()
 
     def _add(self, new: set[Call]) -> None:
         self.order.steps.update(dict.fromkeys(new, 0))

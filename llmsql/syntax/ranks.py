@@ -161,12 +161,12 @@ class Ranks:
             tree.put_first(call, list(map(tree.expression, added)))
 
     def _weights(self) -> dict[int, str]:
-        """The weight of each call; where a text must stay equal, that of the first one."""
+        """The weight of each call; where a text must stay equal, that of the last condition's."""
         found = weights.weigh(self.root, self._keys.keys()) if weights.ARE_COUNTED else {}
-        by_key: dict[Call, str] = {}
-        for call in self.calls:
-            weight, key = found.get(id(call), weights.ALONE), self._key(call)
-            found[id(call)] = weight if key.is_filter else by_key.setdefault(key, weight)
+        by_key = {self._keys[at]: weight for at, weight in found.items()}
+        for at, key in self._keys.items():
+            if not key.is_filter or at not in found:
+                found[at] = by_key.get(key, weights.ALONE)
         return found
 
     def _visit(self, item: Any, base: int, depth: int = 0) -> int:
@@ -176,7 +176,7 @@ class Ranks:
         """
         if isinstance(item, list):
             return max((self._visit(part, base) for part in item), default=base)
-        if not isinstance(item, dict) or folded.is_null(item):
+        if not isinstance(item, dict):
             return base
         if "map" in item:
             return self._visit_tables(item["map"], base)

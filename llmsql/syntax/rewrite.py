@@ -130,6 +130,8 @@ def plan(
     )  # fmt: skip
     is_sure = found.is_guarded and not found.plain
     may_climb = steps and (is_sure or not found.asks_several)
+    if may_climb and order.is_cut(explain((found.plain or found).text, found.never_raises)):
+        return found  # DuckDB knows that there are no rows, and would not beside a rung
     return replace(found, ladder=steps, below=below) if may_climb else found
 
 
@@ -232,9 +234,9 @@ class _Rewriting:
         return is_call(node, frozenset((inlining.IF,))) and is_inside(node, self.costs)
 
     def take_out_factors(self) -> None:
-        """Take out what all alternatives of an OR have, and a CASE that has no choice."""
+        """Fold what a literal decides, and take out what all alternatives of an OR have."""
         headings = Headings(self.query, self.costs)
-        is_folded = folded.fold(self.query)
+        is_folded = folded.fold(self.query, self.costs)
         if factors.take_out(self.query, self.costs) or is_folded:
             headings.write_out()
 
@@ -353,8 +355,10 @@ class _Rewriting:
 
     def _may_cost(self, before: Node, explain: waiting.Explain, definitions: Definitions) -> bool:
         """True where the guards of the statement, without which it was *before*, may cost calls."""
-        return waiting.may_lose_filters(tree.body(before), self.costs) or waiting.is_turned_round(
-            before, self.statement, self.models, explain, definitions
+        return (
+            waiting.may_lose_filters(tree.body(before), self.costs)
+            or waiting.is_turned_round(before, self.statement, self.models, explain, definitions)
+            or (weights.ARE_COUNTED and self._filters_by_columns(before))
         )
 
     def _filters_by_columns(self, statement: Node) -> bool:

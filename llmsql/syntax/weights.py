@@ -26,7 +26,7 @@ _AMONG_MORE = "0"
 
 
 def weigh(root: Node, calls: Collection[int]) -> dict[int, str]:
-    """The weights of the *calls* in *root*, all by identity, as SQL.
+    """The weights of the *calls* in *root*, all by identity, as SQL; those in conditions come last.
 
     Where conditions of one call and of several would give one text two weights, all are the same:
     it matters more that DuckDB sees what the conditions on a call have to do with one another.
@@ -37,6 +37,8 @@ def weigh(root: Node, calls: Collection[int]) -> dict[int, str]:
     for part in _parts(root):
         inside = {id(node): node for node in tree.nodes(part) if id(node) in calls}
         weight = {1: ALONE, 2: _AMONG_TWO}.get(len(inside), _AMONG_MORE)
+        for at in inside:
+            found.pop(at, None)
         found |= dict.fromkeys(inside, weight)
         nested = {
             id(inner)
