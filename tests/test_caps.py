@@ -169,6 +169,18 @@ def test_many_priced_calls_are_confirmed(priced: Any) -> None:
     assert asked(priced) == 0
 
 
+def test_the_calls_of_a_statement_are_confirmed_not_of_a_set(priced: Any) -> None:
+    """Those of one function come first, those that wait for its answers are a set of their own."""
+    priced.execute('!llm setup "confirm_calls=15"')
+    said: list[str] = []
+    priced.confirm = said.append
+    with pytest.raises(LimitError, match="and that was declined\n  nothing more was asked"):
+        priced.execute("SELECT chat('more of ' || chat('p' || i)) FROM range(10) r(i)")
+    (question,) = said
+    assert question.startswith('this statement makes 10 more calls of the priced model "chat"')
+    assert asked(priced) == 10
+
+
 def test_calls_without_a_price_are_not_confirmed(con: Any) -> None:
     """A local model may be called as often as one likes."""
     con.execute(DEPLOY)

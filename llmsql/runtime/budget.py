@@ -32,6 +32,7 @@ class Budget:
             *caps.of(conditions.total_caps, conditions.spent, "total_max_"),
         ]
         self._is_confirmed = False
+        self._priced = 0  # the calls of priced models so far, which nobody was told of
 
     @property
     def admission(self) -> threading.Lock:
@@ -106,21 +107,26 @@ class Budget:
 
     def _is_to_be_confirmed(self, deployment: Deployment, calls: int) -> bool:
         terms, most = deployment.spec.terms, self.conditions.confirm_calls
-        is_priced = terms.price_input is not None or terms.price_output is not None
-        return bool(most) and is_priced and calls > most and not self._is_confirmed
+        if terms.price_input is None and terms.price_output is None:
+            return False
+        self._priced += calls
+        return 0 < most < self._priced and not self._is_confirmed
 
     def _confirm(self, deployment: Deployment, need: Expected) -> None:
         """Let somebody confirm a statement of many priced calls, or warn of it."""
         self._is_confirmed = True
+        more = "more " if self._priced > need.calls else ""
         cost = "" if need.cost is None else f", for about {need.cost:.2f}"
-        said = f'this statement makes {need.calls} calls of the priced model "{deployment.name}"'
+        said = (
+            f'this statement makes {need.calls} {more}calls of the priced model "{deployment.name}"'
+        )
         if self.conditions.confirm is None:
             warn(f"{said}{cost}; max_calls or max_cost would stop it")
             return
         with self.conditions.telling():
             is_meant = self.conditions.confirm(f"{said}{cost}.")
         if not is_meant:
-            raise LimitError(f"{said}{cost}, and that was declined\n  nothing was asked")
+            raise LimitError(f"{said}{cost}, and that was declined\n  nothing {more}was asked")
 
 
 def _most(needs: Needs) -> Need:
