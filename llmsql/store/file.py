@@ -101,6 +101,14 @@ class File:
             raise Unavailable from error
         elif code == sqlite3.SQLITE_READONLY_DBMOVED:
             return
+        elif primary == sqlite3.SQLITE_CANTOPEN and _has_no_descriptor():
+            self.say(
+                f'the result store "{self.path}" cannot be opened, as this process has too many'
+                " files open: answers wait in memory and are written when it can\n"
+                "  to see how many there may be: ulimit -n",
+                "descriptors",
+            )
+            raise Unavailable from error
         elif primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             self._stay_out(is_writing, error)
         elif primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM):
@@ -290,6 +298,15 @@ def _connection(name: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _has_no_descriptor() -> bool:
+    """True where this process, or the system, can open no file at all."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return True
+    return False
 
 
 def _code(error: sqlite3.Error) -> int:

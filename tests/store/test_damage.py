@@ -298,6 +298,41 @@ def test_a_file_that_may_not_grow_stops_nothing(path: Path) -> None:
     store.close()
 
 
+def test_a_moment_without_file_descriptors_ends_nothing(path: Path) -> None:
+    """What could not be written then is written later."""
+    code = f"""if True:
+        import os, resource, warnings
+        from pathlib import Path
+        from llmsql.store import Entry, Group, Store, handle
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+        handle.RETRY_SECONDS = 0
+        group = Group.of("m", {{}})
+        keys = [group.key(str(i)) for i in range(20)]
+        store = Store.open(Path({str(path)!r}))
+        taken = []
+        try:
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            for key in keys:
+                store.put(group, key, Entry("x"))
+            store.flush()
+            for descriptor in taken:
+                os.close(descriptor)
+            store.put(group, group.key("late"), Entry("y"))
+            store.close()
+            print(len(said), str(said[0].message).rpartition(": ")[2])
+    """
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout == "1 ulimit -n\n", run.stderr
+    group, store = Group.of("m", {}), Store.open(path)
+    assert len(store.get(group, [group.key(str(i)) for i in range(20)])) == 20
+    store.close()
+
+
 def locking(path: Path) -> sqlite3.Connection:
     """Another client, which keeps everybody from writing until it is closed."""
     other = sqlite3.connect(path, isolation_level=None)
