@@ -363,6 +363,8 @@ TRIED = [
     " ORDER BY g(s), i LIMIT 40) t WHERE flag",
     "SELECT i, y FROM (SELECT i, k, s, flag, nullif(coalesce(m(upper(s)), nullif(NULL, 'x')),"
     " 'x') AS y FROM t) WHERE y IS NOT NULL AND (m(upper(s)) IN ('1', 'true') AND flag)",
+    "WITH c0 AS (SELECT i, k, s, flag FROM t WHERE (i + k) % 3 <> 1 AND k IN (1, 2, 5))"
+    " SELECT i, k, s, m(s) FROM c0 WHERE m(s || i) = 'true' ORDER BY i DESC, k, s LIMIT 20",
 ]
 """What somebody found who set out to break it: calls too many, or an error of ours."""
 

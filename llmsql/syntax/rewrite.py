@@ -307,8 +307,13 @@ class _Rewriting:
         ranks = arrange(self.statement)
         where_rank = ranks.highest(self.query.get("where_clause"))
         guarded = tree.text_key(self.statement)
-        may_cost = guarded != original and self._may_cost(before, planned, definitions)
-        filters_later = weights.ARE_COUNTED and is_later and self._filters_by_columns(as_read)
+        is_turned = guarded != original and waiting.is_turned_round(
+            before, self.statement, self.models, planned, definitions
+        )
+        may_cost = is_turned or (guarded != original and self._may_cost(before))
+        filters_later = (
+            weights.ARE_COUNTED and is_later and self._filters_by_columns(tree.body(as_read))
+        )
         found = Plan(
             **self._printed(ranks, headings, original, tags_all=tags_all, limit=limit),
             never_raises=never_raises,
@@ -317,7 +322,7 @@ class _Rewriting:
             is_costly=self.costs_also_tagged,
             definitions=definitions,
         )
-        found = self._with_order(found, ranks, tree.body(before), shape)
+        found = self._with_order(found, ranks, tree.body(before), shape, is_turned=is_turned)
         if may_cost or filters_later:
             plain = as_read if filters_later else before
             found = self._with_plain(found, plain, guarded, partial(arrange, may_guard=False))
@@ -353,23 +358,26 @@ class _Rewriting:
             binds=self.binds, is_ordered=is_ordered,
         )  # fmt: skip
 
-    def _may_cost(self, before: Node, explain: waiting.Explain, definitions: Definitions) -> bool:
+    def _may_cost(self, before: Node) -> bool:
         """True where the guards of the statement, without which it was *before*, may cost calls."""
-        return (
-            waiting.may_lose_filters(tree.body(before), self.costs)
-            or waiting.is_turned_round(before, self.statement, self.models, explain, definitions)
-            or (weights.ARE_COUNTED and self._filters_by_columns(before))
-        )
+        query = tree.body(before)
+        may_lose = waiting.may_lose_filters(query, self.costs)
+        return may_lose or (weights.ARE_COUNTED and self._filters_by_columns(query))
 
-    def _filters_by_columns(self, statement: Node) -> bool:
-        """True where conditions of *statement* read a column that models answer.
+    def _filters_by_columns(self, query: Node) -> bool:
+        """True where conditions of *query* read a column that models answer.
 
         DuckDB 1.5 sorts them by what it costs to compute that, too, where it is computed.
         """
-        return conditions.filters_by_columns(tree.body(statement), self.costs)
+        return conditions.filters_by_columns(query, self.costs)
 
-    def _with_order(self, found: Plan, ranks: Ranks, query: Node, shape: Shape) -> Plan:
-        """*found* with what is known of the order in which *query*, as it was, asks by *ranks*."""
+    def _with_order(
+        self, found: Plan, ranks: Ranks, query: Node, shape: Shape, *, is_turned: bool
+    ) -> Plan:
+        """*found* with what is known of the order in which *query*, as it was, asks by *ranks*.
+
+        One that *is_turned* has conditions behind calls that stood before them.
+        """
         has_columns = guards.has_costly_columns(self.query, self.costs_also_tagged)
         is_open = ranks.is_left_open and (has_columns or shape.lets_null_through(query))
         last_rank = ranks.last if found.is_tagged else -1
@@ -377,7 +385,7 @@ class _Rewriting:
             found,
             is_ordered=found.is_ordered and not is_open,
             last_rank=None if has_columns else last_rank,
-            is_guarded=ranks.is_guarded and not conditions.filters_by_columns(query, self.costs),
+            is_guarded=ranks.is_guarded and not (is_turned or self._filters_by_columns(query)),
             asks_several=guards.asks_several(query, self.costs),
             is_shared=self._is_shared(),
         )
