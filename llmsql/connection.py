@@ -124,8 +124,9 @@ class Connection:
         with self._entered():
             pieces = list(self._dialect.pieces(query))
             if any(map(self._dialect.concerns, pieces)) and parameters:
-                if not self._dialect.run_many(pieces, parameters, scope):
-                    for values in parameters:
+                sets = list(parameters)
+                if not (sets and self._dialect.run_many(pieces, sets, scope)):
+                    for values in sets:
                         self._execute(query, values, scope)
             else:
                 self._session.clear()

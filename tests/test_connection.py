@@ -330,13 +330,15 @@ def test_what_writes_gives_a_relation_where_duckdbs_does(models: Any) -> None:
         ("INSERT INTO two SELECT $1, m(g($2))", {"g": [20], "m": [7]}),
         ("INSERT INTO two VALUES ($1, 'made of ' || m($2) || g('one'))", {"m": [20], "g": [1]}),
         ("INSERT INTO two SELECT $1, m($2) WHERE NOT EXISTS (FROM two)", {"m": [1] * 20}),
+        ("INSERT INTO two VALUES ($1, m($2 || left(now()::VARCHAR, 0)))", {"m": [1] * 20}),
+        ("INSERT INTO two VALUES ($1, m($2 || counted()))", {"m": [1] * 60}),
     ],
 )
 def test_executemany_asks_about_all_sets_at_once(sql: str, batches: dict[str, list[int]]) -> None:
     """Where they alone decide what is asked: as one statement over their table would."""
     ours = Ours("CREATE TABLE two(i INT, s VARCHAR)")
-    rows = [(i, f"text {i % 20}") for i in range(60)]
-    ours.con.executemany(sql, rows)
+    ours.con.execute("CREATE MACRO counted() AS (SELECT count(*) FROM two)")
+    ours.con.executemany(sql, ((i, f"text {i % 20}") for i in range(60)))
     assert {name: model.batches for name, model in ours.models.items() if model.batches} == batches
     (kept,) = ours.con.execute("SELECT count(*) FROM two").fetchone() or ()
     assert kept == (1 if "EXISTS" in sql else 60)
@@ -354,6 +356,21 @@ def test_executemany_in_a_transaction_keeps_what_the_user_did() -> None:
     assert con.execute("SELECT list(i ORDER BY i) FROM two").fetchone() == ([1, 2, 3],)
     statements = con.execute("SELECT calls FROM llm_statements() ORDER BY started_at").fetchall()
     assert statements == [(2,), (3,)]
+
+
+def test_executemany_that_cannot_begin_asks_nothing() -> None:
+    """And one that ends early leaves no row of ours to be fetched."""
+    ours = Ours("CREATE TABLE two(i INT, s VARCHAR)")
+    with pytest.raises(duckdb.CatalogException, match="nope"):
+        ours.con.executemany("INSERT INTO nope VALUES (?, m(?))", [(1, "a"), (2, "b")])
+    assert ours.calls == 0
+    ours.con.execute("!llm setup 'max_calls=1'")
+    with pytest.raises(llmsql.LimitError):
+        ours.con.executemany("INSERT INTO two VALUES (?, m(?))", [(1, "a"), (2, "b")])
+    assert ours.con.fetchall() == []
+    ours.con.execute("!llm setup 'max_calls='")
+    ours.con.executemany("INSERT INTO two VALUES (?, m(?)) RETURNING m(s)", [(1, "a"), (2, "b")])
+    assert [column[0] for column in ours.con.description] == ["m(s)"]
 
 
 def test_executemany_of_nothing_is_refused_as_duckdb_does(models: Any) -> None:

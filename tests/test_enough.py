@@ -273,26 +273,6 @@ TRIED = [
     " m(upper(s))) THEN nullif('x', NULL) WHEN (NOT (g(lower(s)) > '2') OR g(m(s)) IN ('1',"
     " 'true')) THEN nullif('x', NULL) ELSE CASE WHEN g(m(s)) IN ('1', 'true') THEN 'x' WHEN NOT"
     " (g(lower(s)) > '2') THEN g(upper(s)) ELSE NULL END END) FROM t WHERE i < 90",
-    "SELECT i, (nullif(CASE WHEN m(s || i) BETWEEN '1' AND '3' THEN g(lower(s)) WHEN m(s || i)"
-    " BETWEEN '1' AND '3' THEN 'x' ELSE s END, NULL) = NULL) AND (g(lower(s)) = if((CASE WHEN"
-    " g(m(s)) < '4' THEN NOT (g(s || i) > '2') ELSE m(s || i) BETWEEN '1' AND '3' END),"
-    " coalesce('x', s), coalesce(NULL, g(s)))), (nullif(CASE WHEN m(s || i) BETWEEN '1' AND '3'"
-    " THEN g(lower(s)) WHEN m(s || i) BETWEEN '1' AND '3' THEN 'x' ELSE s END, NULL) = NULL) OR"
-    " (g(lower(s)) = if((CASE WHEN g(m(s)) < '4' THEN NOT (g(s || i) > '2') ELSE m(s || i)"
-    " BETWEEN '1' AND '3' END), coalesce('x', s), coalesce(NULL, g(s)))) FROM t WHERE i < 90",
-    "SELECT i, ((CASE WHEN NOT (g(m(s)) > '2') THEN NULL WHEN flag THEN s ELSE s END ="
-    " nullif(NULL, 'x')) OR coalesce(g('p ' || s) < '4', (flag OR g('p ' || s) < '4' OR g(m(s))"
-    " IN ('1', 'true')))) AND flag, ((CASE WHEN NOT (g(m(s)) > '2') THEN NULL WHEN flag THEN s"
-    " ELSE s END = nullif(NULL, 'x')) OR coalesce(g('p ' || s) < '4', (flag OR g('p ' || s) <"
-    " '4' OR g(m(s)) IN ('1', 'true')))) OR flag FROM t WHERE i < 90",
-    "SELECT k, count(*) FILTER ((coalesce((NOT (g(upper(s)) > '2') OR k < 3), (NOT (g('p ' || s)"
-    " > '2') AND NOT (g(upper(s)) > '2'))) AND NOT (g('p ' || s) > '2'))), max(nullif(NULL,"
-    " nullif(coalesce(m(upper(s)), 'x'), m(lower(s))))), sum(CASE WHEN (CASE WHEN NOT (g('p ' ||"
-    " s) > '2') THEN s WHEN k < 3 THEN if(NOT (g('p ' || s) > '2'), NULL, s) ELSE if(NOT"
-    " (g(upper(s)) > '2'), 'x', m(upper(s))) END = CASE WHEN coalesce(k < 3, k < 3) THEN"
-    " m(upper(s)) WHEN NOT (g('p ' || s) > '2') THEN CASE WHEN k < 3 THEN m(upper(s)) WHEN k < 3"
-    " THEN m(upper(s)) ELSE s END ELSE coalesce(NULL, m(lower(s))) END) THEN 1 END) FROM t GROUP"
-    " BY k",
     "SELECT i, CASE WHEN (m(g(s || i)) AND g(s) < '4') THEN NULL WHEN g(s) IN ('1', '2') THEN"
     " g(s || i) ELSE NULL END, CASE m(s) WHEN '1' THEN g('p ' || i) WHEN 'true' THEN g(s || i)"
     " ELSE m(s) END, CASE WHEN (g('p ' || i) < '4' OR m(s) = 'true') THEN 'x' WHEN m(s || i) IS"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
+from llmsql.errors import warn
 from llmsql.sources import conversions
 from llmsql.types import Disclosure
 
@@ -19,14 +19,20 @@ _here: set[str] = set()  # in this process: the file may be out of reach
 
 
 def give(sent: Iterable[Disclosure]) -> None:
-    """Let these be sent from now on, by what other databases remember as well."""
-    new = {line for line in map(_line, sent) if line not in _here | _written()}
+    """Let what the environment has of these be sent from now on, by other databases as well."""
+    new = {_line(each) for each in missing(sent)}
     _here.update(new)
-    if new:
-        with suppress(OSError):
-            _file().parent.mkdir(parents=True, exist_ok=True)
-            with _file().open("a", encoding="utf-8") as file:
-                file.write("".join(f"{line}\n" for line in sorted(new)))
+    if not new:
+        return
+    try:
+        _file().parent.mkdir(parents=True, exist_ok=True)
+        with _file().open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in sorted(new)))
+    except OSError as error:
+        warn(
+            f'where keys may be sent cannot be kept in "{_file()}" ({error}): another process asks '
+            "again\n  set LLMSQL_CACHE to a directory that can be written"
+        )
 
 
 def missing(sent: Iterable[Disclosure]) -> list[Disclosure]:

@@ -45,7 +45,6 @@ _PLACES = """
     WHERE lower(n) = ?
 """
 _tokens = itertools.count(1)
-
 _OF_SHADOWS: tuple[list[str], ...] = ([], ["main"], ["temp"], ["temp", "main"])
 _STACK = "\n\nAt:\n"  # DuckDB 1.5 puts Python's behind what a function raised
 _ENDING = (BackendError, LimitError, GenerationError)
@@ -190,14 +189,11 @@ class Session:
         if error is None:
             outcome.warn_of(collector)
             return
-        if isinstance(error, GenerationError) and self._raises_by_default(collector):
+        is_said = self.settings.on_error or collector.is_idle or collector.on_error != "raise"
+        if isinstance(error, GenerationError) and not is_said:
             outcome.say_what_else(error)
         if state == "interrupted" or isinstance(error, _ENDING):
             outcome.say_how_to_go_on(error, collector)
-
-    def _raises_by_default(self, collector: Collector) -> bool:
-        """True where a failed row ends the statement, and nobody said so."""
-        return collector.on_error == "raise" and not (self.settings.on_error or collector.is_idle)
 
     def clear(self) -> None:
         """Forget the statement before, its rows too: another one begins."""
@@ -247,23 +243,27 @@ class Session:
         self.sync()
         if kind_of(sql) != "INSERT" or not (found := write.read(sql)):
             return False
+        sql = write.with_names(sql, self._is_call)
         try:
             plan = self.plan(found.query, scope, lambda sql, never_raises: None)
         except (Unsettled, duckdb.Error):
             return False
         is_safe = plan.never_raises or not self.in_transaction()
-        if not (is_safe and together.asks_by_parameters(plan, found.query)):
+        if not (
+            is_safe and together.asks_by_parameters(plan, found.query, self.engine.model_names)
+        ):
             return False
         self.clear()
         with self._running("INSERT", sql, written) as collector:
-            resolver = Resolver(self.con, collector, self.con.execute, self.engine.orders)
-            together.ask(resolver, collector, plan, partial(self._each, sets, scope))
+            first = partial(self.native, parameters=sets[0], scope=scope)
+            resolver = Resolver(self.con, collector, first, self.engine.orders)
+            run = partial(together.each, self.con, sets, scope)
+            with suppress(Unsettled):  # the statement's own run says what is wrong
+                resolver.bind(sql)
+                together.ask(resolver, collector, plan, run)
             collector.begin(Mode.SPOT)
-            self._each(sets, scope, sql)
+            run(sql)
         return True
-
-    def _each(self, sets: Sequence[Any], scope: Scope, sql: str) -> None:
-        scope.call(partial(self.con.executemany, sql, sets))
 
     def _run(self, sql: str, parameters: Any, scope: Scope, written: str) -> None:
         kind = kind_of(sql)

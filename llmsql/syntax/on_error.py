@@ -128,7 +128,8 @@ class _Reading:
         words = self.brackets.words
         gap = self.sql[words[last].end : words[last + 1].start]
         value = self.spelled(first, last + 1).removesuffix(gap).lstrip()
-        if self._name(call.name).lower() in self.texts and not value.startswith("'"):
+        is_text = first == last and value.startswith("'")
+        if self._name(call.name).lower() in self.texts and not is_text:
             value = f"CAST({value} AS VARCHAR)"
         if self._is_volatile(call):  # written twice it would be evaluated twice
             chosen = f"CASE WHEN {ANSWER}.error IS NOT NULL THEN ({value}) ELSE {ANSWER}.value END"

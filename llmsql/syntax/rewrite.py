@@ -118,7 +118,7 @@ def plan(
     if bound is None:  # a query below a rung has been spelled out
         rewriting.spell_out()
     rewriting.inline(macros, definitions, is_wanted=tags_all)
-    rewriting.take_out_factors()
+    rewriting.take_out_factors(definitions)
     is_torn = not tags_all and rewriting.number()
     steps = rewriting.ladder(definitions, sorting) if sorting else None
     if is_torn and not steps and rewriting.asks_all(definitions):
@@ -233,10 +233,16 @@ class _Rewriting:
         """True for DuckDB's `if` around anything that reaches a model."""
         return is_call(node, frozenset((inlining.IF,))) and is_inside(node, self.costs)
 
-    def take_out_factors(self) -> None:
+    def take_out_factors(self, definitions: Definitions) -> None:
         """Fold what a literal decides, and take out what all alternatives of an OR have."""
         headings = Headings(self.query, self.costs)
-        is_folded = folded.fold(self.query, self.costs)
+
+        def is_harmless(function: Node) -> bool:
+            name = tree.function_name(function)
+            is_duckdbs = name in tree.scalars() and not definitions(name)
+            return is_duckdbs or self.calls(function)
+
+        is_folded = folded.fold(self.query, self.costs, is_harmless)
         if factors.take_out(self.query, self.costs) or is_folded:
             headings.write_out()
 

@@ -145,6 +145,13 @@ def volatiles() -> frozenset[str]:
 
 
 @cache
+def scalars() -> frozenset[str]:
+    """The names of DuckDB's functions of one row that say the same of the same, at any time."""
+    found = _names("function_type = 'scalar' AND stability = 'CONSISTENT'")
+    return found - aggregates() - {"unnest"}
+
+
+@cache
 def builtins() -> frozenset[str]:
     """The names of all of DuckDB's functions and macros."""
     return _names("true")

@@ -272,6 +272,34 @@ except BackendError as error:
     assert elsewhere(file, call.format("z")) == "[('z',)]\n"
 
 
+def test_R01_only_what_was_sent_may_be_sent(
+    file: Path, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither a deployment without a key nor `reload` speaks for a key that comes later."""
+    monkeypatch.setenv("LLMSQL_CACHE", str(tmp_path / "new"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with Server(openai_api.answer) as open_to_all:
+        deployed(file, remote(open_to_all, ""), "!llm model reload chat")
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        with (
+            llmsql.connect(str(file)) as con,
+            pytest.raises(errors.BackendError, match="where you never sent it"),
+        ):
+            con.execute("SELECT chat('x')").fetchall()
+        assert not any("authorization" in each.headers for each in open_to_all.requests)
+
+
+def test_R01_a_consent_that_cannot_be_kept_is_said(
+    file: Path, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The next process would ask again, and nobody knew why."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LLMSQL_CACHE", str(tmp_path / "file"))
+    monkeypatch.setenv("SOME_VARIABLE", KEY)
+    with pytest.warns(errors.LlmsqlWarning, match="where keys may be sent cannot be kept in"):
+        deployed(file, remote(server, " AND saas.api_key='${env:SOME_VARIABLE}'"))
+
+
 def test_R01_what_is_sent_is_sent_by_one_way_to_one_place() -> None:
     """OpenAI's own key for OpenAI is nobody's surprise; a written key is no variable's."""
     backend = backends.get("openai")
