@@ -92,8 +92,10 @@ def _is_never(node: Node) -> bool:
 
 
 def _is_false(node: Node) -> bool:
-    """True for the literal."""
-    return tree.text_key(node) == tree.text_key(tree.expression("false"))
+    """True for the literal, which DuckDB 1.5 reads as a text that is cast."""
+    literal = node["child"] if node.get("class") == "CAST" else node
+    is_literal = literal.get("class") == "CONSTANT"
+    return is_literal and tree.text_key(node) == tree.text_key(tree.expression("false"))
 
 
 def _is_condition(node: Node) -> bool:
