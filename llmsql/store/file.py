@@ -19,6 +19,7 @@ from llmsql.store import schema
 
 LOCK_SECONDS = 5.0  # how long a file that another process has locked is waited for
 CACHE_KIB = 16_384
+DESCRIPTORS = 16
 CHECKPOINT_PAGES = 4_000
 SUFFIX = ".llmsql"
 """What the name of a store beside a database ends in: shop.duckdb.llmsql."""
@@ -44,6 +45,7 @@ class File:
         self.is_writable = path is not None and not is_read_only
         self._is_read_only = is_read_only
         self._lock = threading.RLock()
+        self._is_retried = False  # since it was opened last
         self._unsaid: list[str] = []
         self._said: set[str] = set()
 
@@ -69,6 +71,7 @@ class File:
                 return None, 0
             connection = self._ready(is_writing)
             if connection is not None:
+                self._is_retried = False
                 return connection, self.inode()
             return self.connect(is_writing=True) if is_writing else (None, 0)
 
@@ -101,7 +104,7 @@ class File:
             raise Unavailable from error
         elif code == sqlite3.SQLITE_READONLY_DBMOVED:
             return
-        elif primary == sqlite3.SQLITE_CANTOPEN and _has_no_descriptor():
+        elif primary == sqlite3.SQLITE_CANTOPEN and _lacks_descriptors():
             self.say(
                 f'the result store "{self.path}" cannot be opened, as this process has too many'
                 " files open: answers wait in memory and are written when it can\n"
@@ -109,6 +112,8 @@ class File:
                 "descriptors",
             )
             raise Unavailable from error
+        elif primary == sqlite3.SQLITE_CANTOPEN and not self._is_retried:
+            self._is_retried = True  # there may have been no descriptor just then
         elif primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             self._stay_out(is_writing, error)
         elif primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM):
@@ -300,12 +305,14 @@ def _connection(name: str) -> sqlite3.Connection:
     return connection
 
 
-def _has_no_descriptor() -> bool:
-    """True where this process, or the system, can open no file at all."""
-    try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
-    except OSError:
-        return True
+def _lacks_descriptors() -> bool:
+    """True where this process cannot open as many files as a store has, and some to spare."""
+    with contextlib.ExitStack() as stack:
+        try:
+            for _ in range(DESCRIPTORS):
+                stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            return True
     return False
 
 
