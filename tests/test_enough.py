@@ -192,6 +192,11 @@ FOUND = [
     " AND CASE WHEN g(s || i) IS NULL THEN flag ELSE m(upper(s)) = 'x' END FROM t",
     "SELECT if(NULL = 'x' AND i % 7 = 1 AND m(s) = 'true', s, s || 'b') FROM t",
     "SELECT i FROM t WHERE g(s) = g(upper(s)) AND g(s) = '3' AND g(upper(s)) = '4'",
+    "WITH c0 AS NOT MATERIALIZED (SELECT i, k, s || k AS s, flag FROM t), c1 AS NOT MATERIALIZED"
+    " (SELECT * FROM c0 WHERE substr(s, 6)::INT < 30 UNION SELECT i, k, s, flag FROM t), c2 AS"
+    " (SELECT * FROM c1 SEMI JOIN (SELECT id, n FROM u) u ON n = k AND id < 6 WHERE"
+    " m(s || i) = 'true') SELECT flag, count(*), max(CASE WHEN flag THEN g(s) END) FROM c2"
+    " WHERE m(g(s)) IS NULL GROUP BY 1",
 ]
 """What a generator found, each of another kind: calls too many, or other rows."""
 

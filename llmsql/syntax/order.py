@@ -30,6 +30,7 @@ class Call(NamedTuple):
     branch: int = -1
 
 
+_Pairs = dict[tuple[Call, Call], None]
 Detail = str | list[Any]
 """What an operator says of itself under one key: one text, or several."""
 
@@ -52,11 +53,11 @@ class Order:
     the places of those with calls, by how deep they are and these calls. What comes before a call
     is in *before*, for each branch that makes it. Those *scanned* a table makes while it is read,
     before a join says which of its rows it wants. A plan that *is_cut* leaves out conditions that
-    contradict one another.
+    contradict one another, one that *is_torn* has branches that ask in different orders.
     """
 
     is_known: bool = True
-    pairs: dict[tuple[Call, Call], None] = field(default_factory=dict)
+    pairs: _Pairs = field(default_factory=dict)
     steps: dict[Call, int] = field(default_factory=dict)
     named: set[Call] = field(default_factory=set)
     places: dict[Call, int] = field(default_factory=dict)
@@ -64,6 +65,7 @@ class Order:
     before: dict[Call, list[_Path]] = field(default_factory=dict)
     scanned: set[Call] = field(default_factory=set)
     is_cut: bool = False
+    is_torn: bool = False
 
     def found(self, calls: frozenset[Call], depth: int) -> tuple[int, ...]:
         """Where parts of an AND or OR with just these *calls* are evaluated; 0 if unknown.
@@ -124,8 +126,11 @@ def read(plan: list[Node] | None, calls: Sequence[Call], columns: Mapping[str, l
     reading.order.is_known = plan is not None
     for operator in plan or ():
         reading.visit(operator)
-    reading.order.steps = _steps(reading.path.made, reading.order.pairs)
-    return reading.order
+    order = reading.order
+    pairs = _of_the_first_branches(reading.path.made, order.pairs)
+    order.is_torn = len(pairs) < len(order.pairs)
+    order.steps = _steps(reading.path.made, pairs)
+    return order
 
 
 def _told_apart(
@@ -274,26 +279,34 @@ class _Reading:
         self.path = replace(self.path, made=self.path.made | new)
 
 
-def _steps(calls: frozenset[Call], pairs: dict[tuple[Call, Call], None]) -> dict[Call, int]:
-    """The first step at which each of *calls* has all behind it that comes before it in *pairs*.
-
-    Where two branches have them in different orders, the branch that comes first decides.
-    """
-    sorter = TopologicalSorter(dict.fromkeys(calls, ()))
-    for earlier, later in pairs:
-        sorter.add(later, earlier)
+def _of_the_first_branches(calls: frozenset[Call], pairs: _Pairs) -> _Pairs:
+    """*pairs* without those of later branches that have calls in another order than earlier ones."""
     try:
-        sorter.prepare()
+        _sorter(calls, pairs).prepare()
     except CycleError as error:
         cycle = error.args[1]
         around = set(zip(cycle, cycle[1:], strict=False))
         last = next(pair for pair in reversed(pairs) if pair in around)
-        return _steps(calls, {pair: None for pair in pairs if pair != last})
+        return _of_the_first_branches(calls, {pair: None for pair in pairs if pair != last})
+    return pairs
+
+
+def _steps(calls: frozenset[Call], pairs: _Pairs) -> dict[Call, int]:
+    """The first step at which each of *calls* has all behind it that comes before it in *pairs*."""
+    sorter = _sorter(calls, pairs)
+    sorter.prepare()
     steps: dict[Call, int] = {}
     while ready := sorter.get_ready():
         steps.update(dict.fromkeys(ready, max(steps.values(), default=-1) + 1))
         sorter.done(*ready)
     return steps
+
+
+def _sorter(calls: frozenset[Call], pairs: _Pairs) -> TopologicalSorter[Call]:
+    sorter = TopologicalSorter(dict.fromkeys(calls, ()))
+    for earlier, later in pairs:
+        sorter.add(later, earlier)
+    return sorter
 
 
 def _numbers(detail: Detail) -> list[int]:

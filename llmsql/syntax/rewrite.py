@@ -389,7 +389,7 @@ class _Rewriting:
         last_rank = ranks.last if found.is_tagged else -1
         return replace(
             found,
-            is_ordered=found.is_ordered and not is_open,
+            is_ordered=found.is_ordered and not (is_open or ranks.order.is_torn),
             last_rank=None if has_columns else last_rank,
             is_guarded=ranks.is_guarded and not (is_turned or self._filters_by_columns(query)),
             asks_several=guards.asks_several(query, self.costs),
