@@ -161,7 +161,7 @@ class Climber:
 
     def _rungs(self, ladder: Ladder, keys: list[Key]) -> tuple[_Wanted, list[int]]:
         """What is wanted, and the places of the rungs that are high enough, each another key."""
-        self.resolver.execute(f"CREATE OR REPLACE TEMP TABLE {RUNGS} AS {ladder.rungs(keys)}\n")
+        self.resolver.read_once(f"CREATE OR REPLACE TEMP TABLE {RUNGS} AS {ladder.rungs(keys)}\n")
         names = ", ".join(_names(keys))
         found = self.con.execute(
             f"SELECT any_value({ROWS}), any_value(COALESCE({OFFSET}, 0)), max({PLACE})"

@@ -87,6 +87,7 @@ class Collector:
         self.cancelled = threading.Event()
         self.failed: dict[Answers, dict[Hashable, GenerationError]] = {}
         self.is_tracking = True  # until the first answer is computed between passes
+        self.unknowns = 0  # how often a function met some, in any pass
         self.has_vectors = False  # some vector is put where one is unknown, and not NULL
         self.refused: GenerationError | None = None
         self._demanded: dict[Answers, set[Hashable]] = {}
@@ -184,6 +185,7 @@ class Collector:
                 deployment, answers, keys, values, site, is_raising=is_raising
             )
         missing = [k for k, v in zip(keys, values, strict=True) if v is MISSING]
+        self.unknowns += bool(missing)
         if missing and self.mode is not Mode.MUTE:
             self._note(deployment, answers, missing, site)
             if is_raising:
@@ -304,6 +306,8 @@ class Collector:
         missing = [k for k, v in zip(keys, values, strict=True) if v is MISSING]
         with self._lock:
             budget = self.limit
+            self.unknowns += bool(missing)
+            budget.is_hopeless |= site == UNTAGGED and budget.sees_all
             first = next((i for i, value in enumerate(values) if value is MISSING), len(values))
             if site in budget.poisoned:
                 first = 0
@@ -327,12 +331,14 @@ class _LimitPass:
     """How many unknown inputs each call in WHERE may note, in all: 16, then 32, 64, …
 
     A row passes WHERE only when every call in it was evaluated and known. So from the first unknown
-    row of any one call on, NULL from that call is enough to let none through.
+    row of any one call on, NULL from that call is enough to let none through. Where the plan *sees
+    all* calls, one without a tag is somewhere else.
     """
 
     where_rank: int = -2
     total: int = 0
     allowed: int = 0
+    sees_all: bool = False
     is_hopeless: bool = False
     poisoned: set[Site] = field(default_factory=set)
     spent: Counter[Site] = field(default_factory=Counter)

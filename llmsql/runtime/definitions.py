@@ -1,6 +1,7 @@
-"""What a statement's views and macros are made of, as far as it may need them.
+"""What a statement's views, generated columns and macros are made of, as far as it may need them.
 
-Read off DuckDB's catalog. Defaults of a macro's parameters are not in it.
+Read off DuckDB's catalog. Defaults of a macro's parameters are not in it, nor is on DuckDB 1.5 the
+query of a view that a relation made; macros that have a name of DuckDB's own are not looked for.
 """
 
 from __future__ import annotations
@@ -22,6 +23,15 @@ _READS = re.compile(
     r"\b(from|join|table|using|copy|summarize|desc|describe|show|pivot\w*|unpivot)\b", re.IGNORECASE
 )
 """Words that a table may stand behind."""
+
+_VIEWS = """
+SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal
+UNION ALL
+SELECT lower(table_name), 'SELECT ' || string_agg(column_default, ', ') FROM duckdb_columns()
+WHERE table_oid IN (SELECT table_oid FROM duckdb_tables() WHERE contains(sql, ' GENERATED '))
+GROUP BY database_oid, table_oid, table_name
+"""
+"""Views, and tables with generated columns, as queries of these and of the others' defaults."""
 
 
 class Defined(NamedTuple):
@@ -68,8 +78,7 @@ class ViewsAndMacros:
 
     def _load_views(self, con: Any) -> None:
         """Load all views: of one name there may be several, in other schemas and databases."""
-        rows = con.execute("SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal")
-        for name, text in rows.fetchall():
+        for name, text in con.execute(_VIEWS).fetchall():
             self.views.setdefault(name, []).append(text)
 
     def _called(self, sql: str) -> set[str]:

@@ -28,6 +28,7 @@ FILE_READERS = frozenset(
 PURE_TABLES = frozenset(
     {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
 )  # fmt: skip
+CATALOGS = ("information_schema", "pg_catalog")
 PYTHON_SCANS = frozenset({"python_arrow_scan", "pandas_scan", "arrow_scan"})
 ORDER_FREE = frozenset(
     {"count", "count_star", "count_if", "min", "max", "bool_and", "bool_or", "bit_and", "bit_or",
@@ -136,15 +137,17 @@ class _Explorer:
         elif kind in ("SHOW_REF", "PIVOT", "DELIM_GET"):
             self.obstacle = f"it contains {kind}"
         elif kind == "BASE_TABLE":
-            self._check_table(str(node["table_name"]))
+            self._check_table(str(node["table_name"]), str(node["schema_name"]))
         elif tree.is_function(node) and self._is_volatile(tree.function_name(node)):
             self.obstacle = f"{tree.function_name(node)}() is volatile"
 
     def _is_volatile(self, name: str) -> bool:
         return name in self.catalog.volatiles or name in tree.volatiles() - {"error"}
 
-    def _check_table(self, name: str) -> None:
-        if self.registered.get(name.lower()) or is_single_pass(self.variables.get(name)):
+    def _check_table(self, name: str, schema: str) -> None:
+        if schema.lower() in CATALOGS or name.lower() in tree.catalog_views():
+            self.obstacle = f"{name} lists what is there, a pass's own table too"
+        elif self.registered.get(name.lower()) or is_single_pass(self.variables.get(name)):
             self.obstacle = f'"{name}" can be read only once'
         elif re.search(r"[./\\]", name) and not _are_regular_files(name):
             self.obstacle = f'"{name}" is no regular file'

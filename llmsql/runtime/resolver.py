@@ -63,7 +63,7 @@ class Resolver:
         self.in_own_transaction = False
         self.keeps_rows = True  # else they are only asked about, for a statement that writes
         self.reads_as_planned = True  # else the statement's own text has the last word
-        self.kept = KeptRows(con, self.describe, execute, Unsettled)
+        self.kept = KeptRows(con, self.describe, self.read_once, Unsettled)
         self._may_stop = True
         self._can_stop: dict[str, bool] = {}
 
@@ -84,7 +84,17 @@ class Resolver:
 
     def release(self) -> None:
         """Let go of the caller's variables: the statement has ended, its tables are still there."""
-        self.execute = self.kept.execute = self.con.execute
+        self.execute = self.con.execute
+
+    def read_once(self, statement: str) -> None:
+        """Run *statement*, which keeps rows that no model was seen to have a say in.
+
+        Raises Unsettled where one has that is unknown: something hides it.
+        """
+        before = self.collector.unknowns
+        self.execute(statement)
+        if self.collector.unknowns > before:
+            raise Unsettled
 
     def bind(self, statement: str) -> None:
         """Raise Unsettled unless DuckDB can plan *statement*; nothing is run, no model asked."""
@@ -92,6 +102,9 @@ class Resolver:
         try:
             self.execute(f"EXPLAIN {statement}").fetchall()
         except duckdb.Error as error:
+            has_ended_the_users = isinstance(error, duckdb.TransactionException)
+            if has_ended_the_users and not self.in_own_transaction:
+                raise
             self.restart()
             raise Unsettled from error
 
@@ -236,6 +249,7 @@ class Resolver:
         """Let passes see ever more unknown rows until LIMIT rows stand before the first of them."""
         budget = self.collector.limit
         budget.where_rank = plan.where_rank if plan.is_tagged else _ALL_RANKS
+        budget.sees_all = not plan.hides
         budget.double()
         while budget.total <= MOST_AT_A_LIMIT:
             error = self._pass(plan.limited_text, len(self.columns) + 1, Mode.LIMIT)

@@ -38,9 +38,10 @@ def is_call(node: Node, models: frozenset[str]) -> bool:
 
 
 def reaches(node: Node, names: frozenset[str]) -> bool:
-    """True for a call, or a table, of one of *names*: what reaches a model."""
-    is_table = node.get("type") == "BASE_TABLE"
-    return is_call(node, names) or (is_table and node["table_name"].lower() in names)
+    """True for a call, or a table, of one of *names*, in any schema: what reaches a model."""
+    if node.get("type") == "BASE_TABLE":
+        return node["table_name"].lower() in names
+    return node.get("class") == "FUNCTION" and tree.function_name(node) in names
 
 
 class Ranks:

@@ -54,6 +54,7 @@ class Plan:
     where a condition may wait for an inner query's column unseen. *sites*
     counts the model calls that stand in the text; *calls* are their texts by number, where they
     were asked for.
+    One that *hides* calls has them in views or macros, where they have no tag.
     *is_ordered* tells that no call waits for one that a view or a macro hides, which has no rank,
     *is_guarded* that what is cheap stands before all calls of a condition, *asks_several* that
     several keep rows, *is_shared* that one of its tables, which asks, is read in several places.
@@ -74,6 +75,7 @@ class Plan:
     limited_text: str = ""
     where_rank: int = -1
     calls: tuple[str, ...] = ()
+    hides: bool = False
     is_ordered: bool = True
     last_rank: int | None = None
     is_guarded: bool = True
@@ -303,6 +305,7 @@ class _Rewriting:
             # Tagged, a call would be another than the hidden one that it contradicts.
             sites = shape.sites(self.query)
             return Plan(self.sql, None, sites, never_raises, is_ordered=False, is_costly=self.costs)
+        hides = any(self.costs(node) and not self.calls(node) for node in tree.nodes(self.query))
         as_read = copy.deepcopy(self.statement)
         late.postpone(self.query, self.calls, self.costs, definitions, self.binds)
         is_later = tree.text_key(self.statement) != tree.text_key(as_read)
@@ -323,6 +326,7 @@ class _Rewriting:
         found = Plan(
             **self._printed(ranks, headings, original, tags_all=tags_all, limit=limit),
             never_raises=never_raises,
+            hides=hides,
             is_ordered=is_ordered,
             divided=frozenset(branches.divided(before, self.costs) if tags_all else ()),
             is_costly=self.costs_also_tagged,

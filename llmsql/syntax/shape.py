@@ -88,11 +88,12 @@ class Shape:
         Such a call has no rank. It may stand alone; or in a column of its own, of a plain query in
         which at most one conjunct of WHERE asks, and rejects NULL. What feeds itself waits for
         itself, a plan does not show what a lambda in a condition asks, and a column of an inner
-        query may be one of the conditions as well as what waits for them.
+        query may be one of the conditions as well as what waits for them. What a LIMIT asks comes
+        before all else.
         """
         if is_inside(query, self._feeds_itself) or self._hides_in_lambda(query):
             return False
-        if self._may_compute_before(query):
+        if self._may_compute_before(query) or is_inside(query, self._asks_how_many):
             return False
         hides = any(self._hidden_in(node) for node in tree.nodes(query) if self.is_costly(node))
         if not hides or self.sites(query) < 2:
@@ -111,6 +112,11 @@ class Shape:
         is_fold = tree.is_function(node) and tree.function_name(node) in _FOLDS
         is_recursive = node.get("type") == "RECURSIVE_CTE_NODE"
         return (is_fold or is_recursive) and is_inside(node, self.is_costly)
+
+    def _asks_how_many(self, node: Node) -> bool:
+        """True for a LIMIT that a model answers: of none, nothing else is asked."""
+        ends = {part: node[part] for part in ("limit", "offset") if part in node}
+        return bool(ends) and is_inside(ends, self.is_costly)
 
     def _hides_in_lambda(self, query: Node) -> bool:
         """True where a lambda in a condition asks, and something else does."""

@@ -152,6 +152,17 @@ def scalars() -> frozenset[str]:
 
 
 @cache
+def catalog_views() -> frozenset[str]:
+    """The names of DuckDB's views of its catalog, those that are found without their schema."""
+    with _lock:
+        rows = _parser().execute(
+            "SELECT view_name FROM duckdb_views() WHERE internal"
+            " AND schema_name <> 'information_schema'"
+        )
+        return frozenset(name for (name,) in rows.fetchall())
+
+
+@cache
 def builtins() -> frozenset[str]:
     """The names of all of DuckDB's functions and macros."""
     return _names("true")
