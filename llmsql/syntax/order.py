@@ -281,14 +281,16 @@ class _Reading:
 
 def _of_the_first_branches(calls: frozenset[Call], pairs: _Pairs) -> _Pairs:
     """*pairs* without those of later branches that have calls in another order than earlier ones."""
-    try:
-        _sorter(calls, pairs).prepare()
-    except CycleError as error:
-        cycle = error.args[1]
-        around = set(zip(cycle, cycle[1:], strict=False))
-        last = next(pair for pair in reversed(pairs) if pair in around)
-        return _of_the_first_branches(calls, {pair: None for pair in pairs if pair != last})
-    return pairs
+    while True:
+        try:
+            _sorter(calls, pairs).prepare()
+        except CycleError as error:
+            cycle = error.args[1]
+            around = set(zip(cycle, cycle[1:], strict=False))
+            last = next(pair for pair in reversed(pairs) if pair in around)
+            pairs = {pair: None for pair in pairs if pair != last}
+        else:
+            return pairs
 
 
 def _steps(calls: frozenset[Call], pairs: _Pairs) -> dict[Call, int]:

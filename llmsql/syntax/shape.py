@@ -115,8 +115,7 @@ class Shape:
 
     def _asks_how_many(self, node: Node) -> bool:
         """True for a LIMIT that a model answers: of none, nothing else is asked."""
-        ends = {part: node[part] for part in ("limit", "offset") if part in node}
-        return bool(ends) and is_inside(ends, self.is_costly)
+        return any(is_inside({"": node.get(end)}, self.is_costly) for end in ("limit", "offset"))
 
     def _hides_in_lambda(self, query: Node) -> bool:
         """True where a lambda in a condition asks, and something else does."""
