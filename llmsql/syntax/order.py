@@ -280,7 +280,7 @@ class _Reading:
 
 
 def _of_the_first_branches(calls: frozenset[Call], pairs: _Pairs) -> _Pairs:
-    """*pairs* without those of later branches that have calls in another order than earlier ones."""
+    """*pairs* but for those by which a later branch contradicts an earlier one."""
     while True:
         try:
             _sorter(calls, pairs).prepare()
