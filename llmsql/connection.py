@@ -138,14 +138,15 @@ class Connection:
         return self._dialect.pieces(query)
 
     def cursor(self) -> Connection:
-        """Return another connection to the same database, with the same models."""
-        with self._entered():
-            self.engine.users += 1
-            cursor = Connection(self.engine, self.engine.root.cursor(), self.settings)
-            cursor.variables.update(self.variables)
-            cursor._session.conditions.spent = self._session.conditions.spent  # caps are for all
-            self._cursors.add(cursor)
-            return cursor
+        """Return another connection to the same database, with the same models.
+
+        Also while this one runs a statement, and from a function that it calls.
+        """
+        cursor = Connection(self.engine, self._open().engine.cursor(), self.settings)
+        cursor.variables.update(self.variables)
+        cursor._session.conditions.spent = self._session.conditions.spent  # caps are for all
+        self._cursors.add(cursor)
+        return cursor
 
     duplicate = cursor
 
@@ -294,13 +295,19 @@ class Connection:
 
     def _open(self) -> Connection:
         if self._is_closed:
-            raise ClosedError("the connection is closed\n  llmsql.connect() opens another")
+            raise ClosedError
         return self
 
 
 def _reap(engine: Engine, con: Any, session: Session) -> None:
     """Let another thread release a forgotten connection: the collector may run anywhere."""
-    reaper.submit(partial(_release, engine, con, session))
+    reaper.submit(partial(_forget, engine, con, session))
+
+
+def _forget(engine: Engine, con: Any, session: Session) -> None:
+    """End *session*, but not *con*, nor its use of *engine*, while there are relations of it."""
+    weakref.finalize(con, reaper.submit, engine.release).atexit = False
+    session.close()
 
 
 def _release(engine: Engine, con: Any, session: Session) -> None:

@@ -62,6 +62,11 @@ class LimitError(LlmsqlError):
 class ClosedError(LlmsqlError):
     """The connection is closed."""
 
+    def __init__(
+        self, said: str = "the connection is closed\n  llmsql.connect() opens another"
+    ) -> None:
+        super().__init__(said)
+
 
 class LlmsqlWarning(UserWarning):
     """What a statement that succeeded still has to say: rows that failed, answers that were cut."""

@@ -240,6 +240,41 @@ def test_functions_outlive_what_calls_them(program: str) -> None:
     assert (run.returncode, run.stdout) == (0, 'there is no model "chat"\n'), run.stderr
 
 
+def test_a_cursor_is_made_while_a_statement_runs(con: Any) -> None:
+    """It waits for nothing, and sees the statement."""
+    con.execute(DEPLOY.format("0.05"))
+    begun, found = threading.Event(), []
+
+    def look() -> None:
+        begun.wait()
+        with con.cursor() as cursor:
+            found.extend(cursor.execute("SELECT model FROM llm_progress()").fetchall())
+
+    con.on_progress = lambda progress: begun.set()
+    thread = threading.Thread(target=look)
+    thread.start()
+    con.execute("SELECT count(chat('x' || i)) FROM range(40) r(i)").fetchall()
+    thread.join()
+    assert found == [("chat",)]
+
+
+def test_a_function_of_the_users_makes_cursors(con: Any) -> None:
+    """Also where DuckDB calls it from another thread than the statement's."""
+    con.execute(DEPLOY.format("0"))
+    con.execute("CREATE TABLE t AS SELECT i::VARCHAR AS s FROM range(4000) r(i)")
+
+    def newest(text: str) -> str:
+        if text != "7":
+            return text
+        with con.cursor() as cursor:
+            (row,) = cursor.execute("SELECT count(*)::VARCHAR FROM t").fetchall()
+            return str(row[0])
+
+    con.create_function("newest", newest, ["VARCHAR"], "VARCHAR")
+    sql = "SELECT count(newest(s)), count(chat(s)) FROM t WHERE newest(s) = '4000'"
+    assert con.execute(sql).fetchall() == [(1, 1)]
+
+
 def test_forgotten_connections_are_released(tmp_path: object) -> None:
     """A connection that nobody has any more gives back its file, its model and its thread."""
     program = (

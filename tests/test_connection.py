@@ -831,6 +831,24 @@ def test_the_rows_of_a_cursor_that_nobody_holds_can_be_fetched(con: Any) -> None
     assert fetch() == [(1,)]
 
 
+def test_a_relation_keeps_a_connection_that_nobody_holds(tmp_path: Path) -> None:
+    """As in DuckDB: with the relation go the connection and the database."""
+
+    def load() -> tuple[Any, Any]:
+        con = llmsql.connect(str(tmp_path / "a.duckdb"))
+        con.execute("CREATE TABLE t AS SELECT i FROM range(3) r(i)")
+        return con.engine, con.table("t").project("i").filter("i > 0")
+
+    engine, relation = load()
+    gc.collect()
+    reaper.submit(lambda: None).result()
+    assert (relation.fetchall(), engine.users) == ([(1,), (2,)], 1)
+    del relation
+    for _ in range(2):  # the connection has gone, and its use of the engine
+        reaper.submit(lambda: None).result()
+    assert engine.users == 0
+
+
 @pytest.mark.parametrize("ours", ['!llm setup "max_calls=5"', "!llm backends"])
 def test_a_relation_follows_a_statement_of_ours(ours: str) -> None:
     """Nobody has to fetch what that returned."""

@@ -53,6 +53,26 @@ def test_an_interrupted_pass_is_not_run_again(con: llmsql.Connection, head: str)
     assert time.monotonic() - started < 20  # a second run would take minutes
 
 
+@pytest.mark.parametrize("error", [TimeoutError, ZeroDivisionError])
+def test_a_signal_of_the_users_ends_the_statement(
+    con: llmsql.Connection, error: type[Exception]
+) -> None:
+    """Whatever its handler raises; an alarm raises TimeoutError, as a future does."""
+
+    def ring(*_: Any) -> None:
+        raise error("too long")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(error, match="too long"):
+            con.execute("SELECT m('x' || i) FROM range(2000) r(i)").fetchall()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    ((asked,),) = con.execute("SELECT count(*) FROM llm_calls()").fetchall()
+    assert asked < 2000
+
+
 def test_ctrl_c_while_rows_are_fetched_ends_the_statement(con: llmsql.Connection) -> None:
     """It is one, whatever DuckDB calls it, and no model is asked any more."""
     pending = con.execute(STREAMED)

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import duckdb
 
 from llmsql.catalog import Catalog
-from llmsql.errors import CatalogError, StatementError, warn
+from llmsql.errors import CatalogError, ClosedError, StatementError, warn
 from llmsql.runtime import remembered
 from llmsql.runtime.account import Account
 from llmsql.runtime.collector import Collector
@@ -137,6 +137,15 @@ class Engine:
             engine.release()
             raise
         return engine
+
+    def cursor(self) -> Any:
+        """A DuckDB connection to the database for one more user; raises ClosedError for none."""
+        with Engine._class_lock:
+            if not self.users:
+                raise ClosedError
+            con = self.root.cursor()
+            self.users += 1
+        return con
 
     def release(self) -> None:
         """Give the engine back; the last user's call closes it."""

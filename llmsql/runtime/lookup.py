@@ -1,4 +1,4 @@
-"""Whether DuckDB may know a function by its name, which it says sooner than it lists all."""
+"""What DuckDB tells soon: whether it has a function, its schemas, the transaction that it is in."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def may_have(con: Any, names: Collection[str]) -> bool:
     if len(names) > MOST_NAMES or con.execute(_PLACES).fetchone()[0] > 1 or in_transaction(con):
         return True
     return any(_is_known(con, name) for name in names)
+
+
+def schemas(con: Any) -> list[str]:
+    """The names of all databases and schemas."""
+    rows = con.execute("SELECT DISTINCT unnest([database_name, schema_name]) FROM duckdb_schemas()")
+    return [name for (name,) in rows.fetchall()]
 
 
 def in_transaction(con: Any) -> bool:

@@ -30,55 +30,60 @@ def may_destroy(sql: str) -> bool:
     return bool(_DESTROYS.search(sql)) and kind_of(sql) in _WRITES
 
 
+Catalog = Callable[[str], ViewsAndMacros]
+
+
 class Defaults:
     """What a failed row becomes in the statements of one session.
 
-    *catalog* gives the views and macros that a statement may need. *prepared* has what was found of
-    statements by the names they were prepared under.
+    *prepared* has what was found of statements by the names they were prepared under.
     """
 
-    def __init__(self, catalog: Callable[[str], ViewsAndMacros]) -> None:
+    def __init__(self) -> None:
         self.prepared: dict[str, str] = {}
-        self._catalog = catalog
 
-    def on_error(self, kind: str, sql: str) -> str:
-        """'raise' where the NULL of a failed row would destroy a value or a row; else 'null'."""
+    def on_error(self, kind: str, sql: str, catalog: Catalog) -> str:
+        """'raise' where the NULL of a failed row would destroy a value or a row; else 'null'.
+
+        *catalog* gives the views and macros that a statement may need.
+        """
         if kind == "PREPARE" and (found := prepared.made(sql)):
             name, text = found
-            self.prepared[name] = self.on_error(kind_of(text), text)
+            self.prepared[name] = self.on_error(kind_of(text), text, catalog)
         if kind == "EXPLAIN" and (about := explained.read(sql)):
-            return self.on_error(kind_of(about.statement), about.statement)
+            return self.on_error(kind_of(about.statement), about.statement, catalog)
         if kind == "EXECUTE":
             return self.prepared.get(prepared.executed(sql), "null")
         if not _DESTROYS.search(sql):
             return "null"
         try:
-            return "raise" if self._destroys(kind, sql) else "null"
+            return "raise" if _destroys(kind, sql, catalog) else "null"
         except RecursionError:  # too deep to be looked at
             return "raise"
 
-    def _destroys(self, kind: str, sql: str) -> bool:
-        if kind in _UPDATES:
-            return True
-        if kind == "INSERT":
-            return write.replaces_rows(sql)
-        if kind == "SELECT":
-            statement = tree.parse(sql) if "with" in sql.lower() else None
-            return statement is not None and is_inside(statement, _modifies)
-        if kind not in ("DELETE", "CREATE"):
-            return False
-        found = write.read(sql)
-        if kind == "CREATE" and not (found and found.replaces and found.target):
-            return False
-        statement = tree.parse(found.query) if found else None
-        if found is None or statement is None:
-            return True
-        receivers.spell_out(statement, tuple)
-        catalog = self._catalog(sql)
-        reach = explore(statement, catalog, {}, {})
-        if kind == "CREATE":
-            return bool(reach.tables & {quote.names(found.target or "")[-1], *_READERS})
-        return not _spares_unknown(tree.body(statement), catalog, reach)
+
+def _destroys(kind: str, sql: str, catalog: Catalog) -> bool:
+    if kind in _UPDATES:
+        return True
+    if kind == "INSERT":
+        return write.replaces_rows(sql)
+    if kind == "SELECT":
+        statement = tree.parse(sql) if "with" in sql.lower() else None
+        return statement is not None and is_inside(statement, _modifies)
+    if kind not in ("DELETE", "CREATE"):
+        return False
+    found = write.read(sql)
+    if kind == "CREATE" and not (found and found.replaces and found.target):
+        return False
+    statement = tree.parse(found.query) if found else None
+    if found is None or statement is None:
+        return True
+    receivers.spell_out(statement, tuple)
+    known = catalog(sql)
+    reach = explore(statement, known, {}, {})
+    if kind == "CREATE":
+        return bool(reach.tables & {quote.names(found.target or "")[-1], *_READERS})
+    return not _spares_unknown(tree.body(statement), known, reach)
 
 
 def _spares_unknown(query: Node, catalog: ViewsAndMacros, reach: Reach) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -63,7 +64,10 @@ class Resolver:
         self.in_own_transaction = False
         self.keeps_rows = True  # else they are only asked about, for a statement that writes
         self.reads_as_planned = True  # else the statement's own text has the last word
-        self.kept = KeptRows(con, self.describe, self.read_once, Unsettled)
+        this = weakref.proxy(self)  # a circle would keep the connection until it is collected
+        self.kept = KeptRows(
+            con, lambda sql: this.describe(sql), lambda sql: this.read_once(sql), Unsettled
+        )
         self._may_stop = True
         self._can_stop: dict[str, bool] = {}
 

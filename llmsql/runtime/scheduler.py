@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent import futures
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import accumulate
 from typing import Any
@@ -136,15 +137,10 @@ def _wait(deployment: Deployment, flight: _Flight, collector: Collector) -> None
     """Let *flight* run in the deployment's thread, and look up five times a second."""
     future = deployment.thread.submit(flight)
     try:
-        while True:
+        while not future.done():
             _look_up(collector)
-            try:
-                future.result(timeout=POLL_SECONDS)
-                return
-            except TimeoutError:
-                if future.done():  # in the meantime; or the error is its own
-                    future.result()
-                    return
+            futures.wait([future], POLL_SECONDS)  # `result` raises what a user's alarm may, too
+        future.result()
     except BaseException:
         flight.stop()
         raise

@@ -71,7 +71,7 @@ class Session:
         self.gives_rows = True
         self.result_query: str | None = None
         self.written_rows: int | None = None  # where a statement of ours counted them
-        self._defaults = Defaults(self._catalog)
+        self._defaults = Defaults()
         self._version = -1
         self._made_in: int | None = None  # the user's transaction
         self._is_streaming = False
@@ -222,6 +222,7 @@ class Session:
         self.engine.collectors.pop(self.token, None)
         self.collector.settle_account(outcome.state(self.collector, None))
         outcome.warn_of(self.collector)
+        self.climber = None  # it runs statements by us, and would keep us
 
     def raised(self, error: BaseException) -> BaseException:
         """The exception that Ctrl-C or a model function raised, if DuckDB raised *error* for it."""
@@ -298,7 +299,7 @@ class Session:
 
     def _begin(self, kind: str, sql: str, written: str) -> Collector:
         settings, self.next_settings = self.next_settings or self.settings, None
-        on_error = settings.on_error or self._defaults.on_error(kind, sql)
+        on_error = settings.on_error or self._defaults.on_error(kind, sql, self._catalog)
         account = Account(self.conditions.under(settings), kind, written)
         collector = Collector(account, on_error=on_error)
         if self.max_noted:
@@ -453,7 +454,7 @@ class Session:
             statement = tree.parse(sql)
             if statement is None:
                 raise Unsettled
-            if receivers.spell_out(statement, self._schemas):
+            if receivers.spell_out(statement, partial(lookup.schemas, self.con)):
                 if not hints.restore(statement, sql):
                     raise Unsettled
                 sql = tree.show(statement)
@@ -470,12 +471,6 @@ class Session:
         if found is None:
             raise Unsettled
         return replace(found, sites=max(found.sites, reach.sites))
-
-    def _schemas(self) -> list[str]:
-        rows = self.con.execute(
-            "SELECT DISTINCT unnest([database_name, schema_name]) FROM duckdb_schemas()"
-        )
-        return [name for (name,) in rows.fetchall()]
 
     def exists(self, found: write.Write) -> bool:
         """True when CREATE TABLE AS finds its table there, and so will not run its SELECT."""
