@@ -17,6 +17,11 @@ CREATE MACRO either(x) AS m(x) = 'true' OR g('e' || x) < '3';
 CREATE VIEW tv AS SELECT *, m(s || i) AS vy FROM t;
 CREATE VIEW tg AS SELECT * FROM t WHERE m('v' || i) = 'true';
 CREATE MACRO tm(x) AS TABLE SELECT *, g(s || i) AS ty FROM t WHERE k < x;
+CREATE SCHEMA away;
+CREATE MACRO away.far(x) AS g(x);
+CREATE MACRO away.ta(x) AS TABLE SELECT *, m('a' || i) AS ay FROM t WHERE k < x;
+CREATE TABLE tc(i BIGINT, k BIGINT, s VARCHAR, flag BOOLEAN, l VARCHAR[], cy VARCHAR AS (m(s || i)));
+INSERT INTO tc SELECT i, k, s, flag, l FROM t;
 """
 
 
@@ -49,6 +54,7 @@ class Hidden(Generator):
                 f"gg({self.random.choice(texts)}) < '4'",
                 f"mm({self.random.choice(texts)}) IS NULL",
                 f"pick({self.random.choice(texts)}) <> '2'",
+                f"away.far({self.random.choice(texts)}) < '3'",
                 f"either({self.random.choice(texts)})",
                 *(f"{column} = 'true'" for column in columns),
                 *(f"{column} IS NOT NULL" for column in columns),
@@ -62,6 +68,8 @@ class Hidden(Generator):
                 ("tv", "vy", ""),
                 ("tg", "s", ""),
                 ("tm(6)", "ty", ""),
+                ("away.ta(7)", "ay", ""),
+                ("tc", "cy", ""),
                 ("c", "cy", "WITH c AS (SELECT *, m(s || i) AS cy FROM t WHERE k < 7) "),
                 ("c", "cy", "WITH c AS NOT MATERIALIZED (SELECT *, gg(s || i) AS cy FROM tg) "),
             ]
@@ -74,8 +82,8 @@ class Hidden(Generator):
 
     def two(self) -> str:
         one, other = (
-            self.random.choice(["tv", "tg", "tm(5)"]),
-            self.random.choice(["tv", "tg", "t"]),
+            self.random.choice(["tv", "tg", "tm(5)", "away.ta(5)"]),
+            self.random.choice(["tv", "tg", "t", "tc"]),
         )
         kind = self.random.choice(["JOIN", "LEFT JOIN"])
         on = self.random.choice(["a.i = b.i", "a.i = b.i + 3", "a.k = b.i"])
