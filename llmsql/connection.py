@@ -6,6 +6,7 @@ that calls models is run is the session's; everything else is DuckDB's own API.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -48,7 +49,7 @@ def connect(
     """
     settings = Settings.from_environment()  # which may raise, before anything is open
     engine = Engine.open(
-        str(database),
+        _path(database),
         read_only=read_only,
         config=config or {},
         primitives=primitives,
@@ -297,6 +298,15 @@ class Connection:
         if self._is_closed:
             raise ClosedError
         return self
+
+
+def _path(database: str) -> str:
+    """*database* with `~` spelled out, as DuckDB has it, so that what is kept beside it is there.
+
+    DuckDB puts the home in place of every leading `~`, also where a user's name follows.
+    """
+    path = str(database)
+    return os.path.expanduser("~") + path[1:] if path.startswith("~") else path
 
 
 def _reap(engine: Engine, con: Any, session: Session) -> None:

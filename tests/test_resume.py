@@ -319,6 +319,19 @@ def test_a_relative_cache_stays_where_it_was_named(
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+def test_answers_of_a_database_at_home_are_kept_there(
+    tmp_path: Path, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`~` is the home for the store, as it is for DuckDB."""
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    for _ in range(2):
+        with opened("~/shop.duckdb", deployed(journal), TEN):
+            pass
+    assert (tmp_path / "shop.duckdb.llmsql").exists()
+    assert len(asked(journal)) == 10
+
+
 def test_prompts_are_not_in_the_file(database: str, journal: Path) -> None:
     """Neither inputs nor system prompts: they are hashes there. Answers are what is kept."""
     fixed = deployed(journal, " AND `gen.system`='SYSTEMSECRET'").replace("'debug'", "'dummy'")
