@@ -19,7 +19,7 @@ import duckdb
 
 from llmsql.config import Settings
 from llmsql.dialect import Dialect, is_unreadable
-from llmsql.errors import ClosedError, StatementError
+from llmsql.errors import ClosedError, OptionError, StatementError
 from llmsql.functions.primitives import primitives
 from llmsql.functions.tables import tables
 from llmsql.pending import FETCHES, Pending
@@ -38,7 +38,7 @@ _RELATIONS = ("from_", "read_", "table", "values", "view")
 
 
 def connect(
-    database: str = ":memory:",
+    database: str | os.PathLike[str] = ":memory:",
     *,
     read_only: bool = False,
     config: Mapping[str, Any] | None = None,
@@ -300,12 +300,17 @@ class Connection:
         return self
 
 
-def _path(database: str) -> str:
+def _path(database: Any) -> str:
     """*database* with `~` spelled out, as DuckDB has it, so that what is kept beside it is there.
 
     DuckDB puts the home in place of every leading `~`, also where a user's name follows.
     """
-    path = str(database)
+    path = os.fspath(database) if isinstance(database, os.PathLike) else database
+    if not isinstance(path, str):
+        raise OptionError(
+            f"a database is a path, as str or os.PathLike, not {type(path).__name__}\n"
+            "  llmsql.connect() opens one in memory"
+        )
     return os.path.expanduser("~") + path[1:] if path.startswith("~") else path
 
 

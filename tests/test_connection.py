@@ -749,6 +749,18 @@ def test_a_file_opened_another_way_is_refused(tmp_path: Path) -> None:
     con.close()
 
 
+@pytest.mark.parametrize("database", [None, 5, b"x"])
+def test_what_is_no_path_opens_no_database(
+    database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file is named after it; DuckDB refuses it, too."""
+    monkeypatch.chdir(tmp_path)
+    said = f"^a database is a path, as str or os.PathLike, not {type(database).__name__}\n"
+    with pytest.raises(llmsql.OptionError, match=said):
+        llmsql.connect(database)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_on_error_comes_from_the_environment_and_goes_to_cursors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
