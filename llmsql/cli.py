@@ -121,9 +121,9 @@ def _positionals(files: list[str]) -> tuple[str, list[str]]:
 
 def _read(name: str) -> Script:
     try:
-        if name == "-":
-            return Script(sys.stdin.buffer.read().decode("utf-8-sig"), "stdin")
-        return Script(Path(name).read_text(encoding="utf-8-sig"), name)
+        # Bytes, so that the line ends in quoted texts stay as they are.
+        given = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return Script(given.decode("utf-8-sig"), "stdin" if name == "-" else name)
     except FileNotFoundError:
         raise CatalogError(
             f'there is no script "{name}"\n  usage: llmsql [DATABASE] [SCRIPT ...]'

@@ -179,4 +179,4 @@ def _excerpt(error: BaseException, statement: str) -> str:
         return ""
     lines = secrets.hidden(statement).split("\n")
     more = ["…"] if len(lines) > SHOWN_LINES else []
-    return "".join(f"\n  | {line}" for line in lines[:SHOWN_LINES] + more)
+    return "".join(f"\n  | {line.rstrip()}" for line in lines[:SHOWN_LINES] + more)

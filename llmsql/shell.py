@@ -118,7 +118,7 @@ class Shell:
     def _read(self, argument: str) -> None:
         """.read FILE        run a script"""
         try:
-            text = Path(argument).expanduser().read_text(encoding="utf-8-sig")
+            text = Path(argument).expanduser().read_bytes().decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             self.console.say(f'cannot read script "{argument}": {error}\n  .read FILE')
         else:

@@ -133,12 +133,27 @@ def test_standard_input() -> None:
         assert (process.returncode, out) == (1, "a\n1\n")
 
 
-def test_error_has_a_place(tmp_path: Path, capfd: Captured) -> None:
+def test_line_ends_in_texts_stay(tmp_path: Path) -> None:
+    """
+    A text of a script is the same from a file, from standard input and from -c.
+    """
+    sql = "SELECT length('a\r\nb\rc') AS n;\r\n"
+    (tmp_path / "a.sql").write_bytes(sql.encode())
+    for given, arguments in (("", [str(tmp_path / "a.sql")]), (sql, ["-"]), ("", ["-c", sql])):
+        done = subprocess.run(
+            [*COMMAND, "-csv", *arguments], input=given.encode(), capture_output=True
+        )
+        assert done.stdout == b"n\r\n6\r\n"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_error_has_a_place(newline: str, tmp_path: Path, capfd: Captured) -> None:
     """
     The first error ends the run with code 1, and names the file, the line and the statement.
     """
     script = tmp_path / "bad.sql"
-    script.write_text("SELECT 1 AS a;\n-- a comment\n\n!llm modle\n  list;\nSELECT 2;\n")
+    sql = "SELECT 1 AS a;\n-- a comment\n\n!llm modle\n  list;\nSELECT 2;\n"
+    script.write_text(sql, newline=newline)
     assert main(["-csv", str(script)]) == 1
     out, err = capfd.readouterr()
     assert out == "a\r\n1\r\n"

@@ -201,6 +201,15 @@ def test_wrong_dot_commands(line: str, message: str, tmp_path: Path) -> None:
     terminal.close()
 
 
+def test_line_ends_in_texts_that_are_read_stay(terminal: Terminal, tmp_path: Path) -> None:
+    """
+    A script means the same to .read as to the command line.
+    """
+    (tmp_path / "a.sql").write_bytes(b"SELECT length('a\r\nb') AS n;\r\n")
+    terminal.type(".mode csv")
+    assert "\nn\n4\n" in terminal.type(f".read {tmp_path}/a.sql")
+
+
 def test_history(tmp_path: Path) -> None:
     """
     Lines are remembered from one session to the next, for their author alone.
