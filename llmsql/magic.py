@@ -69,19 +69,20 @@ class Magic:
             self.connections.popitem()[1].close()
 
     def _connection(self, argument: str, namespace: Mapping[str, Any]) -> Any:
-        name = argument.strip().strip("'\"") or ":memory:"
-        if argument.strip().startswith("-"):
+        argument = argument.strip().rstrip("; \t")  # habit types a semicolon
+        name = argument.strip("'\"") or ":memory:"
+        if argument.startswith("-"):
             raise StatementError(
                 f'%%llmsql takes no option "{name}", only a connection or a database file'
             )
-        if " " in name and name == argument.strip():
+        if " " in name and name == argument:
             raise StatementError(
                 f'a cell runs on one connection or database file, not "{name}"\n'
                 "  a path with spaces is written in quotes"
             )
         if isinstance(found := namespace.get(name), llmsql.Connection):
             return found
-        if name.isidentifier() and argument.strip() == name:
+        if name.isidentifier() and argument == name:
             known = [
                 key for key, value in namespace.items() if isinstance(value, llmsql.Connection)
             ]

@@ -143,6 +143,24 @@ def test_connection_of_the_notebook(run: Callable[[str], Any]) -> None:
     run("con.close()")
 
 
+def test_a_semicolon_is_no_part_of_a_connections_name(
+    run: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A cell whose first line ends as a statement runs where it would without.
+    """
+    monkeypatch.chdir(tmp_path)
+    run("import llmsql; con = llmsql.connect(); _ = con.execute('CREATE TABLE t AS SELECT 5 AS i')")
+    assert run("%%llmsql con;\nFROM t").result["i"].tolist() == [5]
+    assert str(run("%%llmsql cno ;\nFROM t").error_in_exec).startswith(
+        'there is no connection "cno"; did you mean "con"?'
+    )
+    run("%%llmsql 'shop.duckdb';\nSELECT 1")
+    assert (tmp_path / "shop.duckdb").exists()
+    assert not list(tmp_path.glob("*;*"))
+    run("con.close()")
+
+
 @pytest.mark.parametrize("quote", ["", "'", '"'])
 def test_database_file(run: Callable[[str], Any], tmp_path: Path, quote: str) -> None:
     """
