@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import duckdb
@@ -254,15 +254,24 @@ class Connection:
         attribute = getattr(self._open()._con, name)
         if name in FETCHES:
             return self._pending.guarded(attribute, self)
-        self._pending.drop()
-        if name.startswith(_RELATIONS):
-            self._session.sync()  # whose functions a relation may name
-        return partial(self._returned, attribute) if callable(attribute) else attribute
+        return self._delegated(attribute, name) if callable(attribute) else attribute
 
-    def _returned(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """What DuckDB's *method* returns; this connection where it returns its own."""
-        result = method(*args, **kwargs)
-        return self if result is self._con else result
+    def __dir__(self) -> list[str]:
+        native = (name for name in dir(duckdb.DuckDBPyConnection) if not name.startswith("_"))
+        return sorted({*super().__dir__(), *native})
+
+    def _delegated(self, method: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """DuckDB's *method*, which returns this connection where it returns its own."""
+
+        @wraps(method)
+        def delegated(*args: Any, **kwargs: Any) -> Any:
+            self._pending.drop()
+            if name.startswith(_RELATIONS):
+                self._session.sync()  # whose functions a relation may name
+            result = method(*args, **kwargs)
+            return self if result is self._con else result
+
+        return delegated
 
     def _execute(self, query: str, parameters: Any, scope: Scope) -> None:
         pieces = list(self._dialect.pieces(query))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from functools import partial
 from threading import RLock
 from typing import Any
 
@@ -61,7 +60,9 @@ class Pending:
                 outcome.warn_of(session.collector)
                 return result
 
-        guarded.owner = owner  # type: ignore[attr-defined]
+        # wraps() would take as long as fetching a row does.
+        guarded.__name__, guarded.__doc__ = fetch.__name__, fetch.__doc__
+        guarded.__wrapped__, guarded.owner = fetch, owner  # type: ignore[attr-defined]
         return guarded
 
     def drop(self) -> None:
@@ -88,7 +89,7 @@ class Pending:
             return con.sql(query).materialize()  # under other names where some repeat
         if query is not None and (repeats or _LOSSY.search(" ".join(types))):
             return con.sql(self._session.kept_result())
-        return _from_arrow(con, names, types, self.guarded(partial(_arrow, con))())
+        return _from_arrow(con, names, types, self.guarded(lambda: _arrow(con))())
 
 
 def _from_arrow(con: Any, names: list[str], types: list[str], rows: Any) -> Any:

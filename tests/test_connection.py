@@ -867,3 +867,24 @@ def test_a_relation_follows_a_statement_of_ours(ours: str) -> None:
     with llmsql.connect() as con:
         con.execute(ours)
         assert con.sql("SELECT 1 AS a").fetchall() == [(1,)]
+
+
+def test_a_connection_lists_the_methods_of_duckdbs(con: Any) -> None:
+    """What completes names asks for them, and for each of them."""
+    assert {name for name in dir(duckdb.DuckDBPyConnection) if name[0] != "_"} < {*dir(con)}
+    assert all(hasattr(con, name) for name in dir(con))
+
+
+@pytest.mark.parametrize("name", ["begin", "fetchall", "table"])
+def test_a_method_of_duckdbs_says_what_it_does(con: Any, name: str) -> None:
+    """In DuckDB's words."""
+    native = getattr(duckdb.connect(), name)
+    assert getattr(con, name).__doc__ == native.__doc__
+    assert getattr(con, name).__name__ == native.__name__
+
+
+def test_a_method_that_is_only_looked_at_drops_no_rows(con: Any) -> None:
+    """So that its help can be read while a result is pending."""
+    con.execute("!llm backends")
+    assert callable(con.begin)
+    assert con.fetchall()
