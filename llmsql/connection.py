@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial, wraps
 from typing import Any
@@ -124,9 +124,10 @@ class Connection:
         scope, query = _scope(None, sys._getframe(1)), _text(query)
         with self._entered():
             pieces = list(self._dialect.pieces(query))
-            if any(map(self._dialect.concerns, pieces)) and parameters:
-                sets = list(parameters)
-                if not (sets and self._dialect.run_many(pieces, sets, scope)):
+            is_given = isinstance(parameters, Iterable)  # else DuckDB says what is wrong
+            is_ours = is_given and any(map(self._dialect.concerns, pieces))
+            if sets := list(parameters) if is_ours else []:
+                if not self._dialect.run_many(pieces, sets, scope):
                     for values in sets:
                         self._execute(query, values, scope)
             else:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -373,10 +374,21 @@ def test_executemany_that_cannot_begin_asks_nothing() -> None:
     assert [column[0] for column in ours.con.description] == ["m(s)"]
 
 
-def test_executemany_of_nothing_is_refused_as_duckdb_does(models: Any) -> None:
+@pytest.mark.parametrize("nothing", [[], iter([]), np.empty((0, 1)), None, 5])
+def test_executemany_of_nothing_is_refused_as_duckdb_does(models: Any, nothing: Any) -> None:
     """A set of parameters is wanted."""
     with pytest.raises(duckdb.InvalidInputException):
-        models.executemany("SELECT chat(?)", [])
+        models.executemany("SELECT chat(?)", nothing)
+
+
+@pytest.mark.parametrize(
+    "sets", [np.array([["a"], ["b"]]), pd.DataFrame({"x": ["a", "b"]}).values, pd.Series([["a"], ["b"]])]
+)  # fmt: skip
+def test_executemany_takes_sets_without_a_truth_value(models: Any, sets: Any) -> None:
+    """As DuckDB does."""
+    models.execute("CREATE TABLE kept(y VARCHAR)")
+    models.executemany("INSERT INTO kept VALUES (chat(?))", sets)
+    assert models.execute("FROM kept ORDER BY y").fetchall() == [("a",), ("b",)]
 
 
 def test_names_may_repeat_in_a_relation(models: Any) -> None:
