@@ -33,6 +33,7 @@ class Workspace:
         self.kept: set[str] = set()  # tables that a script may make again, by their names
         self._con = session.con
         self._use_library(self.settings)
+        self._con.execute("")  # drops the result that is pending: nobody asked for it
 
     @property
     def settings(self) -> Settings:

@@ -900,3 +900,12 @@ def test_a_method_that_is_only_looked_at_drops_no_rows(con: Any) -> None:
     con.execute("!llm backends")
     assert callable(con.begin)
     assert con.fetchall()
+
+
+def test_nothing_is_pending_before_the_first_statement(con: Any) -> None:
+    """As in DuckDB, whatever a new connection has run for itself."""
+    for each in (con, con.cursor()):
+        assert each.description is None
+        assert each.rowcount == duckdb.connect().rowcount
+        with pytest.raises(duckdb.InvalidInputException, match="No open result set"):
+            each.fetchall()
