@@ -36,6 +36,10 @@ from llmsql.workspace import Workspace
 _RELATIONS = ("from_", "read_", "table", "values", "view")
 """How the methods of DuckDB begin that give a relation."""
 
+_NO_NATIVE = """this is a connection of llmsql, which DuckDB's own functions cannot take
+  con.sql("…") runs a statement on it, and so for its other methods"""
+"""What `duckdb.sql(…, connection=con)` says: DuckDB 2.0 asks for private names of its own."""
+
 
 def connect(
     database: str | os.PathLike[str] = ":memory:",
@@ -251,7 +255,8 @@ class Connection:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
-            raise AttributeError(name)
+            is_native = not name.startswith("__") and hasattr(duckdb.DuckDBPyConnection, name)
+            raise AttributeError(_NO_NATIVE if is_native else name)
         attribute = getattr(self._open()._con, name)
         if name in FETCHES:
             return self._pending.guarded(attribute, self)

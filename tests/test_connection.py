@@ -909,3 +909,13 @@ def test_nothing_is_pending_before_the_first_statement(con: Any) -> None:
         assert each.rowcount == duckdb.connect().rowcount
         with pytest.raises(duckdb.InvalidInputException, match="No open result set"):
             each.fetchall()
+
+
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1.5 says that it is of another type")
+@pytest.mark.parametrize("function", [duckdb.sql, duckdb.table])
+def test_duckdbs_own_functions_say_that_they_cannot_take_a_connection(
+    con: Any, function: Any
+) -> None:
+    """And what to write instead."""
+    with pytest.raises(AttributeError, match=r'of llmsql, .* cannot take\n  con\.sql\("…"\)'):
+        function("t", connection=con)
