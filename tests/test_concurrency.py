@@ -16,6 +16,7 @@ import duckdb
 import pytest
 
 import llmsql
+from llmsql import render
 from llmsql.runtime.engine import Engine
 from tests.journals import asked
 from tests.oracle import Ours
@@ -311,6 +312,33 @@ def test_a_database_that_is_being_closed_is_waited_for(
     with llmsql.connect(path) as con:
         assert con.execute("SELECT 1").fetchall() == [(1,)]
     closing.join()
+
+
+@pytest.fixture
+def busy_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module's own connection is in use in another thread, as its errors are there."""
+
+    def refuse(sql: str) -> None:
+        raise duckdb.InvalidInputException("no open result set")
+
+    monkeypatch.setattr(duckdb, "extract_statements", refuse)
+
+
+def test_an_update_raises_while_another_thread_uses_the_modules_connection(
+    con: Any, busy_module: None
+) -> None:
+    """The NULL of a failed row would take the place of a value."""
+    con.execute(DEPLOY.format(0) + " AND fail_on='bad'; CREATE TABLE t AS SELECT 'bad' AS s")
+    with pytest.raises(llmsql.GenerationError):
+        con.execute("UPDATE t SET s = chat(s)")
+    assert con.execute("FROM t").fetchall() == [("bad",)]
+
+
+def test_a_count_is_not_shown_while_another_thread_uses_the_modules_connection(
+    con: Any, busy_module: None
+) -> None:
+    sql = "CREATE TABLE t AS SELECT 1 AS i"
+    assert not render.is_shown(con.execute(sql), sql)
 
 
 def test_work_is_done_where_no_thread_may_begin(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from llmsql.arrays import time_zones
 from llmsql.render.measure import clean
+from llmsql.syntax import tree
 
 Row = tuple[str | None, ...]
 
@@ -78,9 +79,7 @@ def is_shown(result: Any, statement: str) -> bool:
     """False for what DuckDB's shell keeps to itself: the counts and successes of statements."""
     if [column.name for column in columns(result)] not in (["Count"], ["Success"]):
         return bool(result.description)
-    try:
-        parsed = duckdb.extract_statements(statement)
-    except duckdb.Error:  # ours, or an extension's
+    if not (parsed := tree.statements(statement)):  # ours, or an extension's
         return True
     return [kind.name for kind in parsed[-1].expected_result_type] == ["QUERY_RESULT"]
 

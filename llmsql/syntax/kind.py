@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import duckdb
-
-from llmsql.syntax import explained
+from llmsql.syntax import explained, tree
 from llmsql.syntax.words import words
 
 _SEVERAL = "MULTI"
@@ -20,10 +18,7 @@ def kind_of(sql: str) -> str:
     """
     if explained.read(sql) is not None:
         return "EXPLAIN"
-    try:
-        kinds = [statement.type.name for statement in duckdb.extract_statements(sql)]
-    except duckdb.Error:
-        return ""
+    kinds = [statement.type.name for statement in tree.statements(sql)]
     if len(kinds) < 2 and kinds != [_SEVERAL]:
         return kinds[0] if kinds else ""
     found = words(sql)

@@ -95,12 +95,21 @@ def parse(sql: str) -> Node | None:
     return tree  # type: ignore[no-any-return]
 
 
+def statements(sql: str) -> list[Any]:
+    """The statements that *sql* is to DuckDB; none where it cannot read it.
+
+    `duckdb.extract_statements` would ask the process's default connection, which is the user's.
+    """
+    with _lock:
+        try:
+            return list(_parser().extract_statements(sql))
+        except duckdb.Error:
+            return []
+
+
 def count(sql: str) -> int:
     """How many statements *sql* is to DuckDB; 0 where it cannot read it."""
-    try:
-        return len(duckdb.extract_statements(sql))
-    except duckdb.Error:
-        return 0
+    return len(statements(sql))
 
 
 def show(tree: Node) -> str:
