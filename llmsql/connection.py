@@ -89,6 +89,8 @@ class Connection:
     ) -> Connection:
         """Run the statements of *query*, ours and DuckDB's; the last one's result is then fetched.
 
+        From DuckDB 2.0 on that is the last one that gives rows, whatever follows it, as there.
+
         *query* is a text or one of DuckDB's `Statement` objects. *parameters* belong to the last
         statement. *namespace* holds the Python variables that may be read as tables, in place of
         the caller's own.
@@ -287,11 +289,17 @@ class Connection:
             arguments = (query,) if parameters is None else (query, parameters)
             scope.call(partial(self._con.execute, *arguments))
             return
+        last, kept = len(pieces) - 1, None
+        answering = self._pending.answering(pieces)
         for index, piece in enumerate(pieces):
-            given = parameters if index == len(pieces) - 1 else None
+            given = parameters if index == last else None
             rows = self._dialect.run(piece, given, scope)
             if rows is not None:
                 self._workspace.show(rows.table())
+            if index == answering < last:
+                kept = self._pending.relation("")
+        if kept is not None:
+            self._workspace.show(kept)
 
     @contextmanager
     def _entered(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import RLock
 from typing import Any
 
@@ -17,6 +17,8 @@ import duckdb
 from llmsql.runtime import outcome
 from llmsql.runtime.interrupts import interruptible
 from llmsql.runtime.session import Session
+from llmsql.syntax.kind import gives_rows
+from llmsql.syntax.script import Piece
 
 FETCHES = frozenset(
     "fetchone fetchmany fetchall fetchdf fetch_df fetch_df_chunk fetchnumpy df pl arrow"
@@ -64,6 +66,11 @@ class Pending:
         guarded.__name__, guarded.__doc__ = fetch.__name__, fetch.__doc__
         guarded.__wrapped__, guarded.owner = fetch, owner  # type: ignore[attr-defined]
         return guarded
+
+    def answering(self, pieces: Sequence[Piece]) -> int:
+        """The place of the one of *pieces* whose result is to be fetched when all have run."""
+        giving = [at for at, piece in enumerate(pieces) if piece.is_ours or gives_rows(piece.text)]
+        return giving[-1] if giving and _MATERIALIZES else len(pieces) - 1
 
     def drop(self) -> None:
         """Drop what a statement of ours returned: DuckDB 2.0 waits until it is fetched."""

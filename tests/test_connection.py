@@ -855,6 +855,27 @@ def test_the_rows_of_a_cursor_that_nobody_holds_can_be_fetched(con: Any) -> None
     assert fetch() == [(1,)]
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "BEGIN; SELECT chat('a') AS x; COMMIT",
+        "CREATE TABLE z AS SELECT chat('a') AS x; FROM z; DROP TABLE z",
+        "SELECT chat('b'); SELECT chat('a') AS x; SET threads = 2; CREATE TABLE y AS SELECT 1",
+        "SELECT chat('a') AS x; INSERT INTO t(s) SELECT chat('b')",
+        "PREPARE p AS SELECT chat('a') AS x; EXECUTE p; DEALLOCATE p",
+    ],
+)
+def test_what_follows_the_rows_of_a_script_gives_none(models: Any, script: str) -> None:
+    """DuckDB 2.0 keeps the last result there was; 1.5 has that of the last statement."""
+    plain = duckdb.connect()
+    plain.create_function("chat", lambda text: text, ["VARCHAR"], "VARCHAR")
+    plain.execute("CREATE TABLE t(s VARCHAR)")
+    expected, found = plain.execute(script), models.execute(script)
+    assert found.description[0][0] == expected.description[0][0]
+    assert found.fetchall() == expected.fetchall()
+    plain.remove_function("chat")
+
+
 def test_a_relation_keeps_a_connection_that_nobody_holds(tmp_path: Path) -> None:
     """As in DuckDB: with the relation go the connection and the database."""
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from llmsql.syntax import explained, tree
+from llmsql.syntax import explained, tree, write
 from llmsql.syntax.words import words
 
 _SEVERAL = "MULTI"
 _READS = frozenset({"SELECT", "WITH", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT", "("})
 _OTHERWISE = {"MERGE": "MERGE_INTO"}
+
+
+def gives_rows(sql: str) -> bool:
+    """True for what gives rows, as far as can be said before it runs; a count is none.
+
+    Of what writes DuckDB only says that it may.
+    """
+    if kind_of(sql) == "SELECT" or write.returns_rows(sql):
+        return True
+    kinds = [kind.name for each in tree.statements(sql) for kind in each.expected_result_type]
+    return set(kinds) == {"QUERY_RESULT"}
 
 
 def kind_of(sql: str) -> str:
