@@ -63,7 +63,9 @@ class Writer:
     def forget(self, model: str | None) -> int:
         """Take the answers of one model name, or all, out of the queue; how many they were."""
         with self._changed:
-            return self._waiting.forget(model)
+            count = self._waiting.forget(model)
+            self._changed.notify_all()  # somebody may be waiting until these are written
+            return count
 
     def pending(self, key: bytes) -> Answer | None:
         """The answer of *key* that is not in the file yet."""
@@ -85,7 +87,7 @@ class Writer:
             target = self._taken + bool(self._waiting)
             self._is_hurried = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._settled >= target or self._is_paused())
+            self._changed.wait_for(lambda: self._is_done(target) or self._is_paused())
             self._is_hurried = False
 
     def close(self) -> None:
@@ -96,6 +98,11 @@ class Writer:
             thread = self._thread
         if thread is not None:
             thread.join()
+
+    def _is_done(self, target: int) -> bool:
+        """True when so many group commits have ended, or nothing is left to be written."""
+        is_idle = self._settled == self._taken and not self._waiting
+        return is_idle or self._settled >= target
 
     def _has_room(self) -> bool:
         return self._waiting.size < MAX_QUEUED_BYTES or self._is_paused()
@@ -127,19 +134,24 @@ class Writer:
     def _take(self) -> bool:
         """Wait until it is time to write, and take all there is; False when nothing is to come."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_closing)
-            if self._is_paused():
-                assert self._retry_at is not None
-                left = self._retry_at - time.monotonic()
-                self._changed.wait_for(lambda: self._is_closing, left)
-            else:
-                self._changed.wait_for(self._is_due, COMMIT_SECONDS)
+            self._wait()
+            while not self._waiting and not self._is_closing:
+                self._wait()  # `forget` has emptied the queue meanwhile
             if not self._waiting:
                 return False
             self._writing = self._waiting  # in this order, as `pending` looks without the lock
             self._waiting = Jobs()
             self._taken += 1
             return True
+
+    def _wait(self) -> None:
+        self._changed.wait_for(lambda: self._waiting or self._is_closing)
+        if self._is_paused():
+            assert self._retry_at is not None
+            left = self._retry_at - time.monotonic()
+            self._changed.wait_for(lambda: self._is_closing, left)
+        else:
+            self._changed.wait_for(self._is_due, COMMIT_SECONDS)
 
     def _is_due(self) -> bool:
         has_many = len(self._waiting.answers) >= COMMIT_ENTRIES

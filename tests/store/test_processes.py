@@ -6,9 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from llmsql.store import Entry, Group, Store
+from llmsql.store.jobs import Answer, Jobs
+from llmsql.store.writer import Writer
 
 _FILL = """
 import sys
@@ -94,3 +98,50 @@ def test_threads_share_a_store(store: Store, group: Group) -> None:
     for thread in threads:
         thread.join()
     assert wrong == [] and store.stat()[0][1] == 1_600
+
+
+def has_ended(work: Callable[[], object]) -> bool:
+    """True where *work* ends within some seconds."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(5)
+    return not thread.is_alive()
+
+
+def test_what_comes_after_a_queue_was_cleared_is_written(group: Group) -> None:
+    """It was cleared between the first answer and the group commit that would have had it."""
+    cleared, written = threading.Event(), list[Jobs]()
+    queue = Writer(written.append, on_drop=list, on_loss=print)
+
+    def clear() -> bool:
+        if not cleared.is_set():
+            queue.forget(None)
+            cleared.set()
+        return True
+
+    queue._is_due = clear  # type: ignore[method-assign]
+    queue.add(lambda jobs: jobs.put(b"early", Answer(group, None, b"")))
+    cleared.wait()
+    queue.add(lambda jobs: jobs.put(b"late", Answer(group, None, b"")))
+    assert has_ended(queue.flush)
+    queue.close()
+    assert [list(jobs.answers) for jobs in written] == [[b"late"]]
+
+
+def test_nobody_waits_for_answers_that_were_cleared(group: Group) -> None:
+    """They were queued behind a group commit that still ran."""
+    begun, may_end = threading.Event(), threading.Event()
+    queue = Writer(lambda jobs: begun.set() or may_end.wait(), on_drop=list, on_loss=print)
+    queue.add(lambda jobs: jobs.put(b"early", Answer(group, None, b"")))
+    begun.wait()
+    queue.add(lambda jobs: jobs.put(b"late", Answer(group, None, b"")))
+
+    def clear() -> None:
+        while not queue._is_hurried:  # somebody flushes
+            time.sleep(0.001)
+        queue.forget(None)
+        may_end.set()
+
+    threading.Thread(target=clear).start()
+    assert has_ended(queue.flush)
+    queue.close()
