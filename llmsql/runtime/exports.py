@@ -15,7 +15,7 @@ from llmsql.syntax import script
 _EXPORTS = re.compile(r"export\s+database\b", re.IGNORECASE)
 _OURS = re.compile(
     rf'(CREATE SCHEMA (IF NOT EXISTS )?"?{SCHEMA}"?|CREATE TABLE "?{SCHEMA}"?\."?{TABLE}"?\(.*'
-    rf'|COPY "?{SCHEMA}"?\."?{TABLE}"? .*)',
+    rf'|COPY "?{SCHEMA}"?\."?{TABLE}"? FROM \'(?P<data>(?:[^\']|\'\')+)\'.*)',
     re.DOTALL,
 )
 
@@ -36,5 +36,11 @@ def clean(sql: str) -> None:
         pieces = [piece.text for piece in script.split(file.read_text(encoding="utf-8"))]
         kept = [text for text in pieces if not _OURS.fullmatch(text)]
         file.write_text("".join(f"{text};\n" for text in kept), encoding="utf-8")
-    for data in folder.glob(f"{SCHEMA}_{TABLE}.*"):
-        data.unlink()
+        for data in filter(None, map(_data, pieces)):
+            (folder / data).unlink(missing_ok=True)
+
+
+def _data(text: str) -> str:
+    """The file that *text* loads if that is ours: a table of the user's may have one like it."""
+    ours = _OURS.fullmatch(text)
+    return Path(ours["data"] or "").name if ours else ""

@@ -654,3 +654,16 @@ def test_R01_an_export_is_the_users_data(tmp_path: Path, form: str) -> None:
         ".sql",
         ".sql",
     ]
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1", DEPLOY.format("chat", "chat")], ids=["none", "one"])
+def test_an_export_leaves_a_table_of_the_users_alone(tmp_path: Path, sql: str) -> None:
+    """The file of its rows may be called like the one of the models."""
+    with llmsql.connect(str(tmp_path / "a.duckdb")) as con:
+        con.execute("CREATE TABLE llmsql_deployments AS SELECT 'kept' AS s")
+        con.execute(sql)
+        con.execute(f"EXPORT DATABASE '{tmp_path}/out'")
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    with llmsql.connect() as con:
+        con.execute(f"IMPORT DATABASE '{tmp_path}/out'")
+        assert con.execute("FROM llmsql_deployments").fetchall() == [("kept",)]
