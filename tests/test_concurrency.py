@@ -17,6 +17,7 @@ import pytest
 
 import llmsql
 from llmsql import render
+from llmsql.runtime import engine
 from llmsql.runtime.engine import Engine
 from tests.journals import asked
 from tests.oracle import Ours
@@ -297,13 +298,14 @@ def test_forgotten_connections_are_released(tmp_path: object) -> None:
 def test_a_database_that_is_being_closed_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DuckDB would give the one that goes, with the functions of before."""
+    """DuckDB would give the one that goes, with the functions of before; a model may take long."""
+    monkeypatch.setattr(engine, "CLOSING_SECONDS", 0.1)
     path, close, begun = str(tmp_path / "a.duckdb"), Engine.close, threading.Event()
 
-    def slowly(engine: Engine) -> None:
+    def slowly(closed: Engine) -> None:
         begun.set()
         time.sleep(0.3)
-        close(engine)
+        close(closed)
 
     monkeypatch.setattr(Engine, "close", slowly)
     closing = threading.Thread(target=llmsql.connect(path).close)

@@ -111,7 +111,7 @@ class Engine:
         key, problems = _key(database), []
         with cls._class_lock:
             # DuckDB would give the one that goes, with its functions.
-            cls._class_lock.wait_for(lambda: key not in cls._closing, CLOSING_SECONDS)
+            cls._class_lock.wait_for(lambda: key not in cls._closing)
             engine = cls._by_database.get(key) if key else None
             if engine is not None:  # DuckDB says whether it can be opened this way as well
                 duckdb.connect(database, read_only=read_only, config=dict(config)).close()
