@@ -27,10 +27,11 @@ START = (
 )
 STOP_SECONDS = 5.0
 SHOWN_CHARACTERS = 600
-_NOT_OURS = (
+NOT_OURS = (
     "belongs to the process that this one was forked from\n"
     '  connect anew and deploy it here, or start processes with multiprocessing\'s "spawn"'
 )
+"""What is said of whatever has threads, in a process that was forked since."""
 
 Deliver = Callable[[Any], None]
 """Takes a list of (index, result), or an error that is the last thing it gets."""
@@ -124,7 +125,7 @@ class Process:
         with self._lock:
             ended = self._ended
             if not self._is_ours:
-                ended = BackendError(f"{self.owner} {_NOT_OURS}")
+                ended = BackendError(f"{self.owner} {NOT_OURS}")
             if not ended:
                 self._calls[number] = deliver, count
         if ended:

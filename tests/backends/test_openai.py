@@ -6,7 +6,9 @@ import asyncio
 import base64
 import gc
 import importlib.util
+import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -967,6 +969,24 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
         del forgotten, model
         gc.collect()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_forked_process_leaves_it_alone() -> None:
+    """It has the loop, and no thread that runs it: whoever waited would wait for ever."""
+    with Server(echo) as server, deployed(server.url) as model:
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            try:
+                answers(model, "a")
+            except BackendError as error:
+                os.write(write, str(error).encode())
+            model.unload()
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert os.read(read, 1000).decode().startswith("this model belongs to the process that")
+        assert answers(model, "a")[0].text == "a"
 
 
 def test_no_prompts_ask_nothing() -> None:

@@ -6,6 +6,7 @@ Owns the thread, what is in flight, and how results come back as they arrive.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
@@ -15,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from llmsql.backends.base import PATIENCE_SECONDS
 from llmsql.errors import BackendError
+from llmsql.process import NOT_OURS
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -25,10 +27,16 @@ class Loop:
     """An event loop in a thread of its own."""
 
     def __init__(self, name: str) -> None:
+        self._parent = os.getpid()
         self._loop = asyncio.new_event_loop()
         # A daemon: a model that nobody unloads must not keep the process alive.
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
+
+    @property
+    def is_ours(self) -> bool:
+        """False in a process that was forked since, which has the loop and not its thread."""
+        return os.getpid() == self._parent
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Return the result of *coroutine*; an interrupted wait cancels it."""
@@ -42,6 +50,8 @@ class Loop:
         self, work: Work[Job, Result], jobs: Iterable[Job], limit: int
     ) -> Stream[Job, Result]:
         """The results of all *jobs* as they arrive, *limit* of them in flight."""
+        if not self.is_ours:
+            raise BackendError(f"this model {NOT_OURS}")
         return Stream(self._loop, work, jobs, limit)
 
     def cancel(self) -> None:

@@ -265,6 +265,8 @@ def _shared(posted: Posted[Sequence[Any]]) -> list[Any]:
 
 
 def _close(loop: Loop, client: Client) -> None:
+    if not loop.is_ours:
+        return
     loop.cancel()
     loop.run(client.close())
     loop.close()
