@@ -307,6 +307,7 @@ class Connection:
         self._open()
         self._session.conditions.refuse_telling()
         with self._lock:
+            self._open()  # another thread may have closed it while this one waited
             try:
                 yield
             except duckdb.Error as error:

@@ -555,6 +555,24 @@ def test_closing_in_two_threads_closes_once(tmp_path: Path) -> None:
     other.close()
 
 
+def test_a_statement_that_waited_while_it_was_closed_says_so(con: Any) -> None:
+    errors: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            con.execute("SELECT 1")
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=ask)
+    with con._lock:
+        thread.start()
+        time.sleep(0.2)
+        con.close()
+    thread.join()
+    assert [type(error) for error in errors] == [ClosedError]
+
+
 def test_a_plain_client_leaves_the_size_of_the_store_alone(tmp_path: Path) -> None:
     """It has no settings; the connection that has takes its own back."""
     con = llmsql.connect(str(tmp_path / "x.duckdb"))
