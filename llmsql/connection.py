@@ -77,7 +77,11 @@ class Connection:
         self._forgotten.atexit = False  # the engine ends with the interpreter
         self._is_closed = False
         engine.children.add(self)
-        self._workspace = Workspace(self._session)
+        try:
+            self._workspace = Workspace(self._session)  # reads the user's own functions
+        except BaseException:
+            self._close()  # now: whoever keeps the error would keep the database open
+            raise
         self._dialect = Dialect(self._workspace)
 
     def execute(

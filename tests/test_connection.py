@@ -600,6 +600,18 @@ def test_a_setting_that_is_wrong_leaves_no_database_open(
     duckdb.connect(path, config={"threads": 1}).close()  # another configuration would be refused
 
 
+def test_a_folder_of_functions_that_is_missing_leaves_no_database_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while somebody holds the error, and all that its traceback refers to."""
+    path = str(tmp_path / "x.duckdb")
+    monkeypatch.setenv("LLMSQL_UDF_FOLDER", str(tmp_path / "nowhere"))
+    with pytest.raises(llmsql.CatalogError) as held:
+        llmsql.connect(path)
+    duckdb.connect(path, config={"threads": 1}).close()
+    assert held.value
+
+
 def test_a_model_that_does_not_unload_stops_nothing_else(tmp_path: Path) -> None:
     """The database is closed all the same, and it is said."""
     path = str(tmp_path / "x.duckdb")
