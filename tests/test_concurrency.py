@@ -316,6 +316,18 @@ def test_a_database_that_is_being_closed_is_waited_for(
     closing.join()
 
 
+def test_a_sampling_may_be_forgotten_while_it_is_made(con: Any) -> None:
+    """Another thread may make room at any time."""
+
+    class Full(dict[str, Any]):
+        def __setitem__(self, text: str, sampling: Any) -> None: ...
+
+    con.execute(DEPLOY.format(0))
+    deployment = con.engine.deployments.get("chat")
+    deployment._samplings = Full()
+    assert deployment.sampling("{}", lambda: "made") == "made"
+
+
 @pytest.fixture
 def busy_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """The module's own connection is in use in another thread, as its errors are there."""

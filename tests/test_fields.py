@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,21 @@ def test_a_kept_order_of_other_fields_is_none(tmp_path: Path) -> None:
     form, store = Form("Good?", ("a", "b")), Store.open(tmp_path / "kept")
     Orders().keep(form, ["a", "c"], store)
     assert Orders().known(form, store) is None
+    store.close()
+
+
+def test_an_order_may_be_forgotten_while_it_is_looked_up(tmp_path: Path) -> None:
+    """Another thread may clear the cache at any time."""
+
+    class Clearing(ExitStack):
+        def __exit__(self, *_: object) -> None:
+            orders._known.clear()
+
+    form, store, orders = Form("Good?", ("a", "b")), Store.open(tmp_path / "kept"), Orders()
+    orders.keep(form, ["b", "a"], store)
+    orders.forget()
+    orders._lock = Clearing()
+    assert orders.known(form, store) == ("b", "a")
     store.close()
 
 

@@ -173,9 +173,10 @@ class Deployment:
 
     def sampling(self, text: str, make: Callable[[], Any]) -> Any:
         """The sampling that options written as *text* mean, made once."""
-        if text not in self._samplings:
-            self._samplings[text] = make()
-        return self._samplings[text]
+        made = self._samplings.get(text)
+        if made is None:
+            made = self._samplings[text] = make()
+        return made
 
     def forget(self) -> None:
         """Forget every answer that is known in memory."""

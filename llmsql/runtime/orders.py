@@ -51,15 +51,16 @@ class Orders:
     def known(self, form: Form, store: Store) -> tuple[str, ...] | None:
         """Return the names of *form* in the order that was chosen, if one was."""
         place = (store.path, form.identity)
-        if place not in self._known:
+        known = self._known.get(place)
+        if known is None:
             key = _GROUP.key(form.identity)
             kept = store.get(_GROUP, [key]).get(key)
             names = _names(kept.value) if kept else ()
             if sorted(names) != sorted(form.names):
                 return None
             with self._lock:
-                self._known.setdefault(place, names)
-        return self._known[place]
+                known = self._known.setdefault(place, names)
+        return known
 
     def keep(self, form: Form, names: Sequence[str], store: Store) -> None:
         """Let *names* be the order of *form* from now on, unless another process was faster.
