@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -44,8 +45,7 @@ def _place(file: Path) -> Path:
 def _make(path: str, building: Path) -> None:
     check(path)
     try:
-        # One of the progress bars does not heed the library's own switch.
-        with placement.quiet(), contextlib.redirect_stderr(io.StringIO()):
+        with placement.quiet(), _without_bar():
             _convert(Path(path), str(building))
     except ImportError as error:
         raise BackendError(f'cannot read the GGUF file "{path}": {error}') from error
@@ -62,6 +62,22 @@ def _make(path: str, building: Path) -> None:
         raise BackendError(
             f'cannot read the GGUF file "{path}": {first_line(error)}\n  {gguf.AGAIN}'
         ) from error
+
+
+@contextlib.contextmanager
+def _without_bar() -> Iterator[None]:
+    """Keep the bar of transformers' GGUF reader off the screen, which heeds no switch of its own.
+
+    Standard error stays as it is: other threads write to it.
+    """
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    reader.tqdm = partial(tqdm, disable=True)
+    try:
+        yield
+    finally:
+        reader.tqdm = tqdm
 
 
 def _convert(file: Path, target: str) -> None:

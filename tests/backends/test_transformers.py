@@ -719,6 +719,7 @@ def test_two_processes_convert_a_gguf_once(tmp_path: Path) -> None:
     (tmp_path / "go").touch()
     outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
+    assert [error for _, error in outputs] == ["", ""]
     assert outputs[0][0] == outputs[1][0]
     (directory,) = (entry for entry in (cache / "models").iterdir() if entry.is_dir())
     assert outputs[0][0].strip() == str(directory)
@@ -727,6 +728,26 @@ def test_two_processes_convert_a_gguf_once(tmp_path: Path) -> None:
     assert {"tokenizer.json", "generation_config.json", "chat_template.jinja"} <= {
         entry.name for entry in directory.iterdir()
     }
+
+
+def test_a_conversion_keeps_no_more_than_its_bar_off_the_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What other threads write meanwhile is theirs, and so is a bar afterwards."""
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    from llmsql.torch_models import conversion
+
+    def convert(file: Path, target: str) -> None:
+        list(reader.tqdm(["tensor"]))
+        sys.stderr.write("of another thread\n")
+
+    monkeypatch.setattr(conversion, "check", print)
+    monkeypatch.setattr(conversion, "_convert", convert)
+    conversion._make("a.gguf", tmp_path)
+    assert capsys.readouterr().err == "of another thread\n"
+    list(reader.tqdm(["tensor"]))
+    assert "1/1" in capsys.readouterr().err
 
 
 def test_a_broken_gguf_file_is_not_converted(
