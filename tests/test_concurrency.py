@@ -19,6 +19,7 @@ import llmsql
 from llmsql import render
 from llmsql.runtime import engine
 from llmsql.runtime.engine import Engine
+from llmsql.runtime.worker import Worker
 from tests.journals import asked
 from tests.oracle import Ours
 
@@ -355,9 +356,24 @@ def test_a_count_is_not_shown_while_another_thread_uses_the_modules_connection(
     assert not render.is_shown(con.execute(sql), sql)
 
 
+def test_the_first_tasks_of_two_threads_run_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the worker's own, one after the other."""
+    start = threading.Thread.start
+
+    def slowly(thread: threading.Thread) -> None:
+        if thread.name == "slow":
+            time.sleep(0.1)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", slowly)
+    worker, used = Worker("slow"), []
+    together(2, lambda _: used.append(worker.submit(threading.get_ident).result(5)))
+    assert used == [worker._thread.ident] * 2
+    worker.stop()
+
+
 def test_work_is_done_where_no_thread_may_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     """From Python 3.12 on none begins while the interpreter ends, and a model is to be unloaded."""
-    from llmsql.runtime.worker import Worker
 
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")

@@ -21,6 +21,7 @@ class Worker:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
+        self._starting = threading.Lock()
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
@@ -28,8 +29,9 @@ class Worker:
         """Start the thread now; a forked process has none of its parent's."""
         if self._pid != os.getpid():
             self._begin()
-        if not self._thread.ident:
-            self._thread.start()
+        with self._starting:
+            if not self._thread.ident:
+                self._thread.start()
 
     def submit(self, work: Callable[[], Any]) -> Future[Any]:
         """Run *work* after what was submitted before; returns its future."""
