@@ -99,6 +99,7 @@ class Jobs:
             self.append(batch)
         for place, sums in later.counted.items():
             self.count(place, sums)
+        self.marks += later.marks
         self.groups.update(later.groups)
         self.shown.update(later.shown)
         return self

@@ -19,6 +19,7 @@ import pytest
 
 from llmsql.errors import LlmsqlWarning
 from llmsql.store import Entry, Group, Store, codec
+from llmsql.store.jobs import Jobs
 
 
 def fill(store: Store, group: Group, number: int, text: str = "answer") -> list[bytes]:
@@ -196,6 +197,13 @@ def test_an_entry_is_marked_once_a_minute(path: Path, group: Group) -> None:
     store.flush()
     assert reading.execute("SELECT count(DISTINCT used) FROM uses").fetchone() == (2,)
     store.close()
+
+
+def test_marks_wait_with_a_commit_that_failed(group: Group) -> None:
+    failed, later = Jobs(), Jobs()
+    failed.mark(group, ["1"])
+    later.mark(group, ["2", "3"])
+    assert failed.followed_by(later).marks == ["1", "2", "3"]
 
 
 def test_a_damaged_sum_does_not_have_everything_deleted(path: Path, group: Group) -> None:
