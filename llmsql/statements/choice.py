@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,7 +186,7 @@ class Request:
         elif self.device:
             ignored.append("devices")
         for key, value in options.items():
-            name = _option_name(key, backend, known)
+            name = keys.option_name(key, backend.option_prefix, known)
             if name not in known and name.lower() in keys.OPTIONS_WITHOUT_EFFECT:
                 ignored.append(key)
             elif name not in known and name == "template" and value == templates.AUTO:
@@ -260,16 +260,6 @@ def _check_adapter(path: str, backend: Backend) -> None:
             f'"{path}" is an adapter, which backend "{backend.name}" does not take\n'
             "  merge it into its model first, or set infer_backend='transformers'"
         )
-
-
-def _option_name(key: str, backend: Backend, known: Collection[str]) -> str:
-    """*key* without the prefix it may have, in our spelling."""
-    for prefix in (backend.option_prefix, "backend."):
-        if key.lower().startswith(prefix):
-            key = key[len(prefix) :]
-            break
-    other = keys.OTHER_OPTIONS.get(key.lower(), "")
-    return other if other in known else key.lower() if key.lower() in known else key
 
 
 def _hints(unknown: Iterable[str], backend: Backend) -> str:

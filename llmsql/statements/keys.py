@@ -6,7 +6,7 @@ Owns names. What the values mean is `choice`'s business, and the backend's.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +101,16 @@ class Keys:
             {**lower.options, **self.options},
             {**lower.defaults, **self.defaults},
         )
+
+
+def option_name(key: str, prefix: str, known: Collection[str]) -> str:
+    """*key* without the backend's *prefix*, which it may have, as one of *known* if it is one."""
+    for each in (prefix, "backend."):
+        if key.lower().startswith(each):
+            key = key[len(each) :]
+            break
+    other = OTHER_OPTIONS.get(key.lower(), "")
+    return other if other in known else key.lower() if key.lower() in known else key
 
 
 def misspelt(key: str, options: Iterable[str]) -> str:

@@ -12,14 +12,13 @@ from dataclasses import fields, replace
 from typing import Any
 
 from llmsql import generation
-from llmsql.backends.base import Backend
 from llmsql.catalog.record import given
 from llmsql.errors import CatalogError, OptionError, StatementError, suggestion
 from llmsql.runtime import remembered
 from llmsql.runtime.deployments import Deployment
 from llmsql.runtime.engine import Engine
 from llmsql.statements import terms
-from llmsql.statements.keys import OPTIONS_WITHOUT_EFFECT, OTHER_OPTIONS, Keys
+from llmsql.statements.keys import OPTIONS_WITHOUT_EFFECT, Keys, option_name
 from llmsql.types import ModelSpec, coerce, read_options, split_terms
 from llmsql.workspace import Workspace
 
@@ -82,8 +81,11 @@ def _merged(known: Deployment, keys: Keys) -> ModelSpec:
     """The known deployment's spec, with what *keys* give over it."""
     spec, backend = known.spec, known.backend
     terms_said, rest = split_terms(keys.options, (backend.option_prefix, "backend."))
-    said = {_option(key, backend): value for key, value in rest.items()}
-    for name in OPTIONS_WITHOUT_EFFECT.intersection(said) - _names(backend.options):
+    names = _names(backend.options)
+    said = {
+        option_name(key, backend.option_prefix, names).lower(): value for key, value in rest.items()
+    }
+    for name in OPTIONS_WITHOUT_EFFECT.intersection(said) - names:
         del said[name]
     options = spec.options
     if said:
@@ -94,15 +96,6 @@ def _merged(known: Deployment, keys: Keys) -> ModelSpec:
     read_options(backend.sampling, defaults, owner=f'model "{spec.name}"', prefix="gen.")
     priced = terms.read({**given(spec.terms), **terms_said}, None, ())
     return replace(spec, options=options, defaults=defaults, terms=priced)
-
-
-def _option(key: str, backend: Backend) -> str:
-    """The backend's name for the option *key*."""
-    name = key.lower()
-    for prefix in (backend.option_prefix, "backend."):
-        name = name.removeprefix(prefix)
-    other = OTHER_OPTIONS.get(name, name)
-    return other if other in _names(backend.options) else name
 
 
 def _names(options: type[Any]) -> set[str]:
