@@ -99,7 +99,7 @@ class Client:
             self.base = base
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
-                    answer, _ = await self._ask(
+                    answer = await self._ask(
                         "GET", "/models", None, CHECK_RETRIES, longest=CHECK_SECONDS / 4
                     )
             except Refused as refused:
@@ -138,7 +138,7 @@ class Client:
             return error
 
         try:
-            answer, retries = await self._ask(
+            answer = await self._ask(
                 "POST", path, body, self.max_retries, is_many=is_many, tries=tries
             )
         except GenerationError as wrong:
@@ -149,7 +149,7 @@ class Client:
             raise error from wrong
         self._answered_at, self.in_vain = time.perf_counter(), 0
         try:
-            return Posted(read(answer), self._answered_at - started, retries)
+            return Posted(read(answer), self._answered_at - started, tries.again)
         except GenerationError as wrong:
             text = self._scrubbed(str(wrong))[:LONGEST_MESSAGE]
         raise measured(GenerationError(text))  # out here, lest the unscrubbed text stay as context
@@ -164,8 +164,8 @@ class Client:
         is_many: bool = False,
         tries: Tries | None = None,
         longest: float | None = None,
-    ) -> tuple[Any, int]:
-        """Ask until there is an answer, and count the retries; the network's errors become ours.
+    ) -> Any:
+        """Ask until there is an answer, counting in *tries*; the network's errors become ours.
 
         A server that asks to wait for more than *longest* seconds, by default the timeout, is not.
         """
@@ -200,21 +200,21 @@ class Client:
         retries: int,
         may_pass: Callable[[BaseException], bool],
         tries: Tries,
-    ) -> tuple[Any, int]:
+    ) -> Any:
         import tenacity
 
         try:
-            return await once(), 0
+            return await once()
         except Exception as error:
             if not retries or not may_pass(error):
                 raise
             failed = [error]
 
-        async def again() -> tuple[Any, int]:
+        async def again() -> Any:
             if failed:
                 raise failed.pop()
             tries.again += 1
-            return await once(), tries.again
+            return await once()
 
         # Only now: at each call tenacity inspects what it is given, at a third of a request's cost.
         self.retrying += 1
