@@ -17,6 +17,7 @@ import duckdb
 from llmsql.runtime import outcome
 from llmsql.runtime.interrupts import interruptible
 from llmsql.runtime.session import Session
+from llmsql.syntax import quote
 from llmsql.syntax.kind import gives_rows
 from llmsql.syntax.script import Piece
 
@@ -105,7 +106,7 @@ def _from_arrow(con: Any, names: list[str], types: list[str], rows: Any) -> Any:
     items = []
     for index, (name, kind, held) in enumerate(zip(names, types, relation.types, strict=True)):
         cast = "" if str(held) == kind else f"::{kind}"  # types that need none may have no spelling
-        items.append(f'c{index}{cast} AS "{name.replace(chr(34), chr(34) * 2)}"')
+        items.append(f"c{index}{cast} AS {quote.identifier(name)}")
     return relation.project(", ".join(items)) if items else relation
 
 

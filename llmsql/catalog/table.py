@@ -14,6 +14,7 @@ import duckdb
 
 from llmsql.catalog.record import VERSION, Broken, Record
 from llmsql.errors import CatalogError
+from llmsql.syntax import quote
 
 SCHEMA, TABLE = "llmsql", "deployments"
 COLUMNS: Mapping[str, str] = {
@@ -107,8 +108,7 @@ class Catalog:
     @property
     def _schema(self) -> str:
         """The schema's name with its database's: that one may be called llmsql as well."""
-        quoted = self._database.replace('"', '""')
-        return f'"{quoted}".{SCHEMA}'
+        return f"{quote.identifier(self._database)}.{SCHEMA}"
 
     @property
     def _table(self) -> str:

@@ -26,6 +26,7 @@ from llmsql.runtime.interrupts import roll_back
 from llmsql.runtime.kept_rows import KeptRows
 from llmsql.runtime.orders import Orders
 from llmsql.runtime.run import Sites
+from llmsql.syntax import quote
 from llmsql.syntax.early import (
     asked_in_turn,
     asks_on_both_sides,
@@ -181,8 +182,7 @@ class Resolver:
     def result_query(self) -> str:
         """The query over RESULT that gives the rows their names back."""
         items = ", ".join(
-            f'c{index} AS "{name.replace(chr(34), chr(34) * 2)}"'
-            for index, (name, _) in enumerate(self.columns)
+            f"c{index} AS {quote.identifier(name)}" for index, (name, _) in enumerate(self.columns)
         )
         return f"SELECT {items} FROM temp.main.{RESULT}"
 
