@@ -329,9 +329,8 @@ class Resolver:
         if not self.keeps_rows:
             return plan
         self.collector.begin(Mode.SPOT)
-        names = ", ".join(f"c{index}" for index in range(len(self.columns)))
         try:
-            self.execute(f"CREATE OR REPLACE TEMP TABLE {RESULT}({names}) AS {plan.text}\n")
+            self._fill(plan.text, len(self.columns))
         except duckdb.Error as error:
             if self.collector.error is not None:
                 raise
@@ -341,9 +340,8 @@ class Resolver:
     def _pass(self, text: str, width: int, mode: Mode) -> duckdb.Error | None:
         """Run *text* into RESULT; returns the error of a pass that failed on its own."""
         self.collector.begin(mode)
-        names = ", ".join(f"c{index}" for index in range(width))
         try:
-            self.execute(f"CREATE OR REPLACE TEMP TABLE {RESULT}({names}) AS {text}\n")
+            self._fill(text, width)
         except duckdb.Error as error:
             original, self.collector.error = self.collector.error, None
             if original is not None and not isinstance(original, LlmsqlError):
@@ -353,6 +351,10 @@ class Resolver:
         if refused and (mode is Mode.LIMIT or not self.collector.has_met_unknown):
             raise refused
         return None
+
+    def _fill(self, text: str, width: int) -> None:
+        names = ", ".join(f"c{index}" for index in range(width))
+        self.execute(f"CREATE OR REPLACE TEMP TABLE {RESULT}({names}) AS {text}\n")
 
     def describe(self, sql: str) -> list[tuple[str, str]]:
         """The names and types of what *sql* gives; raises Unsettled where it does not bind."""
