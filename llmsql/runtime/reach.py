@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -189,7 +188,7 @@ def is_single_pass(value: Any) -> bool:
     kind = type(value)
     if kind.__name__ == "DuckDBPyRelation":
         return True
-    if not hasattr(value, "__arrow_c_stream__") and kind.__name__ not in ("Scanner", "LazyFrame"):
+    if not hasattr(value, "__arrow_c_stream__") and kind.__name__ != "Scanner":
         return False
     return kind.__name__ not in ("Table", "RecordBatch", "DataFrame", "Dataset", "LazyFrame")
 
@@ -200,4 +199,4 @@ def _are_regular_files(path: str) -> bool:
         return True
     local = path.removeprefix("file://")
     found = glob.glob(local, recursive=True) if glob.has_magic(local) else [local]
-    return all(os.path.exists(name) and stat.S_ISREG(os.stat(name).st_mode) for name in found)
+    return all(map(os.path.isfile, found))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,7 +131,7 @@ def fresh(spec: ModelSpec, backend: Backend, withheld: tuple[str, ...] = ()) -> 
         backend.require()
         if withheld:  # with a default in its place, another server may be asked with another key
             raise BackendError(f'model "{spec.name}" cannot be loaded as it was')
-        if not hasattr(type(spec.options), "__dataclass_fields__"):
+        if not is_dataclass(spec.options):
             given = spec.options or {}
             spec = replace(spec, options=read_options(backend.options, given, owner=_owner(spec)))
         if spec.path and not Path(spec.path).exists():  # moved: perhaps its package or cache was

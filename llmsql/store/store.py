@@ -242,7 +242,7 @@ class Store:
         self._file = file = File(self.path, is_read_only=self._is_read_only)
         self._own_writing = writing = Handle(file, is_writing=True)
         self._own_reading = Handle(file, is_writing=False) if self.path else writing
-        self._limits = limits = self._limits
+        limits = self._limits
         self._since: tuple[int, float] | None = None
         self._noted: dict[bytes, float] = {}
         self._appended = 0

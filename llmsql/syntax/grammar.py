@@ -205,8 +205,7 @@ def _pairs(given: Sequence[Token], index: int) -> tuple[dict[str, str], int]:
         key = given[index] if index < len(given) else None
         if key is None or key.kind not in ("word", "back"):
             raise Mismatch(index, "a key")
-        name = key.value.lower() if key.kind == "word" else key.value
-        if name.lower() in {known.lower() for known in pairs}:
+        if key.value.lower() in map(str.lower, pairs):
             raise StatementError(f'the key "{key.value}" is given twice')
         if index + 1 >= len(given) or given[index + 1].text != "=":
             raise Mismatch(index + 1, "=")

@@ -100,9 +100,7 @@ class Variables:
             if match[1] not in self and match[1] not in PREDEFINED:
                 return match[0]
             value = self._value(match[1], ())
-            if mark == "code":
-                return value
-            if mark.startswith("$"):
+            if mark == "code" or mark.startswith("$"):
                 return value
             if mark == "e'":
                 value = value.replace("\\", "\\\\")

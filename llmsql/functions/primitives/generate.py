@@ -11,7 +11,7 @@ from llmsql import arrays
 from llmsql.errors import OptionError
 from llmsql.functions import base
 from llmsql.functions import columns as read
-from llmsql.functions.caller import caller_of
+from llmsql.functions.caller import caller_of, told
 from llmsql.functions.columns import Column
 from llmsql.functions.primitives import request
 
@@ -33,12 +33,12 @@ class Function(base.ModelFunction):
 
     def _check(self, columns: Sequence[Column]) -> None:
         collector, _, arguments = caller_of(self.engine, columns)
-        if len(arguments) > 1:
-            collector.error = OptionError(
-                f"{self.called}(llm_param(…)) takes its options inside the request\n"
-                "  llm_param({'instruction': '…', 'max_tokens': 5})"
-            )
-            raise collector.error
+        with told(collector):
+            if len(arguments) > 1:
+                raise OptionError(
+                    f"{self.called}(llm_param(…)) takes its options inside the request\n"
+                    "  llm_param({'instruction': '…', 'max_tokens': 5})"
+                )
 
     def keys(self, inputs: Sequence[Column]) -> base.Keys:
         """The prompts."""
