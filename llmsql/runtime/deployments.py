@@ -70,6 +70,21 @@ class Deployment:
         self._may_have_grown = False
         self._samplings: dict[str, Any] = {}
 
+    @classmethod
+    def loaded(
+        cls,
+        spec: ModelSpec,
+        backend: Backend,
+        load: Callable[[ModelSpec, Backend], Model],
+        withheld: Sequence[str] = (),
+    ) -> Deployment:
+        """A deployment of the model that *load* loads now, which serves nothing yet."""
+        started = time.perf_counter()
+        model = load(spec, backend)
+        deployment = cls(spec, backend, model, time.perf_counter() - started, withheld=withheld)
+        _ = deployment.identity  # of the files as they were loaded
+        return deployment
+
     @property
     def name(self) -> str:
         return self.spec.name
@@ -275,14 +290,6 @@ class Deployments:
         finally:
             with self._lock:
                 self._loading.discard(key)
-
-    def load(self, spec: ModelSpec, backend: Backend) -> Deployment:
-        """Load the model of *spec*; nothing is replaced yet."""
-        started = time.perf_counter()
-        model = load_model(spec, backend)
-        deployment = Deployment(spec, backend, model, time.perf_counter() - started)
-        _ = deployment.identity  # of the files as they were loaded
-        return deployment
 
     def put(self, deployment: Deployment) -> Deployment | None:
         """Serve *deployment* under its name from now on; returns the one it replaces."""

@@ -7,7 +7,6 @@ are read, and its model is loaded at the first call. How it is written down is t
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import is_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -115,14 +114,9 @@ def unloaded(
 
 def reloaded(deployment: Deployment) -> Deployment:
     """A deployment of the same spec with a model loaded now."""
-    started = time.perf_counter()
-    model = fresh(deployment.spec, deployment.backend, deployment.withheld)
-    seconds = time.perf_counter() - started
-    found = Deployment(
-        deployment.spec, deployment.backend, model, seconds, withheld=deployment.withheld
-    )
-    _ = found.identity  # of the files as they were loaded
-    return found
+    withheld = deployment.withheld
+    load = partial(fresh, withheld=withheld)
+    return Deployment.loaded(deployment.spec, deployment.backend, load, withheld)
 
 
 def fresh(spec: ModelSpec, backend: Backend, withheld: tuple[str, ...] = ()) -> Model:

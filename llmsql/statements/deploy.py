@@ -9,7 +9,7 @@ from typing import ClassVar
 from llmsql.catalog import secrets
 from llmsql.errors import StatementError, warn
 from llmsql.runtime import remembered
-from llmsql.runtime.deployments import Deployment
+from llmsql.runtime.deployments import Deployment, load_model
 from llmsql.statements import reconnect
 from llmsql.statements.base import Rows, Statement
 from llmsql.statements.choice import Request
@@ -40,7 +40,7 @@ class Deploy(Statement):
         before = deployments.get(request.name).spec.kind if request.name in deployments else None
         with deployments.loading(request.name):
             spec, backend = request.resolved()
-            deployment = deployments.load(spec, backend)
+            deployment = Deployment.loaded(spec, backend, load_model)
             workspace.engine.serve(deployment)
             remembered.remember(workspace.engine, deployment)
         if before not in (None, spec.kind):
