@@ -341,11 +341,12 @@ def _in_force(options: Any, backend: Backend) -> Any:
         if option.repr and not secrets.is_secret_name(option.name):
             continue  # a database file is not to read the environment at will
         name = secrets.variable(getattr(options, option.name))
-        if name is not None and name not in os.environ:
+        if name is None:
+            continue
+        values[option.name] = os.environ.get(name, "").strip()
+        if not values[option.name]:
             raise BackendError(
                 f"{backend.option_prefix}{option.name} names the environment variable "
-                f'"{name}", which is not set\n  set it before starting, or write the value'
+                f'"{name}", which is not set or empty\n  set it before starting, or write the value'
             )
-        if name is not None:
-            values[option.name] = os.environ[name].strip()
     return replace(options, **values) if values else options

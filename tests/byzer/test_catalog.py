@@ -234,14 +234,34 @@ def test_R01_the_key_is_never_written(file: Path, server: Server) -> None:
 def test_R01_a_remote_model_takes_its_key_from_the_environment(
     file: Path, server: Server, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    """A reopened database needs no RUN where the environment has the key, as RUN would not."""
+    """A reopened database needs no RUN where the environment has the key, as RUN would not.
+
+    White space around the key is not part of it.
+    """
     for name in ("OPENAI_API_KEY", "SOME_VARIABLE"):
-        monkeypatch.setenv(name, KEY)
+        monkeypatch.setenv(name, KEY + "\n")
     if "${" in key:
         monkeypatch.delenv("OPENAI_API_KEY")
     deployed(file, remote(server, key))
     with llmsql.connect(str(file)) as con:
         assert con.execute("SELECT chat('x')").fetchall() == [("x",)]
+
+
+@pytest.mark.parametrize("value", [None, "", " \n"])
+def test_R01_a_variable_that_holds_no_key_is_named(
+    file: Path, server: Server, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    """Nobody is asked then."""
+    if value is not None:
+        monkeypatch.setenv("NO_KEY", value)
+    asked = len(server.requests)
+    with pytest.raises(errors.BackendError) as caught:
+        deployed(file, remote(server, " AND saas.api_key='${env:NO_KEY}'"))
+    assert str(caught.value).splitlines() == [
+        'saas.api_key names the environment variable "NO_KEY", which is not set or empty',
+        "  set it before starting, or write the value",
+    ]
+    assert len(server.requests) == asked
 
 
 def test_R01_a_strangers_database_sends_no_key_of_the_environment(

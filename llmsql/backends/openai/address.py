@@ -63,7 +63,7 @@ def origin(address: str) -> str:
 
 
 def variable(given: str | None, base: str) -> str:
-    """Return the variable of the environment that `key` looks for, empty where for none."""
+    """Return the variable of the environment that the key comes from, empty where from none."""
     if "@" in urllib.parse.urlsplit(base).netloc:
         return ""
     named = _REFERENCE.fullmatch((given or "").strip())
@@ -71,7 +71,7 @@ def variable(given: str | None, base: str) -> str:
 
 
 def key(given: str | None, base: str) -> str:
-    """Return the key to use at *base*: the given one, the variable's it names, OPENAI_API_KEY's.
+    """Return the key to use at *base*: the given one, else OPENAI_API_KEY's.
 
     Without one it is empty. An address with a user and a password takes none.
     """
@@ -82,17 +82,7 @@ def key(given: str | None, base: str) -> str:
                 "  a request has one of them: leave out the other"
             )
         return ""
-    if given is None:
-        return os.environ.get(KEY_VARIABLE, "").strip()
-    named = _REFERENCE.fullmatch(given.strip())
-    if named is None:
-        return given.strip()
-    if not os.environ.get(named[1]):
-        raise BackendError(
-            f'saas.api_key names the environment variable "{named[1]}", which is not set\n'
-            f"  set it before starting, or write the key"
-        )
-    return os.environ[named[1]].strip()
+    return (os.environ.get(KEY_VARIABLE, "") if given is None else given).strip()
 
 
 def proxy(given: str | None, address: str) -> str | None:
