@@ -308,7 +308,7 @@ class Deployments:
 
 
 def load_model(spec: ModelSpec, backend: Backend) -> Model:
-    """Load the model of *spec*; options that name an environment variable get its value now."""
+    """Load the model of *spec*; secrets that name an environment variable get its value now."""
     try:
         return replicas.load(replace(spec, options=_in_force(spec.options, backend)), backend)
     except MemoryError as error:
@@ -335,7 +335,7 @@ def _sealed(value: Any, name: str = "") -> Any:
 
 
 def _in_force(options: Any, backend: Backend) -> Any:
-    """*options* with the values of the environment variables that they name."""
+    """*options* with the values of the environment variables that its secrets name."""
     values: dict[str, str] = {}
     for option in fields(options) if is_dataclass(options) else ():
         if option.repr and not secrets.is_secret_name(option.name):

@@ -47,7 +47,7 @@ class Tries:
 
 
 class Client:
-    """A server, and the session in which it is asked. Made and used inside the event loop."""
+    """A server, and the session in which it is asked: opened and closed inside the event loop."""
 
     def __init__(
         self, bases: list[str], key: str, *, timeout: float, max_retries: int, query: str = ""
