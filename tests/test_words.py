@@ -32,11 +32,11 @@ def made(make: type[Generator], seeds: Iterable[int]) -> Iterator[str]:
     [
         pytest.param(NASTY, 2444886690, id="nasty"),
         pytest.param([shape.sql for shape in SHAPES], 2230188027, id="shapes"),
-        pytest.param([*ENDING, *FOUND], 1265419659, id="early ends"),
+        pytest.param([*ENDING, *FOUND], 541831518, id="early ends"),
         pytest.param(made(Generator, [*range(40), *range(1000, 1015)]), 4073179404, id="generated"),
         pytest.param(made(Several, range(2000, 2020)), 51751648, id="several models"),
         pytest.param(made(Subqueries, range(3000, 3004)), 3473535582, id="subqueries"),
-        pytest.param(made(Hidden, range(4000, 4004)), 493035908, id="hidden"),
+        pytest.param(made(Hidden, range(4000, 4004)), 1597751929, id="hidden"),
     ],
 )
 def test_words_are_those_of_every_build(statements: Iterable[str], digest: int) -> None:
