@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -334,6 +335,52 @@ def test_what_is_called_exact_is_exact_and_no_call_is_left_out(table: Any, sql: 
         assert (actual or 0) == calls if precision == "exact" else True
         assert (actual or 0) <= calls if precision == "at most" else True
     assert sum(row or 0 for row in made) == asked(table)
+
+
+BEHIND = """
+CREATE MACRO judged(z) AS judge(z);
+CREATE VIEW v AS SELECT i, x, judge(x) AS y FROM t;
+CREATE TABLE made(i INT, x VARCHAR, y VARCHAR AS (judge(x)));
+INSERT INTO made FROM t;
+CREATE MACRO tm() AS TABLE SELECT i, x, judge(x) AS y FROM t;
+"""
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT d(x) FROM t WHERE judged(x) = 'k3'",
+        "SELECT d(x) FROM t WHERE judged(x) <> 'k3' AND d('a' || x) = 'none'",
+        "SELECT CASE judge(x) WHEN 'k1' THEN d(x) ELSE d('e' || x) END FROM t",
+        "SELECT CASE WHEN judge(x) = 'k3' THEN d(x) END AS z, count(*) FROM t GROUP BY z ORDER BY z",
+        "SELECT if(judge(x) = 'k3', upper(d(x)), 'no') FROM t",
+        "SELECT CASE WHEN i < 5 THEN d(x) WHEN judge(x) = 'k9'"
+        " THEN CASE WHEN judge('n' || x) = '' THEN d('q' || x) ELSE d('r' || x) END END FROM t",
+        "SELECT d(x) FROM t WHERE (judge(x) = 'k1' AND judge('b' || x) = 'bk1') OR i = 2",
+        "SELECT d(max(x)) FROM t GROUP BY i HAVING judged(max(x)) = 'k3'",
+        "SELECT d(x) FROM (SELECT x, judge(x) AS y FROM t) WHERE y = 'k3'",
+        "WITH q AS (SELECT x, judged(x) AS y FROM t) SELECT d(x) FROM q WHERE y = 'k3'",
+        "SELECT d(x) FROM v WHERE y = 'k3'",
+        "SELECT d(x) FROM made WHERE y = 'k3'",
+        "SELECT d(x) FROM tm() WHERE y = 'k3'",
+        "UPDATE t SET x = d(x) WHERE judged(x) = 'k4'",
+    ],
+)  # fmt: skip
+def test_what_waits_for_an_answer_is_said_beforehand(con: Any, sql: str) -> None:
+    """However the condition is written: a stand-in for the answer keeps no call from being seen."""
+    con.execute(f"{ECHO} udfName='judge'; {ECHO} udfName='d'")
+    con.execute("CREATE TABLE t AS SELECT i, 'k' || i AS x FROM range(20) r(i);" + BEHIND)
+    con.execute("!llm cache clear")
+    said = Counter[str]()
+    for model, calls in estimates(con, sql, "model, calls"):
+        said[model] += calls
+    before = dict(con.execute("SELECT model, calls FROM llm_usage()").fetchall())
+    con.execute(sql).fetchall()
+    after = dict(con.execute("SELECT model, calls FROM llm_usage()").fetchall())
+    made = {model: calls - before.get(model, 0) for model, calls in after.items()}
+    assert made["judge"] > 0
+    assert all(calls <= said[model] for model, calls in made.items())
+    assert said["d"] >= 5
 
 
 def test_two_names_of_one_model_count_once(con: Any) -> None:

@@ -27,7 +27,9 @@ _READS = re.compile(
 _VIEWS = """
 SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal
 UNION ALL
-SELECT lower(table_name), 'SELECT ' || string_agg(column_default, ', ') FROM duckdb_columns()
+SELECT lower(table_name), 'SELECT ' || string_agg(
+    column_default || ' AS "' || replace(column_name, '"', '""') || '"', ', '
+) FROM duckdb_columns()
 WHERE table_oid IN (SELECT table_oid FROM duckdb_tables() WHERE contains(sql, ' GENERATED '))
 GROUP BY database_oid, table_oid, table_name
 """
@@ -125,8 +127,9 @@ def identifiers(sql: str) -> set[str]:
 
 
 def _query_of_view(sql: str) -> str:
-    """The query in the text of CREATE VIEW."""
-    for word in words(sql):
+    """The query in the text of CREATE VIEW, or of generated columns."""
+    found = words(sql)
+    for word in found if found and found[0].text == "CREATE" else ():
         if word.text == "AS" and word.depth == 0:
             return sql[word.end :].rstrip().rstrip(";")
     return sql

@@ -99,7 +99,8 @@ def explain(
         plan, census, account, partial(_first, collector=collector, run=run, may_fail=may_fail)
     )
     found = list(_estimates(plan, census, account, {}, doubtful))
-    is_alone = len(found) == len(plan.calls) == 1 and found[0].precision != ESTIMATED
+    is_alone = len(found) == len(plan.calls) == 1 and not plan.hides
+    is_alone = is_alone and found[0].precision != ESTIMATED
     if is_alone and not query.is_recursive or not any(e.calls for e in found):
         return found
     more = standing_in and standing_in(loose, collector, run)

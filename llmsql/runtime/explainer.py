@@ -21,6 +21,7 @@ from llmsql.runtime.interrupts import roll_back
 from llmsql.runtime.resolver import Resolver, Unsettled
 from llmsql.syntax import write
 from llmsql.syntax.explained import Explained, is_recursive
+from llmsql.syntax.relaxed import relaxed
 
 if TYPE_CHECKING:
     from llmsql.runtime.scope import Scope
@@ -105,8 +106,8 @@ class Explainer:
             raise Unsettled
         text = found.query if found is not None else statement
         planned = self._plan(text, resolver)
-        relaxed = self.session.relaxed(text)
-        loose = self._plan(relaxed, resolver) if relaxed else None
+        loosened = relaxed(text, planned.is_costly, planned.definitions)
+        loose = self._plan(loosened, resolver) if loosened else None
         return Query(statement, planned, loose, found, is_recursive(text))
 
     def _plan(self, text: str, resolver: Resolver) -> Plan:

@@ -426,10 +426,6 @@ class Session:
             [value for row in rows for value in row],
         )
 
-    def relaxed(self, sql: str) -> str | None:
-        """The query *sql* without its conditions on answers; None where it has none."""
-        return explained.relaxed(sql, self._is_call)
-
     def _catalog(self, sql: str) -> ViewsAndMacros:
         return ViewsAndMacros(self.con, sql, self.engine.model_names, self.macros)
 

@@ -1,12 +1,11 @@
-"""What an EXPLAIN explains, and a query in which no model's answer keeps a row out."""
+"""What an EXPLAIN explains."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from llmsql.syntax import conditions, hints, tree
-from llmsql.syntax.tree import Node
+from llmsql.syntax import tree
 from llmsql.syntax.words import Word, words
 
 _OPTIONS = frozenset({"ANALYZE", "ANALYSE", "FORMAT"})
@@ -58,38 +57,7 @@ def _name(word: Word) -> str:
     return word.text.strip("'\"").upper()
 
 
-def relaxed(sql: str, costs: conditions.Test) -> str | None:
-    """The query *sql* with every condition on models' answers true; None where it has none.
-
-    Each call behind one is then made for at least the rows that it will be made for.
-    """
-    statement = tree.parse(sql)
-    if statement is None:
-        return None
-    hints.restore(statement, sql)
-    is_changed = False
-    for node in list(tree.nodes(tree.body(statement))):
-        for clause in ("where_clause", "having", "qualify"):
-            parts = (
-                conditions.conjuncts(node.get(clause)) if node.get("type") == "SELECT_NODE" else []
-            )
-            kept = [part for part in parts if not conditions.is_inside(part, costs)]
-            if len(kept) < len(parts):
-                passing = [_passing(part) for part in parts if part not in kept]
-                node[clause] = conditions.conjunction([*kept, *passing])
-                is_changed = True
-    return tree.show(statement) if is_changed else None
-
-
 def is_recursive(sql: str) -> bool:
     """True where answers may decide how often a part of the query *sql* runs."""
     statement = tree.parse(sql)
     return any(node.get("type") == "RECURSIVE_CTE_NODE" for node in tree.nodes(statement))
-
-
-def _passing(condition: Node) -> Node:
-    """A condition that is always true, for which *condition* is evaluated all the same."""
-    made = tree.expression("hash(NULL) IS NOT NULL")
-    call = next(node for node in tree.nodes(made) if tree.is_function(node))
-    tree.set_argument(call, 0, condition)
-    return made

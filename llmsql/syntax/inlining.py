@@ -61,6 +61,11 @@ class Macro:
         return bool(bound & (set(self.parameters) | _names(list(given.values()))))
 
 
+def is_own(node: Node) -> bool:
+    """True for a call of DuckDB's macro that lets rows wait."""
+    return node.get("class") == "FUNCTION" and tree.function_name(node) == IF
+
+
 def own(name: str) -> Macro | None:
     """DuckDB's macro *name*, if it is one that lets rows wait."""
     choice = tree.expression("CASE WHEN a THEN b ELSE c END")
