@@ -385,3 +385,14 @@ def test_work_is_done_where_no_thread_may_begin(monkeypatch: pytest.MonkeyPatch)
         worker.submit(lambda: {}["none"]).result(0)
     worker.stop()
     worker.join(0)
+
+
+@pytest.mark.parametrize("first", ["INSERT INTO t SELECT abs(1)", "SELECT count(*) FROM t"])
+def test_a_deployment_ends_no_transaction_of_another_cursor(con: Any, first: str) -> None:
+    """That does not see the function yet; on DuckDB 2.0 an error of ours would end it."""
+    con.execute("CREATE TABLE t(i BIGINT)")
+    with con.cursor() as other:
+        other.execute(f"BEGIN; {first}")
+        con.execute(DEPLOY.format("0"))
+        other.execute("INSERT INTO t SELECT abs(2); COMMIT")
+        assert other.execute("SELECT max(i), chat('a') FROM t").fetchall() == [(2, "a")]

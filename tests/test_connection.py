@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 
 import llmsql
-from llmsql.errors import ClosedError, LlmsqlWarning
+from llmsql.errors import ClosedError, LimitError, LlmsqlWarning, StatementError
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.engine import reaper
 from tests.oracle import Ours
@@ -970,3 +970,25 @@ def test_duckdbs_own_functions_say_that_they_cannot_take_a_connection(
     """And what to write instead."""
     with pytest.raises(AttributeError, match=r'of llmsql, .* cannot take\n  con\.sql\("…"\)'):
         function("t", connection=con)
+
+
+def test_a_model_that_was_removed_is_deployed_again_at_once(models: Any) -> None:
+    """The macro that called it is no macro of the user's."""
+    models.execute("SELECT chat('a')").fetchall()
+    models.execute("!llm model remove chat")
+    models.execute(DEPLOY.format("chat", "chat"))
+    assert models.execute("SELECT chat('a')").fetchall() == [("a",)]
+
+
+def test_explain_uses_no_setting_of_the_next_statement_up(models: Any) -> None:
+    """It shows what that will do."""
+    models.execute('!llm setup next "max_calls=1"')
+    models.execute("EXPLAIN SELECT chat('x' || i) FROM range(5) r(i)").fetchall()
+    with pytest.raises(LimitError, match="max_calls is 1"):
+        models.execute("SELECT chat('x' || i) FROM range(5) r(i)")
+
+
+def test_a_run_whose_result_has_no_name_replaces_no_model(models: Any) -> None:
+    with pytest.raises(StatementError, match='there is no variable "bogus"'):
+        models.execute(DEPLOY.format("chat", "chat").replace("debug", "dummy") + " AS ${bogus}")
+    assert models.execute("SELECT chat('a')").fetchall() == [("a",)]

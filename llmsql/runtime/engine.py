@@ -171,7 +171,8 @@ class Engine:
                 f'udfName "{name}" cannot be the name of a SQL function\n'
                 "  use letters, digits and _, beginning with a letter, and no reserved word"
             )
-        is_ours = key in self.primitives or key.startswith(tuple(on_error.SIBLINGS.values()))
+        is_ours = key in {*self.primitives, on_error.CALL_ID}
+        is_ours = is_ours or key.startswith(tuple(on_error.SIBLINGS.values()))
         if is_ours or key in tree.builtins():
             raise StatementError(
                 f'udfName "{name}" would shadow the function {key}() of DuckDB or llmsql\n'

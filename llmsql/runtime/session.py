@@ -141,7 +141,8 @@ class Session:
         """Make this connection's shadows those of the functions that exist now.
 
         What was made in a transaction of the user's is made again after it, as its end, whichever
-        it was, may have taken it back.
+        it was, may have taken it back. Functions that came since it began it does not see, and an
+        error would end it.
         """
         if self._version == self.engine.version and self._made_in is None:
             return
@@ -151,18 +152,21 @@ class Session:
             return
         if self._version == self.engine.version and self._made_in == within:
             return
-        wanted: dict[str, str] = {}
+        known = None if within is None else lookup.functions(self.con)
+        wanted, unseen = dict[str, str](), dict[str, str]()
         for function in self.engine.shadowed():
-            wanted |= shadows(function, self.engine.native_name(function))
+            native = self.engine.native_name(function)
+            is_seen = known is None or native.lower() in known
+            (wanted if is_seen else unseen).update(shadows(function, native))
         try:
             self.con.execute(f"SET VARIABLE {VARIABLE} = {self.token}")
-            for name in self._shadows - wanted.keys():
+            for name in self._shadows - wanted.keys() - unseen.keys():
                 self.con.execute(f'DROP MACRO IF EXISTS temp.main."{name}"')
             for text in wanted.values():
                 self.con.execute(text)
         except duckdb.Error:
             return
-        self._shadows = set(wanted)
+        self._shadows = set(wanted) | (self._shadows & unseen.keys())
         self._version, self._made_in = self.engine.version, within
 
     def drop_shadows(self) -> None:
@@ -298,7 +302,9 @@ class Session:
             self.finish()
 
     def _begin(self, kind: str, sql: str, written: str) -> Collector:
-        settings, self.next_settings = self.next_settings or self.settings, None
+        settings = self.next_settings or self.settings
+        if kind != "EXPLAIN":  # which shows what they will do
+            self.next_settings = None
         on_error = settings.on_error or self._defaults.on_error(kind, sql, self._catalog)
         account = Account(self.conditions.under(settings), kind, written)
         collector = Collector(account, on_error=on_error)

@@ -31,8 +31,9 @@ class Deploy(Statement):
         """Load the model, then let it serve in place of one of that name; returns its row."""
         expand = workspace.variables.expand
         pairs = {key: _expanded(key, value, expand) for key, value in self.pairs.items()}
+        out = expand(self.out or "")
         if reconnect.is_wanted(pairs):
-            return self._shown(workspace, reconnect.run(pairs, workspace))
+            return _shown(workspace, reconnect.run(pairs, workspace), out)
         request = Request.read(pairs, expand(self.path or ""), workspace.settings)
         workspace.refuse_in_transaction("deploy a model")
         _check_name(request.name, workspace)
@@ -52,13 +53,14 @@ class Deploy(Statement):
                 f'model "{spec.name}" runs on the CPU, though num_gpus is {spec.gpus:g}\n'
                 "  set num_gpus='0' where that is meant"
             )
-        return self._shown(workspace, deployment)
+        return _shown(workspace, deployment, out)
 
-    def _shown(self, workspace: Workspace, deployment: Deployment) -> Rows:
-        rows = Rows(COLUMNS, [row(deployment)])
-        if self.out:
-            workspace.keep(rows.table(), workspace.variables.expand(self.out))
-        return rows
+
+def _shown(workspace: Workspace, deployment: Deployment, out: str) -> Rows:
+    rows = Rows(COLUMNS, [row(deployment)])
+    if out:
+        workspace.keep(rows.table(), out)
+    return rows
 
 
 def _expanded(key: str, value: str, expand: Callable[[str], str]) -> str:
@@ -70,6 +72,7 @@ def _expanded(key: str, value: str, expand: Callable[[str], str]) -> str:
 def _check_name(name: str, workspace: Workspace) -> None:
     """Refuse a name that cannot be called, or that means something else already."""
     workspace.engine.check_name(name)
+    workspace.session.sync()  # the macro of a model that was removed is ours
     if name.lower() not in workspace.engine.functions and workspace.has_macro(name):
         raise StatementError(
             f'udfName "{name}" would shadow a macro of this database\n'
