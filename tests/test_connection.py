@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 
 import llmsql
-from llmsql.errors import ClosedError, LimitError, LlmsqlWarning, StatementError
+from llmsql.errors import CatalogError, ClosedError, LimitError, LlmsqlWarning, StatementError
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.engine import reaper
 from tests.oracle import Ours
@@ -992,3 +992,47 @@ def test_a_run_whose_result_has_no_name_replaces_no_model(models: Any) -> None:
     with pytest.raises(StatementError, match='there is no variable "bogus"'):
         models.execute(DEPLOY.format("chat", "chat").replace("debug", "dummy") + " AS ${bogus}")
     assert models.execute("SELECT chat('a')").fetchall() == [("a",)]
+
+
+ALTERED = """
+import llmsql, os
+con = llmsql.connect({path!r})
+con.execute({deploy!r})
+con.execute("CREATE TABLE t(s VARCHAR, g VARCHAR AS (chat(s)), CHECK (chat(s) <> 'x'))")
+con.execute("CREATE TABLE u AS SELECT 'a' AS s")
+con.execute({alter!r})
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        "ALTER TABLE u ALTER s TYPE VARCHAR USING chat(s) || '!'",
+        "BEGIN; ALTER TABLE u ALTER s TYPE VARCHAR USING chat(s) || '!'; COMMIT",
+        "ALTER TABLE t ADD COLUMN i INT; UPDATE u SET s = 'a!'",
+    ],
+)
+def test_a_table_that_models_altered_is_there_after_a_crash(tmp_path: Path, alter: str) -> None:
+    """DuckDB's log would have them run again before there are any."""
+    path = str(tmp_path / "a.duckdb")
+    program = ALTERED.format(path=path, deploy=DEPLOY.format("chat", "chat"), alter=alter)
+    subprocess.run([sys.executable, "-c", program], check=False)
+    with llmsql.connect(path) as con:
+        assert con.execute("FROM u").fetchall() == [("a!",)]
+
+
+def test_a_log_that_wants_a_model_says_how_it_is_read(tmp_path: Path) -> None:
+    """Such as one of plain DuckDB's ALTER of a table that a model checks."""
+    path, deploy = str(tmp_path / "a.duckdb"), DEPLOY.format("chat", "chat")
+    program = ALTERED.format(path=path, deploy=deploy, alter="CHECKPOINT").replace(
+        "os.kill", "con._con.execute('ALTER TABLE t ADD COLUMN i INT')\nos.kill"
+    )
+    subprocess.run([sys.executable, "-c", program], check=False)
+    with pytest.raises(CatalogError, match="what DuckDB has logged asks a model") as raised:
+        llmsql.connect(path)
+    way = str(raised.value).partition("then ")[2].partition("\n")[0]
+    with llmsql.connect() as con:
+        con.execute(f"{deploy}; {way}")
+    with llmsql.connect(path) as con:
+        assert con.execute("SELECT i FROM t").fetchall() == []

@@ -45,6 +45,11 @@ def _model(deployments: Deployments, found: re.Match[str]) -> str | None:
     """Which model was meant, or how one of that name is deployed."""
     missing = found["name"].lower()
     names = {deployment.name.lower(): deployment.name for deployment in deployments}
+    if missing in names:
+        return (
+            f'"{names[missing]}" was deployed since this transaction began, which does not see it\n'
+            "  COMMIT or ROLLBACK first"
+        )
     near = difflib.get_close_matches(missing, names, n=1)
     if near:
         return f'Did you mean "{names[near[0]]}", which is deployed?'

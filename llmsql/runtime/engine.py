@@ -79,7 +79,7 @@ class Engine:
     _class_lock = threading.Condition(threading.Lock())
 
     def __init__(self, database: str, *, read_only: bool, config: Mapping[str, Any]) -> None:
-        self.root = duckdb.connect(database, read_only=read_only, config=dict(config))
+        self.root = _connected(database, read_only=read_only, config=dict(config))
         self.catalog = Catalog(self.root)
         self.deployments = Deployments()
         self.orders = Orders()
@@ -350,6 +350,20 @@ def _key(database: str) -> str | None:
     if database in ("", ":memory:"):
         return None
     return database if database.startswith(":memory:") else os.path.realpath(database)
+
+
+def _connected(database: str, *, read_only: bool, config: dict[str, Any]) -> Any:
+    """DuckDB's connection to *database*; says how a log is read that wants models."""
+    try:
+        return duckdb.connect(database, read_only=read_only, config=config)
+    except duckdb.Error as error:
+        if "replaying WAL" not in str(error):
+            raise
+        raise CatalogError(
+            f'"{database}" was not closed, and what DuckDB has logged asks a model\n'
+            f"  in llmsql.connect(), deploy that, then ATTACH '{database}' AS restored; CHECKPOINT"
+            f" restored;\n  {str(error).partition(chr(10))[0]}"
+        ) from error
 
 
 def _is_file(database: str) -> bool:

@@ -51,6 +51,15 @@ class Explainer:
             session.native, parameters=parameters, scope=scope
         )
 
+    def show(self, sql: str, explained: Explained, collector: Collector) -> None:
+        """Let the rows of *sql* be the pending result."""
+        rows = self.run(sql, explained, collector)
+        places = ", ".join("(?, ?)" for _ in rows)
+        self.session.con.execute(
+            f"SELECT * FROM (VALUES {places}) AS plan(explain_key, explain_value)",
+            [value for row in rows for value in row],
+        )
+
     def run(self, sql: str, explained: Explained, collector: Collector) -> list[tuple[str, str]]:
         """The rows of *sql*, an EXPLAIN; nothing is asked unless it is to be analyzed."""
         collector.is_tracking = explained.is_analyzed  # what is only looked up is not used

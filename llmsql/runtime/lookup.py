@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import duckdb
@@ -13,6 +13,14 @@ MOST_NAMES = 8  # of more, a list of all functions is had as soon
 _PLACES = """SELECT count(*) FROM (SELECT 1 FROM duckdb_schemas() WHERE NOT internal
     UNION ALL SELECT 1 FROM duckdb_databases() WHERE NOT internal)"""
 
+_TABLES = """
+    SELECT lower(database_name), lower(schema_name),
+           list_contains(current_schemas(true), schema_name)
+    FROM (SELECT database_name, schema_name, table_name AS n FROM duckdb_tables()
+          UNION ALL SELECT database_name, schema_name, view_name FROM duckdb_views())
+    WHERE lower(n) = ?
+"""
+
 
 def may_have(con: Any, names: Collection[str]) -> bool:
     """False where none of *names* is a function or a macro, nor can be one in another schema.
@@ -22,6 +30,15 @@ def may_have(con: Any, names: Collection[str]) -> bool:
     if len(names) > MOST_NAMES or con.execute(_PLACES).fetchone()[0] > 1 or in_transaction(con):
         return True
     return any(_is_known(con, name) for name in names)
+
+
+def has_table(con: Any, path: Sequence[str]) -> bool:
+    """True where *path*, in lower case, is the name of a table or view, perhaps with its places."""
+    *places, name = path
+    rows = con.execute(_TABLES, [name]).fetchall()
+    if not places:
+        return any(in_path for *_, in_path in rows)
+    return any(set(places) <= {database, schema} for database, schema, _ in rows)
 
 
 def schemas(con: Any) -> list[str]:

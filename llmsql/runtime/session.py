@@ -37,13 +37,6 @@ from llmsql.syntax.kind import kind_of
 from llmsql.syntax.ranks import VARIABLE, is_call
 from llmsql.syntax.rewrite import Explain, Plan, plan
 
-_PLACES = """
-    SELECT lower(database_name), lower(schema_name),
-           list_contains(current_schemas(true), schema_name)
-    FROM (SELECT database_name, schema_name, table_name AS n FROM duckdb_tables()
-          UNION ALL SELECT database_name, schema_name, view_name FROM duckdb_views())
-    WHERE lower(n) = ?
-"""
 _tokens = itertools.count(1)
 _OF_SHADOWS: tuple[list[str], ...] = ([], ["main"], ["temp"], ["temp", "main"])
 _STACK = "\n\nAt:\n"  # DuckDB 1.5 puts Python's behind what a function raised
@@ -75,6 +68,7 @@ class Session:
         self._version = -1
         self._made_in: int | None = None  # the user's transaction
         self._is_streaming = False
+        self._is_unlogged = False  # a table was altered by models since the last checkpoint
         self.drops_result = False
         self.climber: Climber | None = None
         self._shadows: set[str] = set()
@@ -101,6 +95,18 @@ class Session:
             self._plain(sql, parameters, scope)
         else:
             self._run(sql, parameters, scope, written)
+        if self._is_unlogged and kind_of(sql) in ("ALTER", "TRANSACTION"):
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Write down what models changed: DuckDB's log would have them run as it is opened again.
+
+        There are none yet then, and the file could not be opened.
+        """
+        with suppress(duckdb.Error):  # somebody else writes just now
+            if not self.in_transaction():
+                self.con.execute("CHECKPOINT")
+                self._is_unlogged = False
 
     def _plain(self, sql: str, parameters: Any, scope: Scope) -> None:
         # A macro with the name of one of DuckDB's functions may yet call a model.
@@ -275,7 +281,7 @@ class Session:
         self._refuse_what_breaks(kind, sql)
         with self._running(kind, sql, written) as collector:
             if kind == "EXPLAIN" and (about := explained.read(sql)):
-                self._show_plan(Explainer(self, parameters, scope).run(sql, about, collector))
+                Explainer(self, parameters, scope).show(sql, about, collector)
             elif kind == "CREATE" and write.makes_trigger(sql):
                 self.drop_shadows()
                 self.native(sql, parameters, scope)
@@ -359,6 +365,7 @@ class Session:
         collector.begin(Mode.MUTE if write.takes_no_rows(sql) else Mode.SPOT)
         self._is_streaming = True  # its functions may run while its rows are fetched
         execute(sql)
+        self._is_unlogged |= kind == "ALTER"
         return None
 
     def _query(self, sql: str, scope: Scope, resolver: Resolver) -> None:
@@ -424,14 +431,6 @@ class Session:
         except (duckdb.InterruptException, RuntimeError, KeyboardInterrupt):
             self.con.execute(query)
 
-    def _show_plan(self, rows: list[tuple[str, str]]) -> None:
-        """Let the rows of an EXPLAIN be the result."""
-        places = ", ".join("(?, ?)" for _ in rows)
-        self.con.execute(
-            f"SELECT * FROM (VALUES {places}) AS plan(explain_key, explain_value)",
-            [value for row in rows for value in row],
-        )
-
     def _catalog(self, sql: str) -> ViewsAndMacros:
         return ViewsAndMacros(self.con, sql, self.engine.model_names, self.macros)
 
@@ -478,11 +477,7 @@ class Session:
         """True when CREATE TABLE AS finds its table there, and so will not run its SELECT."""
         if not found.target or found.replaces:
             return False
-        *places, name = quote.names(found.target)
-        rows = self.con.execute(_PLACES, [name]).fetchall()
-        if not places:
-            return any(in_path for *_, in_path in rows)
-        return any(set(places) <= {database, schema} for database, schema, _ in rows)
+        return lookup.has_table(self.con, quote.names(found.target))
 
     def native(self, sql: str, parameters: Any, scope: Scope) -> Any:
         """Let DuckDB run *sql* as it is, with the caller's variables."""
