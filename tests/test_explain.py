@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
+import duckdb
 import pytest
 
 from llmsql.errors import GenerationError
@@ -203,7 +204,7 @@ def test_what_may_be_read_once_is_not_counted(table: Any) -> None:
     rows = table.execute("EXPLAIN SELECT chat(s || random()) FROM t").fetchall()
     assert rows[-1][1] == (
         "model calls: not counted: the statement is a PIVOT, may be read only once, or fails while "
-        "answers are unknown\n"
+        "answers are unknown, or its rows may fail, which would end the transaction\n"
     )
     assert table.execute("FROM llm_estimates()").fetchall() == []
 
@@ -432,3 +433,38 @@ def test_what_was_made_under_each_options_is_told_apart(table: Any) -> None:
     """One place in a statement, three samplings: each has its own numbers."""
     sql = "ANALYZE SELECT chat(s, {'max_tokens': (i + 10)::INTEGER}) FROM t WHERE i < 3"
     assert estimates(table, sql, "calls, calls_made") == [(1, 1)] * 3
+
+
+RAISING = [
+    "SELECT chat(s) FROM t WHERE s::INT > 1",
+    "SELECT chat(s), s::INT AS n FROM t",
+    "SELECT chat(s) FROM t WHERE error('x') IS NULL",
+    "SELECT chat(s) FROM t WHERE s = (SELECT s FROM t)",
+    "SELECT chat(s) FROM numbers",
+    "SELECT chat(s) FROM t WHERE i - 9223372036854775807 < i",
+]
+
+
+@pytest.mark.parametrize("sql", RAISING)
+def test_rows_that_may_fail_are_not_counted_in_a_transaction(table: Any, sql: str) -> None:
+    """Plain DuckDB's EXPLAIN looks at none; on 2.0 any error ends the transaction."""
+    table.execute("CREATE VIEW numbers AS SELECT s::INT AS n, s FROM t")
+    table.execute("BEGIN; CREATE TABLE work AS SELECT 1 AS a")
+    table.execute(f"EXPLAIN {sql}").fetchall()
+    table.execute("COMMIT")
+    assert table.execute("FROM work").fetchall() == [(1,)]
+
+
+def test_others_are_counted_there_too(table: Any) -> None:
+    sql = "SELECT chat(s || i) FROM t WHERE i > 1 AND s LIKE 'text%' ORDER BY i LIMIT 2"
+    table.execute("BEGIN")
+    assert estimates(table, sql, "calls") == [(2,)]
+    table.execute("COMMIT")
+
+
+def test_an_explain_that_ends_a_transaction_says_why(table: Any) -> None:
+    """As plain DuckDB does: the error is the user's."""
+    table.execute("BEGIN")
+    with pytest.raises(duckdb.BinderException, match="none"):
+        table.execute("EXPLAIN SELECT chat(none) FROM t")
+    table.execute("ROLLBACK")

@@ -19,8 +19,9 @@ from llmsql.runtime.collector import Collector, Mode
 from llmsql.runtime.explain import AT_MOST, ESTIMATED, EXACT, Estimate, Query, explain
 from llmsql.runtime.interrupts import roll_back
 from llmsql.runtime.resolver import Resolver, Unsettled
-from llmsql.syntax import write
+from llmsql.syntax import tree, write
 from llmsql.syntax.explained import Explained, is_recursive
+from llmsql.syntax.raising import may_raise
 from llmsql.syntax.relaxed import relaxed
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 KEY = "model_calls"
 NOT_COUNTED = (
     "not counted: the statement is a PIVOT, may be read only once, or fails while answers are "
-    "unknown"
+    "unknown, or its rows may fail, which would end the transaction"
 )
 _HEADS = (
     "site", "call", "model", "inputs", "known", "calls", "tokens in", "tokens out", "seconds",
@@ -63,12 +64,11 @@ class Explainer:
     def run(self, sql: str, explained: Explained, collector: Collector) -> list[tuple[str, str]]:
         """The rows of *sql*, an EXPLAIN; nothing is asked unless it is to be analyzed."""
         collector.is_tracking = explained.is_analyzed  # what is only looked up is not used
+        self.session.drops_result = True
+        rows = [] if explained.is_analyzed else self._planned(sql, collector)
         estimates, query = self._estimates(explained, collector)
         self.session.conditions.explained = estimates or []
-        self.session.drops_result = True
-        if not explained.is_analyzed:
-            rows = self._planned(sql, collector)
-        else:
+        if explained.is_analyzed:
             collector.account.tallies = {}
             rows = self._analyzed(sql, explained, query, collector)
             estimates = _with_spent(estimates, collector)
@@ -97,12 +97,22 @@ class Explainer:
             resolver = self._resolver(collector)
             query = self._query(explained.statement, resolver)
             is_own = not self.session.in_transaction()
-            if not (is_own or query.plan.never_raises):
+            if not is_own and self._may_raise(query.plan, resolver):
                 raise Unsettled
             run = partial(self._rolled_back, resolver.discard) if is_own else resolver.discard
             return explain(query, collector, run, may_fail=is_own), query
         except (Unsettled, duckdb.Error):
             return None, None
+
+    def _may_raise(self, plan: Plan, resolver: Resolver) -> bool:
+        """True where counting may end the user's transaction."""
+        statement = plan.statement or tree.parse(plan.text)
+        found = resolver.explain(plan.text, plan.never_raises, may_fail=False, asks=False)
+        return (
+            statement is None
+            or found is None
+            or may_raise(statement, found, plan.is_costly, plan.definitions)
+        )
 
     def _resolver(self, collector: Collector) -> Resolver:
         session = self.session
