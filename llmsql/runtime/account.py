@@ -266,10 +266,10 @@ class Account:
         if self.records.is_empty:
             return
         self.records.write()
-        told, seconds = self.told, time.monotonic() - self._started
+        spent, told, seconds = self.spent, self.told, time.monotonic() - self._started
         row = (
             self.number, self._at, self.kind, self.records.shown(self.text), state, seconds,
-            told.calls, self.reused, self.failed, self.cuts.count, told.input_tokens,
+            spent.calls, self.reused, self.failed, self.cuts.count, told.input_tokens,
             told.output_tokens, told.cached_tokens, told.cost,
             None if error is None else self.records.told(error),
         )  # fmt: skip
@@ -283,8 +283,8 @@ class Account:
             self.reporter.finish()
         log.info(
             "statement %d %s: %d calls, %d reused, %d failed",
-            self.number, state, told.calls, self.reused, self.failed,
-            extra={"statement": self.number, "state": state, "calls": told.calls,
+            self.number, state, spent.calls, self.reused, self.failed,
+            extra={"statement": self.number, "state": state, "calls": spent.calls,
                    "reused": self.reused, "failed": self.failed, "seconds": seconds},
         )  # fmt: skip
 
