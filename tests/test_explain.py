@@ -237,6 +237,19 @@ def test_analyze_adds_what_happened(table: Any) -> None:
     assert found == [(7, "exact", 7, 14, 14), (7, "at most", 1, 3, 3)]
 
 
+def test_analyze_adds_what_happened_to_json_too(table: Any) -> None:
+    """Under the names that llm_estimates() has for it, behind those that a plain EXPLAIN gives."""
+    sql = "SELECT chat(s) FROM t WHERE i < 3"
+    plain, made, reused = [
+        json.loads(table.execute(f"EXPLAIN ({head}FORMAT JSON) {sql}").fetchall()[-1][1])[0]
+        for head in ("", "ANALYZE, ", "ANALYZE, ")
+    ]
+    names = ["calls_made", "tokens_read", "tokens_written", "spent"]
+    assert list(made) == [*plain, *names]
+    assert [made[name] for name in names] == [3, 6, 6, pytest.approx(0.00018)]
+    assert [reused[name] for name in names] == [0, 0, 0, 0]
+
+
 def test_analyze_of_a_write_writes_once(table: Any) -> None:
     """DuckDB runs what it analyzes."""
     table.execute("EXPLAIN ANALYZE INSERT INTO t SELECT 1, chat('x ' || s) FROM t").fetchall()

@@ -26,10 +26,20 @@ PROMPTS = "SELECT chat(repeat('zebra quagga ', 24) || i{}) FROM range({}) t(i)"
 
 
 class Counting:
-    """A server that counts what it is sent with *tokens*, and writes so many as an answer."""
+    """A server that counts what it is sent with *tokens*, and writes so many as an answer.
 
-    def __init__(self, tokens: Count, written: int = 5, delay: float = 0.02) -> None:
+    What it has counted for a prompt it *tells*, or not.
+    """
+
+    def __init__(
+        self,
+        tokens: Count,
+        written: int = 5,
+        delay: float = 0.02,
+        tells: Callable[[str], bool] = bool,
+    ) -> None:
         self.tokens = tokens
+        self.tells = tells
         self.delay = delay
         self.written = written
         self.read = self.wrote = 0
@@ -45,7 +55,8 @@ class Counting:
         message = {"role": "assistant", "content": "word " * wrote}
         usage = {"prompt_tokens": read, "completion_tokens": wrote}
         choice = {"message": message, "finish_reason": "stop"}
-        return Reply({"choices": [choice], "usage": usage}, delay=self.delay)
+        told = {"usage": usage} if self.tells(request.body["messages"][-1]["content"]) else {}
+        return Reply({"choices": [choice]} | told, delay=self.delay)
 
     def _vectors(self, texts: list[str]) -> Reply:
         read = sum(map(self.tokens, texts))
@@ -226,3 +237,38 @@ def test_what_a_server_puts_around_a_text_is_learned() -> None:
     bound.learn(["Hi"], 250)
     assert bound.of(["No"]) >= 250
     assert Bound().of(["Hi"]) >= 20
+
+
+def test_tokens_that_nobody_told_are_null_in_every_record() -> None:
+    """And so is what they cost: not 0, and not what a cap counts for them."""
+    counting = Counting(len, tells=lambda prompt: False)
+    prices = " AND price_input='1' AND price_output='2'"
+    with asking(counting, "max_cost=1", also=prices) as con:
+        ((_, shown),) = con.execute(
+            "EXPLAIN ANALYZE SELECT chat('a ' || i) FROM range(2) t(i)"
+        ).fetchall()[-1:]
+        for records in ("llm_statements", "llm_usage", "llm_calls"):
+            cost = "NULL" if records == "llm_calls" else "cost"
+            sql = f"SELECT DISTINCT input_tokens, output_tokens, {cost} FROM {records}()"
+            assert con.execute(sql).fetchall() == [(None, None, None)], records
+        assert [line.split()[-4:] for line in shown.splitlines()[2:]] == [
+            ["2", "NULL", "NULL", "NULL"]
+        ] * 2
+
+
+def test_an_answer_that_nobody_counted_is_not_expected_to_be_empty() -> None:
+    """The next ones may be as long as they may, or are as long as those that were counted."""
+    expected = "SELECT output_tokens, seconds > 0 FROM llm_estimates()"
+    next_ones = "EXPLAIN SELECT chat('next ' || i) FROM range(10) t(i)"
+    counting = Counting(len, written=7, tells=lambda prompt: "told" in prompt)
+    with asking(counting) as con:
+        con.execute("SELECT chat('a ' || i) FROM range(3) t(i)").fetchall()
+        con.execute(next_ones)
+        assert con.execute(expected).fetchall() == [(2_560, True)]
+        con.execute('!llm setup next "max_output_tokens=1000"')
+        with pytest.raises(LimitError, match="2560 more output tokens would be needed"):
+            con.execute("SELECT chat('next ' || i) FROM range(10) t(i)").fetchall()
+        con.execute("SELECT chat(s) FROM (VALUES ('told'), ('again')) t(s)").fetchall()
+        con.execute(next_ones)
+        assert con.execute(expected).fetchall() == [(70, True)]
+        assert con.execute("SELECT calls, output_tokens FROM llm_usage()").fetchall() == [(5, 7)]

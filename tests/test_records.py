@@ -117,6 +117,41 @@ def test_a_failed_call_has_its_error(con: Any) -> None:
     assert all_of(con, "SELECT calls, failed FROM llm_usage()") == [(10, 1)]
 
 
+def test_a_failed_call_costs_the_same_in_every_record(con: Any) -> None:
+    """The tokens of its prompt, as the model's tokenizer counts them; a cap may count more."""
+    con.execute(f"{ECHO} udfName='chat' AND fail_on='bad' AND price_input='1000000'")
+    sql = "EXPLAIN ANALYZE SELECT chat(x) FROM (VALUES ('this is bad'), ('ok')) t(x)"
+    with pytest.warns(LlmsqlWarning, match="1 of 2 model calls failed"):
+        con.execute(sql)
+    for records in ("llm_statements", "llm_usage"):
+        assert all_of(con, f"SELECT input_tokens, output_tokens, cost FROM {records}()") == [
+            (4, 1, 4.0)
+        ]
+    assert all_of(con, "SELECT sum(input_tokens) FROM llm_calls()") == [(4,)]
+    assert all_of(con, "SELECT tokens_read, spent FROM llm_estimates()") == [(4, 4.0)]
+
+
+def test_a_failed_call_says_nothing_of_what_the_next_ones_write(con: Any) -> None:
+    """Nor is it an answer of no tokens."""
+    con.execute(f"{ECHO} udfName='chat' AND fail_on='bad'")
+    with pytest.warns(LlmsqlWarning, match="model calls failed"):
+        con.execute("SELECT chat(x) FROM (VALUES ('bad'), ('worse bad'), ('one two')) t(x)")
+    con.execute("EXPLAIN SELECT chat('next ' || i) FROM range(5) t(i)")
+    assert all_of(con, "SELECT output_tokens FROM llm_estimates()") == [(10,)]
+
+
+def test_what_only_reuses_has_no_tokens_and_not_unknown_ones(tmp_path: Path) -> None:
+    """Nothing was asked of the model."""
+    with llmsql.connect(str(tmp_path / "shop.duckdb")) as con:
+        con.execute(f"{ECHO} udfName='chat'; {ECHO} udfName='same'")
+        con.execute("SELECT chat('a b'); SELECT same('a b')")
+        for records in ("llm_statements", "llm_usage"):
+            tokens = all_of(
+                con, f"SELECT calls, reused, input_tokens, output_tokens FROM {records}()"
+            )
+            assert tokens == [(1, 0, 2, 2), (0, 1, 0, 0)]
+
+
 def test_sites_tell_calls_apart(chat: Any) -> None:
     """As EXPLAIN numbers them."""
     chat.execute("SELECT chat('b ' || i) FROM range(4) t(i) WHERE chat('a ' || i) <> 'a 3'")

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from llmsql.runtime import history
+from llmsql.runtime import expected, history
 from llmsql.runtime.answers import Answers
 from llmsql.runtime.budget import Budget
 from llmsql.runtime.conditions import Conditions
@@ -28,7 +28,7 @@ from llmsql.runtime.progress import Reporter
 from llmsql.runtime.records import Records
 from llmsql.runtime.reuse import RECORDED
 from llmsql.runtime.run import UNKNOWN, Run, Sites
-from llmsql.runtime.spent import Spent
+from llmsql.runtime.spent import Spent, Told
 from llmsql.runtime.watched import Watched
 from llmsql.store import Entry, Found, Store
 from llmsql.types import Usage
@@ -62,6 +62,7 @@ class Account:
         self.kind = kind
         self.text = text
         self.spent = Spent()
+        self.told = Told()
         self.reused = 0
         self.failed = 0
         self.cuts = Cuts()
@@ -74,7 +75,7 @@ class Account:
         self._at = datetime.now(UTC).replace(tzinfo=None)
         self._started = time.monotonic()
         self._watched = Watched(self.number, lambda: self.store)
-        self.tallies: dict[tuple[Answers, int], Spent] | None = None
+        self.tallies: dict[tuple[Answers, int], Told] | None = None
         self._claimed: bytes | None = None
         self.statement = self._claim()
         self.has_put = False
@@ -265,11 +266,11 @@ class Account:
         if self.records.is_empty:
             return
         self.records.write()
-        spent, seconds = self.spent, time.monotonic() - self._started
+        spent, told, seconds = self.spent, self.told, time.monotonic() - self._started
         row = (
             self.number, self._at, self.kind, self.records.shown(self.text), state, seconds,
-            spent.calls, self.reused, self.failed, self.cuts.count, spent.input_tokens,
-            spent.output_tokens, spent.cached_tokens, spent.cost,
+            spent.calls, self.reused, self.failed, self.cuts.count, told.input_tokens,
+            told.output_tokens, told.cached_tokens, told.cost,
             None if error is None else self.records.told(error),
         )  # fmt: skip
         history.write(self.store, "statements", [row])
@@ -287,7 +288,14 @@ class Account:
                    "reused": self.reused, "failed": self.failed, "seconds": seconds},
         )  # fmt: skip
 
-    def count(self, deployment: Deployment, answers: Answers, **sums: Any) -> None:
-        """Add *sums* to what the model has used today."""
-        day, family = datetime.now(UTC).date().isoformat(), deployment.family(answers)
-        self.store.count(day, deployment.name, family.digest, **sums)
+    def count(
+        self, deployment: Deployment, answers: Answers, *, is_telling: bool = True, **sums: Any
+    ) -> None:
+        """Add *sums* to what the model has used today.
+
+        Unless it *is_telling*, what calls are expected to take does not go by their tokens.
+        """
+        day, group = datetime.now(UTC).date().isoformat(), deployment.family(answers).digest
+        self.store.count(
+            day, deployment.name, group if is_telling else expected.aside(group), **sums
+        )

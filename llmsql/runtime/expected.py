@@ -6,7 +6,8 @@ set is large; tokens to write and seconds are what this model took so far.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,15 @@ SAMPLE = 2_000
 TURN_SECONDS = 1.0
 FRAME_TOKENS = 8
 """What a chat format puts around a prompt, about, where only the server knows."""
+
+
+ASIDE = b" aside"
+"""Ends the name of a group of calls whose tokens say nothing of the next ones."""
+
+
+def aside(group: bytes) -> bytes:
+    """What the calls of *group* stand under that failed, or whose tokens nobody told."""
+    return group + ASIDE
 
 
 @dataclass(frozen=True)
@@ -100,37 +110,40 @@ def together(needs: Sequence[Need]) -> Need:
 class _Past:
     """What this model did so far under this sampling; under any, where it has not been used."""
 
-    calls: int = 0
+    calls: int = 0  # whose tokens were told
     tokens_out: int = 0
     tokens_in: int = 0
     characters: int = 0
+    answered: int = 0  # these, and those of which nobody told
     seconds: float = 0.0
 
     @classmethod
     def of(cls, deployment: Deployment, answers: Answers, store: Store) -> _Past:
-        rows = [store.usage_of(deployment.family(answers).digest)]
-        if not any(rows):
+        group = deployment.family(answers).digest
+        telling = [store.usage_of(group)]
+        others = [store.usage_of(aside(group))]
+        if not any(telling + others):
             rows = [row for row in store.usage() if row["model"] == deployment.name]
-        sums: dict[str, Any] = {}
-        for row in filter(None, rows):
-            for name, value in row.items():
-                if isinstance(value, (int, float)):
-                    sums[name] = sums.get(name, 0) + value
+            telling = [row for row in rows if not row["group"].endswith(ASIDE)]
+            others = [row for row in rows if row["group"].endswith(ASIDE)]
+        told, untold = _sums(telling), _sums(others)
         return cls(
-            calls=sums.get("calls", 0) - sums.get("failed", 0),
-            tokens_out=sums.get("output_tokens", 0),
-            tokens_in=sums.get("input_tokens", 0),
-            characters=sums.get("input_chars", 0),
-            seconds=sums.get("seconds", 0.0),
+            calls=told["calls"] - told["failed"],
+            tokens_out=told["output_tokens"],
+            tokens_in=told["input_tokens"],
+            characters=told["input_chars"],
+            answered=sum(sums["calls"] - sums["failed"] for sums in (told, untold)),
+            seconds=told["seconds"] + untold["seconds"],
         )
 
     def output_tokens(self, calls: int, most: float) -> float:
-        """How many tokens so many answers have: *most* where none has been seen."""
-        return min(self.tokens_out / self.calls * calls, most) if self.calls else most
+        """How many tokens so many answers have: *most* where none has been counted."""
+        is_told = self.calls and self.tokens_out
+        return min(self.tokens_out / self.calls * calls, most) if is_told else most
 
     @property
     def seconds_per_call(self) -> float | None:
-        return self.seconds / self.calls if self.calls and self.seconds else None
+        return self.seconds / self.answered if self.answered and self.seconds else None
 
     def input_tokens(self, calls: int, characters: float, estimated: float) -> float | None:
         """How many tokens so many calls read, whose texts alone are *estimated* to be so many.
@@ -144,6 +157,14 @@ class _Past:
         around = max(0.0, self.tokens_in - density * self.characters) / self.calls
         within = min(density, self.tokens_in / self.characters)
         return around * calls + within * characters
+
+
+def _sums(rows: Iterable[Mapping[str, Any] | None]) -> Counter[str]:
+    """The sums of *rows* of usage, 0 of what none of them has."""
+    sums: Counter[str] = Counter()
+    for row in filter(None, rows):
+        sums.update({name: n for name, n in row.items() if isinstance(n, (int, float))})
+    return sums
 
 
 def _input_tokens(

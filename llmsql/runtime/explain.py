@@ -21,7 +21,7 @@ from llmsql.runtime.answers import Answers
 from llmsql.runtime.census import Census, Where
 from llmsql.runtime.collector import UNTAGGED, Collector, Mode, Site
 from llmsql.runtime.deployments import Deployment
-from llmsql.runtime.spent import Spent
+from llmsql.runtime.spent import Told
 from llmsql.syntax import tags, tree
 from llmsql.syntax.conditions import reads_columns
 from llmsql.syntax.on_error import SIBLINGS
@@ -56,7 +56,7 @@ class Estimate:
     output_tokens: float | None = None
     seconds: float | None = None
     cost: float | None = None
-    spent: Spent | None = None
+    spent: Told | None = None
 
 
 @dataclass(frozen=True)

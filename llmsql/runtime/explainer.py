@@ -40,6 +40,7 @@ _HEADS = (
 )  # fmt: skip
 _CERTAIN = (EXACT, AT_MOST, ESTIMATED)
 _MADE = ("made", "read", "written", "paid")
+_TOOK = ("calls_made", "tokens_read", "tokens_written", "spent")  # as in llm_estimates()
 
 
 class Explainer:
@@ -173,7 +174,8 @@ def _with_spent(estimates: list[Estimate] | None, collector: Collector) -> list[
 
 def _shown(estimates: Sequence[Estimate] | None, explained: Explained) -> str:
     if explained.is_json:
-        return json.dumps([_values(e) for e in estimates] if estimates is not None else None)
+        values = partial(_values, is_analyzed=explained.is_analyzed)
+        return json.dumps(list(map(values, estimates)) if estimates is not None else None)
     if estimates is None:
         return f"model calls: {NOT_COUNTED}\n"
     heads = [*_HEADS, *(_MADE if explained.is_analyzed else ())]
@@ -187,9 +189,10 @@ def _shown(estimates: Sequence[Estimate] | None, explained: Explained) -> str:
     return "model calls\n" + "\n".join(lines) + "\n"
 
 
-def _values(estimate: Estimate) -> dict[str, Any]:
+def _values(estimate: Estimate, is_analyzed: bool) -> dict[str, Any]:
     names = [name for name in Estimate.__dataclass_fields__ if name not in ("answers", "spent")]
-    return {name: getattr(estimate, name) for name in names}
+    made = dict(zip(_TOOK, _took(estimate), strict=True)) if is_analyzed else {}
+    return {name: getattr(estimate, name) for name in names} | made
 
 
 def _row(estimate: Estimate, is_analyzed: bool) -> list[str]:

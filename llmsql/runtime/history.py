@@ -69,6 +69,7 @@ USAGE = pa.schema(
         ("cost", pa.float64()),
     ]
 )
+_TOKENS = ("input_tokens", "output_tokens", "cached_tokens")
 _KINDS = {"statements": STATEMENTS, "calls": CALLS}
 
 
@@ -102,7 +103,10 @@ def usage(store: Store) -> Any:
 
 def _usage_rows(days: dict[tuple[str, str], dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for (day, model), sums in sorted(days.items()):
-        yield {"day": date.fromisoformat(day), "model": model, **sums}
+        none = (
+            {} if sums.get("calls") else dict.fromkeys(_TOKENS, 0)
+        )  # what nobody asked, none told
+        yield {"day": date.fromisoformat(day), "model": model, **none, **sums}
 
 
 def _stored(kind: str) -> str:

@@ -15,11 +15,11 @@ from llmsql.errors import GenerationError
 from llmsql.runtime import asked, expected
 from llmsql.runtime.answers import Answers, Tokens
 from llmsql.runtime.deployments import Deployment
-from llmsql.runtime.spent import Spent
+from llmsql.runtime.spent import Told
 from llmsql.store import Entry
 from llmsql.syntax import tags
 from llmsql.token_estimate import estimate
-from llmsql.types import Completion, Usage, bare
+from llmsql.types import Completion, Terms, Usage, bare
 
 if TYPE_CHECKING:
     from llmsql.runtime.account import Account
@@ -51,14 +51,14 @@ class Run:
         self.answers = answers
         self.is_kept = account.keeps(deployment, answers)
         self._started = time.monotonic()
-        self._sums = {"calls": 0, "failed": 0, "input_chars": 0, "input_tokens": 0}
-        self._sums |= {"output_tokens": 0, "cached_tokens": 0}
-        self._cost: float | None = None
+        self.calls = 0
+        self._told, self._aside = Told(), Told()
+        self._characters = 0
         self._failed: dict[Any, GenerationError] = {}
 
     def answered(self, key: Any, result: Any) -> None:
         """Keep the answer *result* of *key*, or its GenerationError, and count what it cost."""
-        site, call = self.sites[key], self.group.key(key)
+        call = self.group.key(key)
         account, error = self.account, result if isinstance(result, GenerationError) else None
         usage = getattr(result, "usage", None) or UNKNOWN
         reason = getattr(result, "finish_reason", None)
@@ -77,17 +77,14 @@ class Run:
             account.has_put = True
             if not account.is_kept:
                 self.answers.unkept[key] = _tokens(usage.input_tokens, usage.output_tokens)
-        self._add(key, site, usage, None if error is not None else value_of(result), error)
+        self.calls += 1
+        self._spend(key, usage, result)
         if error is not None:
             self._failed[key] = error  # written down when the model can count its tokens
         else:
+            self._tell(key, usage, value_of(result))
             self._record(key, usage, result, reason or "stop")
         account.budget.enforce()
-
-    @property
-    def calls(self) -> int:
-        """How many of its inputs were asked."""
-        return self._sums["calls"]
 
     def finish(self, share: float) -> None:
         """Count the *share* of the time it took that was its own."""
@@ -96,10 +93,30 @@ class Run:
         self._record_failed()
         for spent in (account.spent, account.conditions.spent):
             spent.end(self, share)
-        if not self.calls:
-            seconds = 0.0  # stopped before the first answer: no measure of what a call takes
-        account.count(self.deployment, self.answers, **self._sums, seconds=seconds, cost=self._cost)
+        if self.calls:  # else stopped before the first answer: no measure of what a call takes
+            self._count(seconds)
         account.records.write()
+
+    def _count(self, seconds: float) -> None:
+        """Add what was told, in *seconds*, to what the model has used today."""
+        for told in (self._told, self._aside):
+            if not told.calls:
+                continue
+            is_telling = told is self._told
+            self.account.count(
+                self.deployment,
+                self.answers,
+                is_telling=is_telling,
+                calls=told.calls,
+                failed=0 if is_telling else len(self._failed),
+                input_chars=self._characters if is_telling else 0,
+                input_tokens=told.input_tokens,
+                output_tokens=told.output_tokens,
+                cached_tokens=told.cached_tokens,
+                cost=told.cost,
+                seconds=seconds,
+            )
+            seconds = 0.0
 
     def _record_failed(self) -> None:
         """Write down what failed, with the tokens that it would have read."""
@@ -107,8 +124,9 @@ class Run:
         with suppress(Exception):  # the model may be what failed
             counts = keys and expected.tokens_asked(self.deployment, self.answers, keys)
         for key, count in zip(keys, counts or [None] * len(keys), strict=True):
-            error = self._failed[key]
-            self._record(key, Usage(input_tokens=count), error, "error", str(error))
+            error, usage = self._failed[key], Usage(input_tokens=count)
+            self._tell(key, usage, error)
+            self._record(key, usage, error, "error", str(error))
 
     def _record(
         self, key: Any, usage: Usage, result: Any, reason: str, error: str | None = None
@@ -126,31 +144,28 @@ class Run:
             error=error,
         )
 
-    def _add(
-        self, key: Any, site: int, usage: Usage, value: Any, error: GenerationError | None
-    ) -> None:
-        inputs, outputs = usage.input_tokens or 0, usage.output_tokens or 0
-        cached = usage.cached_tokens or 0
+    def _spend(self, key: Any, usage: Usage, result: Any) -> None:
+        """Count under the caps what asking *key* may have cost."""
         terms = self.deployment.spec.terms
-        cost = terms.cost(usage.input_tokens, usage.output_tokens)
-        assumed = _assumed(key, usage, value)
-        counted = cost if cost is not None else terms.cost(*assumed)
+        assumed = _assumed(key, usage, result)
+        cost = terms.cost(*assumed)
         for spent in (self.account.spent, self.account.conditions.spent):
-            spent.add(*assumed, cached, counted)
-        self.gate.reserved.take(key, *assumed, counted)  # after that, lest it seem free meanwhile
+            spent.add(*assumed, cost)
+        self.gate.reserved.take(key, *assumed, cost)  # after that, lest it seem free meanwhile
         self.gate.learn(key, usage)
-        if self.account.tallies is not None:
-            tally = self.account.tallies.setdefault((self.answers, tags.plain(site)), Spent())
-            tally.add(inputs, outputs, cached, cost)
-        sums = self._sums
-        sums["calls"] += 1
-        sums["failed"] += error is not None
-        sums["input_chars"] += asked.length(key)
-        sums["input_tokens"] += inputs
-        sums["output_tokens"] += outputs
-        sums["cached_tokens"] += cached
-        if cost is not None:
-            self._cost = (self._cost or 0.0) + cost
+
+    def _tell(self, key: Any, usage: Usage, value: Any) -> None:
+        """Count for the records what asking *key* is known to have cost."""
+        cost = _cost(self.deployment.spec.terms, usage, value)
+        is_telling = _is_telling(usage, value)
+        totals = [self.account.told, self._told if is_telling else self._aside]
+        if (tallies := self.account.tallies) is not None:
+            site = tags.plain(self.sites[key])
+            totals.append(tallies.setdefault((self.answers, site), Told()))
+        for total in totals:
+            total.add(usage, cost)
+        if is_telling:
+            self._characters += asked.length(key)
 
 
 @lru_cache(1 << 12)
@@ -164,12 +179,26 @@ def value_of(result: Any) -> Any:
     return result.text if isinstance(result, Completion) else bare(result)
 
 
-def _assumed(key: Any, usage: Usage, value: Any) -> tuple[int, int]:
+def _cost(terms: Terms, usage: Usage, value: Any) -> float | None:
+    """What *usage* cost; a call that failed has written nothing."""
+    is_failed = isinstance(value, GenerationError)
+    return terms.cost(usage.input_tokens, 0 if is_failed else usage.output_tokens)
+
+
+def _is_telling(usage: Usage, value: Any) -> bool:
+    """True where the tokens of a call say what the next ones will take: all told, and answered."""
+    if isinstance(value, GenerationError) or usage.input_tokens is None:
+        return False
+    return usage.output_tokens is not None or not isinstance(value, str)
+
+
+def _assumed(key: Any, usage: Usage, result: Any) -> tuple[int, int]:
     """The tokens that a call counts for: estimated where nobody told, or caps would not hold."""
     inputs, outputs = usage.input_tokens, usage.output_tokens
     if inputs is None:
         texts = (key,) if isinstance(key, str) else key
         inputs = round(sum(map(estimate, texts))) + expected.FRAME_TOKENS
     if outputs is None:
+        value = value_of(result)
         outputs = round(estimate(value)) if isinstance(value, str) else 0
     return inputs, outputs

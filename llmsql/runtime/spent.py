@@ -1,4 +1,4 @@
-"""What is spent, what is going to be, and what may be at the worst: numbers only.
+"""What is spent, was told, is going to be, and may be at the worst: numbers only.
 
 What may be spent is the business of the caps.
 """
@@ -9,6 +9,11 @@ import threading
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
+from typing import TypeVar
+
+from llmsql.types import Usage
+
+Number = TypeVar("Number", int, float)
 
 GATED = ("input_tokens", "output_tokens", "cost")
 """What nobody knows exactly before it is spent."""
@@ -77,7 +82,7 @@ class Reserved:
 
 @dataclass
 class Spent:
-    """What calls have cost so far. *cost* is None until something had a price.
+    """What calls count for so far. *cost* is None until something had a price.
 
     *reserved* is what is being asked; *admission* is held while something is checked and reserved.
     """
@@ -85,7 +90,6 @@ class Spent:
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-    cached_tokens: int = 0
     cost: float | None = None
     seconds: float = 0.0
     running: dict[object, float] = field(default_factory=dict, repr=False)
@@ -93,13 +97,12 @@ class Spent:
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     admission: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, inputs: int, outputs: int, cached: int, cost: float | None) -> None:
-        """Count one call."""
+    def add(self, inputs: int, outputs: int, cost: float | None) -> None:
+        """Count one call, for what it may have taken where nobody told."""
         with self.lock:
             self.calls += 1
             self.input_tokens += inputs
             self.output_tokens += outputs
-            self.cached_tokens += cached
             if cost is not None:
                 self.cost = (self.cost or 0.0) + cost
 
@@ -126,3 +129,30 @@ class Spent:
         """Count the *share* of the seconds of *run* up to now that no other run counts."""
         with self.lock:
             self.seconds += (time.monotonic() - self.running.pop(run)) * share
+
+
+@dataclass
+class Told:
+    """What calls have cost, as the records say it: the sum of what was told, None where nothing."""
+
+    calls: int = 0
+    input_tokens: int | None = 0
+    output_tokens: int | None = 0
+    cached_tokens: int | None = 0
+    cost: float | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, usage: Usage, cost: float | None) -> None:
+        """Count one call."""
+        with self.lock:
+            if not self.calls:  # no call has no tokens
+                self.input_tokens = self.output_tokens = self.cached_tokens = None
+            self.calls += 1
+            self.input_tokens = _sum(self.input_tokens, usage.input_tokens)
+            self.output_tokens = _sum(self.output_tokens, usage.output_tokens)
+            self.cached_tokens = _sum(self.cached_tokens, usage.cached_tokens)
+            self.cost = _sum(self.cost, cost)
+
+
+def _sum(total: Number | None, more: Number | None) -> Number | None:
+    return more if total is None else total if more is None else total + more

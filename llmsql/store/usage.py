@@ -1,6 +1,6 @@
 """What models were used for, summed by day, model and group.
 
-Owns the SQL on `usage`. A cost that was never priced is NULL, not 0.
+Owns the SQL on `usage`. Tokens that nobody told, and a cost that was never priced, are NULL, not 0.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ SUMS = (
     "calls", "failed", "reused", "input_tokens", "output_tokens", "cached_tokens", "input_chars",
     "seconds", "cost",
 )  # fmt: skip
+_NULLABLE = ("input_tokens", "output_tokens", "cached_tokens", "cost")
 Place = tuple[str, str, bytes]
 Sums = dict[str, Any]
 
@@ -21,9 +22,9 @@ _TOTALS = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
 _ADD = (
     f"INSERT INTO usage (day, model, grp, {_COLUMNS}) VALUES (?, ?, ?{', ?' * len(SUMS)})"
     " ON CONFLICT (day, model, grp) DO UPDATE SET "
-    + ", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS if name != "cost")
-    + ", cost = CASE WHEN excluded.cost IS NULL THEN cost"
-    " ELSE coalesce(cost, 0) + excluded.cost END"
+    + ", ".join(
+        f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in SUMS
+    )
 )
 
 
@@ -43,7 +44,7 @@ def write(connection: sqlite3.Connection, counted: Mapping[Place, Sums]) -> None
     connection.executemany(
         _ADD,
         [
-            (*place, *(sums.get(name, None if name == "cost" else 0) for name in SUMS))
+            (*place, *(sums.get(name, None if name in _NULLABLE else 0) for name in SUMS))
             for place, sums in counted.items()
         ],
     )

@@ -82,6 +82,17 @@ def test_a_cost_is_null_only_where_nothing_was_priced(
         assert sums is not None and sums["cost"] == total
 
 
+def test_tokens_are_null_only_where_nobody_told(either: Store) -> None:
+    either.count("2026-01-01", "chat", b"g", calls=1)
+    either.flush()
+    either.count("2026-01-01", "chat", b"g", calls=1, input_tokens=None, output_tokens=None)
+    sums = either.usage_of(b"g")
+    assert sums is not None and (sums["calls"], sums["input_tokens"]) == (2, None)
+    either.count("2026-01-01", "chat", b"g", calls=1, input_tokens=3)
+    sums = either.usage_of(b"g")
+    assert sums is not None and (sums["input_tokens"], sums["output_tokens"]) == (3, None)
+
+
 def test_a_sum_that_is_none_of_ours_is_refused(either: Store) -> None:
     with pytest.raises(TypeError, match="no sum named tokens"):
         either.count("2026-01-01", "chat", b"g", tokens=1)
