@@ -103,9 +103,7 @@ def usage(store: Store) -> Any:
 
 def _usage_rows(days: dict[tuple[str, str], dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for (day, model), sums in sorted(days.items()):
-        none = (
-            {} if sums.get("calls") else dict.fromkeys(_TOKENS, 0)
-        )  # what nobody asked, none told
+        none = {} if sums.get("calls") else dict.fromkeys(_TOKENS, 0)  # else nobody told
         yield {"day": date.fromisoformat(day), "model": model, **none, **sums}
 
 
