@@ -362,6 +362,15 @@ def test_a_variant_is_as_duckdb_writes_it(con: Any) -> None:
     assert rows == [('Q\n\n{"it": [1,2]}',)]
 
 
+@pytest.mark.skipif(duckdb.__version__ >= "2", reason="DuckDB 2.0 passes a VARIANT to functions")
+def test_a_variant_that_cannot_be_passed_is_told_of(con: Any) -> None:
+    """With what can be written in its place."""
+    with pytest.raises(duckdb.NotImplementedException, match="VARIANT\nA cast .* value::JSON"):
+        con.execute("SELECT llm_fields('Q', {'it': 1::VARIANT})").fetchall()
+    rows = con.execute("SELECT llm_fields('Q', {'it': 1::VARIANT::JSON})").fetchall()
+    assert rows == [('Q\n\n{"it": 1}',)]
+
+
 def test_json_in_a_whole_row(goods: Any) -> None:
     """Also where the order of the fields is chosen, and rows are NULL."""
     goods.execute("ALTER TABLE goods ADD COLUMN notes JSON")
