@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 import weakref
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -657,6 +657,36 @@ def test_macros_of_a_folder_go_with_it(con: Any, tmp_path: Path) -> None:
     assert con.execute("SELECT of_one('a')").fetchall() == [("A",)]
     with pytest.raises(duckdb.CatalogException):
         con.execute("FROM of_two('a')")
+
+
+@pytest.fixture
+def layered(tmp_path: Path) -> Path:
+    """A folder whose macros call each other, none one before it by name."""
+    for name, body in (("of_a", "of_b(x) + of_c(x)"), ("of_b", "of_c(x)"), ("of_c", "x + 1")):
+        text = f"-- It.\nCREATE OR REPLACE MACRO {name}(x) AS {body};\n"
+        (tmp_path / f"{name}.sql").write_text(text)
+    return tmp_path
+
+
+def test_macros_of_a_folder_may_call_later_ones(
+    con: Any, layered: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only what stays broken is left out, and that is said once."""
+    (layered / "of_aa.sql").write_text("-- It.\nCREATE MACRO of_aa(x) AS of_nothing(of_c(x));\n")
+    con.execute(f'!llm setup "udf_folder={layered}";')
+    assert con.execute("SELECT of_a(1)").fetchall() == [(4,)]
+    (said,) = caplog.messages
+    assert "of_aa.sql is left out" in said and "of_nothing" in said
+
+
+def test_macros_that_call_later_ones_are_installed(con: Any, layered: Path) -> None:
+    """For other clients of the database; one that stays broken is an error."""
+    con.execute(f'!llm setup "udf_folder={layered}"; !llm library install;')
+    with closing(con.engine.root.cursor()) as other:
+        assert other.execute("SELECT of_a(1)").fetchall() == [(4,)]
+    (layered / "of_aa.sql").write_text("-- It.\nCREATE MACRO of_aa(x) AS of_nothing(x);\n")
+    with pytest.raises(duckdb.CatalogException, match="of_nothing"):
+        con.execute("!llm library install;")
 
 
 def test_everything_else_is_duckdbs(con: Any) -> None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from llmsql.errors import OptionError
@@ -333,13 +334,69 @@ def test_more_rows_than_a_pass_notes(goods: Any) -> None:
     assert len({tuple(json.loads(text.partition("\n\n")[2])) for text in model.asked}) == 1
 
 
+LOST = {
+    "340282366920938463463374607431768211455::UHUGEINT": "340282366920938463463374607431768211455",
+    "'12:00:00+02'::TIMETZ": '"12:00:00+02"',
+    "'101'::BIT": '"101"',
+    """'{"k": [1, null]}'::JSON""": '{"k":[1,null]}',
+    "NULL::JSON": "null",
+    "[{'of': '[1]'::JSON}, NULL]": '[{"of":[1]},null]',
+    "MAP {'of': 1::UHUGEINT}": '{"of":1}',
+}
+"""Values whose types Arrow has not, and how they stand in a prompt."""
+
+
+@pytest.mark.parametrize("value", LOST)
+def test_values_that_arrow_has_not_are_as_duckdb_writes_them(con: Any, value: str) -> None:
+    """The others beside them are written as they are without."""
+    beside = """'s': 'say "JSON"', 'JSON': 'BIT'::ENUM('BIT', 'x'), 'f': 1e20, 'c': chr(127)"""
+    (alone,) = con.execute(f"SELECT llm_fields('Q', {{{beside}}})").fetchone()
+    (prompt,) = con.execute(f"SELECT llm_fields('Q', {{{beside}, 'it': {value}}})").fetchone()
+    assert prompt == f'{alone[:-1]}, "it": {LOST[value]}}}'
+
+
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1.5 passes no VARIANT to functions")
+def test_a_variant_is_as_duckdb_writes_it(con: Any) -> None:
+    """And not as the bytes it is kept in."""
+    rows = con.execute("SELECT llm_fields('Q', {'it': [1, 2]::VARIANT})").fetchall()
+    assert rows == [('Q\n\n{"it": [1,2]}',)]
+
+
+@pytest.mark.skipif(duckdb.__version__ >= "2", reason="DuckDB 2.0 passes a VARIANT to functions")
+def test_a_variant_that_cannot_be_passed_is_told_of(con: Any) -> None:
+    """With what can be written in its place."""
+    with pytest.raises(duckdb.NotImplementedException, match="VARIANT\nA cast .* value::JSON"):
+        con.execute("SELECT llm_fields('Q', {'it': 1::VARIANT})").fetchall()
+    rows = con.execute("SELECT llm_fields('Q', {'it': 1::VARIANT::JSON})").fetchall()
+    assert rows == [('Q\n\n{"it": 1}',)]
+
+
+def test_json_in_a_whole_row(goods: Any) -> None:
+    """Also where the order of the fields is chosen, and rows are NULL."""
+    goods.execute("ALTER TABLE goods ADD COLUMN notes JSON")
+    goods.execute("UPDATE goods SET notes = json_object('of', id % 2) WHERE id < 50")
+    sql = "SELECT n, llm_fields('Good?', goods) FROM range(101) r(n) LEFT JOIN (FROM goods) goods ON n = id"
+    rows = dict(goods.execute(sql).fetchall())
+    said = [json.loads(rows[n].partition("\n\n")[2])["notes"] for n in range(101)]
+    assert said == [{"of": n % 2} if n < 50 else None for n in range(101)]
+
+
+def test_fields_that_are_null_without_a_type_are_no_prompt(goods: Any) -> None:
+    """NULL in, NULL out; fields that are forgotten are refused."""
+    model = counting(goods)
+    sql = "SELECT llm_fields('Good?', NULL), ai_about('Good?', NULL), ai_about(NULL, NULL)"
+    assert goods.execute(sql).fetchall() == [(None, None, None)]
+    assert model.asked == []
+    with pytest.raises(duckdb.BinderException, match="llm_fields"):
+        goods.execute("SELECT llm_fields('Good?')").fetchall()
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
         ("'text'", "a text"),
         ("MAP {'a': 1}", "a MAP"),
         ("['a']", "a list"),
-        ("NULL", "NULL"),
         ("1", "a value"),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -89,12 +89,8 @@ def install(con: Any, own_folder: str | None) -> dict[str, str]:
     folder.
     """
     installed = all_macros(own_folder)
-    for macro in installed:
-        try:
-            for statement in macro.statements:
-                con.execute(_temporary(statement))
-        except duckdb.Error as error:
-            log.warning("%s is left out: %s", macro.path, error)
+    for macro, error in _failed(con, installed, _temporary):
+        log.warning("%s is left out: %s", macro.path, error)
     return {macro.name: macro.signature for macro in installed}
 
 
@@ -109,9 +105,8 @@ def remove(con: Any, names: Iterable[str]) -> None:
 def install_permanently(con: Any, own_folder: str | None) -> list[Macro]:
     """Create the macros in the database of *con*, for its other clients; returns them."""
     installed = all_macros(own_folder)
-    for macro in installed:
-        for statement in macro.statements:
-            con.execute(statement)
+    for _, error in _failed(con, installed, str):
+        raise error
     return installed
 
 
@@ -129,6 +124,27 @@ def all_macros(own_folder: str | None) -> list[Macro]:
             )
         found |= {macro.name: macro for macro in macros(path)}
     return list(found.values())
+
+
+def _failed(
+    con: Any, macros: Sequence[Macro], spelled: Callable[[str], str]
+) -> list[tuple[Macro, duckdb.Error]]:
+    """Run the statements of *macros* as *spelled*; returns those of which one fails, and why.
+
+    They are tried again as long as others succeed: DuckDB makes no macro before what it calls.
+    """
+    while True:
+        failed = []
+        for macro in macros:
+            try:
+                for statement in macro.statements:
+                    con.execute(spelled(statement))
+            except duckdb.Error as error:
+                failed.append((macro, error))
+        is_aborted = any(isinstance(error, duckdb.TransactionException) for _, error in failed)
+        if is_aborted or len(failed) in (0, len(macros)):
+            return failed
+        macros = [macro for macro, _ in failed]
 
 
 def _temporary(statement: str) -> str:

@@ -19,6 +19,7 @@ _OTHER_TYPES = re.compile(
     r" 'array_(?P<name>\w+)\((?P<types>.*)\)'\.)( You might .*)?"
 )
 _LOST_COLUMN = re.compile(r"(unordered_map::at|Failed to bind column reference \"\w+\")")
+_VARIANT = re.compile(r"(Unsupported Arrow type VARIANT)")
 _USUAL = {
     **dict.fromkeys(("chat", "ask", "llm", "complete", "generate"), SMALL["chat"]),
     **dict.fromkeys(("emb", "embed", "embedding"), SMALL["emb"]),
@@ -35,6 +36,7 @@ def advise(error: duckdb.Error, deployments: Deployments) -> None:
         (_UNKNOWN_SETTING, _variable),
         (_OTHER_TYPES, _list_function),
         (_LOST_COLUMN, _lateral),
+        (_VARIANT, _variant),
     ):
         found = pattern.search(said)
         if found and (text := advice(found)):
@@ -79,3 +81,8 @@ def _lateral(found: re.Match[str]) -> str:
         "In a LATERAL, a column from outside may be lost on its way into a model's function:"
         " llm_embed(column, 'name of the model') takes it"
     )
+
+
+def _variant(found: re.Match[str]) -> str:
+    """DuckDB 1.5 can hand a VARIANT neither to a function nor to who fetches Arrow."""
+    return "A cast says it in a type that can be passed on: value::JSON, or value::VARCHAR"

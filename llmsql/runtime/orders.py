@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NAME = "llm_fields"
 """The function that makes such prompts; its orders are kept under this name, like a model's."""
 
+ARROW_LOSES = r"\b(BIT|JSON|TIME WITH TIME ZONE|UHUGEINT|VARIANT)\b"
+"""Types whose values are others in Arrow, or text there, as JSON is: DuckDB spells such fields."""
+
 LEAST_ROWS = 32
 """Fewer rows say too little to decide for all that come; theirs stay in the order given."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from llmsql.runtime import orders
 from llmsql.runtime.engine import SqlFunction
 from llmsql.syntax import tags, weights
 from llmsql.syntax.ranks import TAG, TAGGED, VARIABLE
@@ -15,6 +16,12 @@ from llmsql.syntax.ranks import TAG, TAGGED, VARIABLE
 REQUEST = "llm_request"
 REQUESTS = "requests"
 _LISTS = "('VARCHAR[]', 'JSON[]', '\"NULL\"[]')"
+_OPTIONAL = ("options", "model")
+_SPELLED = f"""CASE WHEN regexp_matches(typeof("fields"), '{orders.ARROW_LOSES}') THEN {{
+    'type': typeof("fields"),
+    'values': json_extract(to_json("fields"), '$.*')::VARCHAR[]
+}} END"""
+"""The fields as JSON where Arrow would lose some: known from their type, when DuckDB plans."""
 
 
 class _Added(NamedTuple):
@@ -50,6 +57,8 @@ def shadows(function: SqlFunction, native: str) -> dict[str, str]:
                 f'"{parameter}"::VARCHAR' if parameter in function.inputs else f'"{parameter}"'
                 for parameter in signature
             ]
+            if function.name == orders.NAME:
+                given.append(_SPELLED)
             told = ""
             if function.takes_requests and is_text:
                 told = f", '{REQUESTS}': typeof(\"{signature[0]}\") IN {_LISTS}"
@@ -61,7 +70,7 @@ def shadows(function: SqlFunction, native: str) -> dict[str, str]:
 
 
 def _parameter(name: str, function: SqlFunction) -> str:
-    is_wanted = name in function.inputs or function.takes_requests
+    is_wanted = name not in _OPTIONAL or function.takes_requests
     return f'"{name}"' if is_wanted else f'"{name}" := NULL'
 
 

@@ -15,8 +15,13 @@ SELECT replace(ai_about('Is it dear?', goods, model := 'echo_chat'), chr(10), '|
 ----
 Is it dear?||{"product": "kettle"}
 
-query TT
-SELECT ai_about(NULL, {'product': 'kettle'}), ai_about('Is it dear?', NULL::STRUCT(product VARCHAR))
+query T
+SELECT replace(ai_about('Is it dear?', {'tags': '["steel"]'::JSON}, model := 'echo_chat'), chr(10), '|')
 ----
-NULL	NULL
+Is it dear?||{"tags": ["steel"]}
+
+query TTT
+SELECT ai_about(NULL, {'product': 'kettle'}), ai_about('Is it dear?', NULL::STRUCT(product VARCHAR)), ai_about('Is it dear?', NULL)
+----
+NULL	NULL	NULL
 */

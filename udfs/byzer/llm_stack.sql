@@ -23,10 +23,16 @@ CREATE OR REPLACE MACRO llm_stack(response, request) AS
                     THEN NULL
                 -- A system message holds for the whole conversation, until another is given.
                 ELSE [json_merge_patch(
-                    CASE WHEN json_exists(reply, '$.input.system_msg')
-                        THEN json_object('system_msg', json_extract(reply, '$.input.system_msg'))
-                        ELSE '{}'::JSON
-                    END,
+                    '{}',
+                    json_object('system_msg', list_filter(
+                        -- Of two keys that say it, a request takes the one with a prefix.
+                        json_extract_string(reply, [
+                            '$.input."gen.system"', '$.input."gen.system_msg"',
+                            '$.input."generation.system"', '$.input."generation.system_msg"',
+                            '$.input.system_msg', '$.input.system'
+                        ]),
+                        lambda message: message IS NOT NULL
+                    )[1]),
                     json_object('history', CASE
                         WHEN json_exists(reply, '$.history') AND json_exists(reply, '$.output')
                             THEN json_extract(reply, '$.history')
@@ -68,6 +74,11 @@ query T
 SELECT llm_stack(echo_chat(llm_param({'system_msg': 'Be brief.', 'instruction': 'a'})), llm_param({'instruction': 'b'}))[1]::JSON ->> 'system_msg'
 ----
 Be brief.
+
+query TT
+SELECT llm_stack(echo_chat(llm_param({'system': 'Be brief.', 'instruction': 'a'})), llm_param({'instruction': 'b'}))[1]::JSON ->> 'system_msg', llm_stack(echo_chat(llm_param({'gen.system': 'Be brief.', 'instruction': 'a'})), llm_param({'instruction': 'b', 'system_msg': 'Be kind.'}))[1]::JSON ->> 'system_msg'
+----
+Be brief.	Be kind.
 
 query T
 SELECT llm_stack('Ho', llm_param({'instruction': 'Ha'}))

@@ -2,23 +2,27 @@
 CREATE OR REPLACE MACRO ai_classify(text, labels, model := NULL) AS
     list_transform(
         [{
-            'answer': ' ' || regexp_replace(
+            -- Word by word, and each other sign by itself: blanks and lines may differ.
+            'answer': ' ' || array_to_string(regexp_extract_all(
                 lower(llm_generate(
                     'Which of these describes the text best: ' || array_to_string(labels, ', ')
                         || '? Answer with one of them only.' || chr(10) || chr(10) || text,
                     {'max_tokens': 50},
                     model
                 )),
-                '([^\pL\pN])', ' \1 ', 'g'
-            ) || ' ',
-            -- Between blanks: what begins and ends like a word is one.
-            'labels': list_transform(
-                list_filter(labels::VARCHAR[], lambda label: label <> ''),
-                lambda label: {
-                    'words': ' ' || regexp_replace(lower(label), '([^\pL\pN])', ' \1 ', 'g') || ' ',
-                    'shortness': -length(label),
-                    'label': label
-                }
+                '[\pL\pN]+|[^\pL\pN\s\pZ]'
+            ), ' ') || ' ',
+            'labels': list_filter(
+                list_transform(
+                    labels::VARCHAR[],
+                    lambda label: {
+                        'words': ' ' || array_to_string(
+                            regexp_extract_all(lower(label), '[\pL\pN]+|[^\pL\pN\s\pZ]'), ' '
+                        ) || ' ',
+                        'label': label
+                    }
+                ),
+                lambda label: label.words <> '  '
             )
         }],
         -- The label that comes first in the answer; of two at one place the longer.
@@ -28,7 +32,7 @@ CREATE OR REPLACE MACRO ai_classify(text, labels, model := NULL) AS
                     given.labels,
                     lambda label: {
                         'position': strpos(given.answer, label.words),
-                        'shortness': label.shortness,
+                        'shortness': -length(label.words),
                         'label': label.label
                     }
                 ),

@@ -9,7 +9,9 @@ CREATE OR REPLACE MACRO ai_filter(text, question, model := NULL) AS
                     model
                 )
             ),
-            '\b(yes|no|true|false)\b'
+            -- Not \b: it takes only letters of English for such.
+            '(?:^|[^\pL\pN_])(yes|no|true|false)(?:[^\pL\pN_]|$)',
+            1
         ) AS BOOLEAN
     );
 

@@ -9,7 +9,7 @@ CREATE OR REPLACE MACRO ai_extract(text, what, model := NULL) AS
                     model
                 )
             ),
-            '(?i)^\W*none\W*$',
+            '(?i)^[^\pL\pN]*none[^\pL\pN]*$',
             ''
         ),
         ''

@@ -8,9 +8,12 @@ business; until that is known, as they are given.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -20,7 +23,9 @@ from llmsql.functions.caller import caller_of, told
 from llmsql.functions.columns import Column
 from llmsql.runtime.collector import Collector, Site
 from llmsql.runtime.engine import Engine
-from llmsql.runtime.orders import NAME, Form
+from llmsql.runtime.orders import ARROW_LOSES, NAME, Form
+
+_LOSES = re.compile(ARROW_LOSES)
 
 MOST_FORMS = 32
 """A chunk with more instructions than this has one for each row, not one for all."""
@@ -43,23 +48,26 @@ class Function:
         """Write the prompts of one chunk. DuckDB calls this, from several threads."""
         collector, site, arguments = caller_of(self.engine, columns)
         with told(collector):
-            if len(arguments) != 2:
+            is_tagged = len(arguments) < len(columns)
+            if len(arguments) != 2 + is_tagged:
                 raise OptionError(
                     f"{NAME}(instruction, fields) is what there is, not {len(arguments)} arguments"
                 )
-            instruction, fields = arguments
-            return self._prompts(instruction, fields, collector, site)
+            instruction, *given = arguments
+            return self._prompts(instruction, [*map(_whole, given)], collector, site)
 
     def _prompts(
-        self, instruction: Column, fields: Column, collector: Collector, site: Site
+        self, instruction: Column, given: Sequence[Any], collector: Collector, site: Site
     ) -> Any:
         """The prompts as an Arrow array; NULL for now where an order is to be chosen first."""
         import pyarrow.compute as pc
 
-        fields = _whole(fields)
+        fields = given[0]
+        if pa.types.is_null(fields.type):
+            return pa.nulls(len(fields), pa.string())
         names = _names(fields.type)
         texts = pa.array(read.texts(instruction), pa.string())
-        cells = _as_json(fields)
+        cells = _as_json(*given)
         chosen = _Chosen(texts, names)
         for form, rows in chosen.forms():
             chosen.orders.append(self._order(form, rows, cells, collector, site))
@@ -149,9 +157,32 @@ def _named(kind: Any) -> str:
         return "a MAP"
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return "a list"
-    return "NULL" if pa.types.is_null(kind) else "a text" if pa.types.is_string(kind) else "a value"
+    return "a text" if pa.types.is_string(kind) else "a value"
 
 
-def _as_json(fields: Any) -> list[Any]:
-    """Each field of *fields*, an array of structs, as an array of JSON texts."""
-    return [read.as_json(fields.field(number)) for number in range(fields.type.num_fields)]
+def _as_json(fields: Any, spelled: Any = None) -> list[Any]:
+    """Each field of *fields*, an array of structs, as an array of JSON texts.
+
+    *spelled* has the SQL type of all, and their values as JSON; NULL where Arrow loses nothing.
+    """
+    import pyarrow.compute as pc
+
+    count, lost = fields.type.num_fields, frozenset[int]()
+    if spelled is not None and spelled.null_count < len(spelled):
+        lost = _lost(spelled.field("type")[0].as_py(), count)
+    return [
+        pc.list_element(spelled.field("values"), number).fill_null("null")
+        if number in lost
+        else read.as_json(fields.field(number))
+        for number in range(count)
+    ]
+
+
+@lru_cache(maxsize=64)
+def _lost(kind: str, count: int) -> frozenset[int]:
+    """The places of those of *count* fields of the SQL type *kind* that Arrow would lose."""
+    try:
+        fields = duckdb.sqltype(kind).children
+    except duckdb.Error:  # one of them is of an extension's type, which is unknown here
+        return frozenset(range(count))
+    return frozenset(at for at, (_, each) in enumerate(fields) if _LOSES.search(str(each)))
