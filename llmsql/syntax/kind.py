@@ -13,9 +13,9 @@ _OTHERWISE = {"MERGE": "MERGE_INTO"}
 def gives_rows(sql: str) -> bool:
     """True for what gives rows, as far as can be said before it runs; a count is none.
 
-    Of what writes DuckDB only says that it may.
+    Of what writes DuckDB only says that it may, and what it cannot read may be anything.
     """
-    if kind_of(sql) == "SELECT" or write.returns_rows(sql):
+    if kind_of(sql) in ("SELECT", "") or write.returns_rows(sql):
         return True
     kinds = [kind.name for each in tree.statements(sql) for kind in each.expected_result_type]
     return set(kinds) == {"QUERY_RESULT"}
