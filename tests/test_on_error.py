@@ -324,6 +324,31 @@ def test_call_id(con: llmsql.Connection) -> None:
     assert len(rows(con, "SELECT llm_call_id(rr(x, 'p')) FROM t WHERE i = 1")[0][0]) == 32
 
 
+@pytest.mark.parametrize(
+    ("made", "query", "target"),
+    [
+        ("", "SELECT chat(x) AS x FROM '{0}/a.parquet'", "{0}/a.parquet"),
+        ("", "SELECT chat(x) AS x FROM read_parquet('{0}/*.parquet')", "{0}/./a.parquet"),
+        ("CREATE VIEW v AS FROM '{0}/a.parquet'", "SELECT chat(x) AS x FROM v", "{0}/a.parquet"),
+        ("", "SELECT chat(x) AS x FROM '{0}/a.parquet'", "{0}"),
+    ],
+)
+def test_a_file_is_not_replaced_by_what_failed_of_it(
+    con: llmsql.Connection, tmp_path: Path, made: str, query: str, target: str
+) -> None:
+    """The NULL of a failed row would be all that is left of it."""
+    con.execute(f"COPY (SELECT 'fail' AS x) TO '{tmp_path}/a.parquet'; {made.format(tmp_path)}")
+    options = "" if target != "{0}" else " (FORMAT parquet, PER_THREAD_OUTPUT, OVERWRITE)"
+    copy = f"COPY ({query}) TO '{target}'{options}".format(tmp_path)
+    with pytest.raises(GenerationError, match=FAILED):
+        con.execute(copy)
+    assert rows(con, f"FROM '{tmp_path}/a.parquet'") == [("fail",)]
+    other = copy.replace(f"TO '{tmp_path}", f"TO '{tmp_path}/../b")
+    (tmp_path / "../b").mkdir(exist_ok=True)
+    with pytest.warns(LlmsqlWarning, match=FAILED):
+        con.execute(other)
+
+
 WRITES = [
     ("CREATE TABLE u AS SELECT i, {} AS y FROM t", "u"),
     ("CREATE TABLE u(i INT, y VARCHAR); INSERT INTO u SELECT i, {} FROM t", "u"),

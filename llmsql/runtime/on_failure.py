@@ -5,12 +5,14 @@ Owns which statements those are. What the user says, at a call or in the setting
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from llmsql.runtime.definitions import ViewsAndMacros
-from llmsql.runtime.reach import Reach, explore
+from llmsql.runtime.reach import Reach, explore, files
 from llmsql.syntax import explained, prepared, quote, receivers, tree, write
 from llmsql.syntax.conditions import is_inside
 from llmsql.syntax.kind import kind_of
@@ -20,7 +22,8 @@ from llmsql.syntax.tree import Node
 
 _UPDATES = frozenset({"UPDATE", "MERGE_INTO", "MERGE", "ALTER"})
 _WRITES = _UPDATES | {"INSERT", "DELETE", "CREATE"}
-_DESTROYS = re.compile(r"\b(update|merge|replace|delete|alter)\b", re.IGNORECASE)
+_DESTROYS = re.compile(r"\b(update|merge|replace|delete|alter|copy)\b", re.IGNORECASE)
+_TO = re.compile(r"\)\s*to\s+'((?:[^']|'')*)'", re.IGNORECASE)
 _READERS = frozenset({"query", "query_table"})
 """What reads tables whose names are values."""
 
@@ -70,9 +73,11 @@ def _destroys(kind: str, sql: str, catalog: Catalog) -> bool:
     if kind == "SELECT":
         statement = tree.parse(sql) if "with" in sql.lower() else None
         return statement is not None and is_inside(statement, _modifies)
-    if kind not in ("DELETE", "CREATE"):
+    if kind not in ("DELETE", "CREATE", "COPY"):
         return False
     found = write.read(sql)
+    if kind == "COPY" and found is None:  # a table: it calls no model
+        return False
     if kind == "CREATE" and not (found and found.replaces and found.target):
         return False
     statement = tree.parse(found.query) if found else None
@@ -81,9 +86,23 @@ def _destroys(kind: str, sql: str, catalog: Catalog) -> bool:
     receivers.spell_out(statement, tuple)
     known = catalog(sql)
     reach = explore(statement, known, {}, {})
+    if kind == "COPY":
+        parts = [statement, *(each for name in reach.tables for each in known.trees(name))]
+        return _reads_its_target(parts, found.tail)
     if kind == "CREATE":
         return bool(reach.tables & {quote.names(found.target or "")[-1], *_READERS})
     return not _spares_unknown(tree.body(statement), known, reach)
+
+
+def _reads_its_target(parts: Sequence[Node], tail: str) -> bool:
+    """True where one of *parts* names the file that COPY writes, as its *tail* says, or is in."""
+    to = _TO.match(tail)
+    if to is None:
+        return False
+    target = os.path.realpath(to[1].replace("''", "'"))
+    named = [node.get("table_name") or tree.constant(node) for node in tree.nodes(parts)]
+    read = [file for name in named if isinstance(name, str) for file in files(name)]
+    return any(Path(os.path.realpath(file)).is_relative_to(target) for file in read)
 
 
 def _spares_unknown(query: Node, catalog: ViewsAndMacros, reach: Reach) -> bool:

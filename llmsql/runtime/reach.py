@@ -197,6 +197,10 @@ def _are_regular_files(path: str) -> bool:
     """True when *path*, perhaps with wildcards, names regular files, or something remote."""
     if re.match(r"\w+://", path) and not path.startswith("file://"):
         return True
+    return all(map(os.path.isfile, files(path)))
+
+
+def files(path: str) -> list[str]:
+    """The files of this machine that *path* names, perhaps with wildcards; one may not be there."""
     local = path.removeprefix("file://")
-    found = glob.glob(local, recursive=True) if glob.has_magic(local) else [local]
-    return all(map(os.path.isfile, found))
+    return glob.glob(local, recursive=True) if glob.has_magic(local) else [local]
