@@ -24,16 +24,16 @@ _READS = re.compile(
 )
 """Words that a table may stand behind."""
 
-_VIEWS = """
-SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal
-UNION ALL
+_VIEWS = "SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal"
+_HAS_GENERATED = "SELECT 1 FROM duckdb_tables() WHERE contains(sql, ' GENERATED ') LIMIT 1"
+_GENERATED = """
 SELECT lower(table_name), 'SELECT ' || string_agg(
     column_default || ' AS "' || replace(column_name, '"', '""') || '"', ', '
 ) FROM duckdb_columns()
 WHERE table_oid IN (SELECT table_oid FROM duckdb_tables() WHERE contains(sql, ' GENERATED '))
 GROUP BY database_oid, table_oid, table_name
 """
-"""Views, and tables with generated columns, as queries of these and of the others' defaults."""
+"""Tables with generated columns, as queries of these and of the others' defaults."""
 
 
 class Defined(NamedTuple):
@@ -80,7 +80,10 @@ class ViewsAndMacros:
 
     def _load_views(self, con: Any) -> None:
         """Load all views: of one name there may be several, in other schemas and databases."""
-        for name, text in con.execute(_VIEWS).fetchall():
+        rows = con.execute(_VIEWS).fetchall()
+        if con.execute(_HAS_GENERATED).fetchone():  # hardly ever, and told sooner
+            rows += con.execute(_GENERATED).fetchall()
+        for name, text in rows:
             self.views.setdefault(name, []).append(text)
 
     def _called(self, sql: str) -> set[str]:
