@@ -70,8 +70,11 @@ class Pending:
 
     def answering(self, pieces: Sequence[Piece]) -> int:
         """The place of the one of *pieces* whose result is to be fetched when all have run."""
+        last = len(pieces) - 1
+        if last < 1 or not _MATERIALIZES:
+            return last
         giving = [at for at, piece in enumerate(pieces) if piece.is_ours or gives_rows(piece.text)]
-        return giving[-1] if giving and _MATERIALIZES else len(pieces) - 1
+        return giving[-1] if giving else last
 
     def drop(self) -> None:
         """Drop what a statement of ours returned: DuckDB 2.0 waits until it is fetched."""
