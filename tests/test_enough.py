@@ -197,6 +197,9 @@ FOUND = [
     " (SELECT * FROM c1 SEMI JOIN (SELECT id, n FROM u) u ON n = k AND id < 6 WHERE"
     " m(s || i) = 'true') SELECT flag, count(*), max(CASE WHEN flag THEN g(s) END) FROM c2"
     " WHERE m(g(s)) IS NULL GROUP BY 1",
+    "SELECT i, k, s, CASE WHEN flag THEN g(s) END FROM (SELECT i, k, s, flag FROM t SEMI JOIN"
+    " (SELECT id, n FROM u) u ON id = i WHERE s IS NOT NULL) t WHERE m(s || i) = 'true'"
+    " ORDER BY k, i, s LIMIT 20",
 ]
 """What a generator found, each of another kind: calls too many, or other rows."""
 

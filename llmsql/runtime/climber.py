@@ -129,10 +129,13 @@ class Climber:
     def _below(self, plan: Plan, text: str) -> Plan | None:
         """The plan of the query *text* below a rung, if that stands before all calls.
 
-        None where a call may wait for another unseen, or guards may turn conditions round.
+        None where a call may wait for another unseen, or guards may turn conditions round, or
+        DuckDB a join.
         """
         below = plan.below(text)
         if below is None or not below.is_ordered or not below.is_guarded:
+            return None
+        if self.resolver.turned(below) > plan.turned:
             return None
         statement, sites = below.statement or tree.parse(below.text), max(below.sites, plan.sites)
         return replace(below, sites=sites, statement=statement, plain=None)

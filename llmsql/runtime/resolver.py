@@ -26,7 +26,7 @@ from llmsql.runtime.interrupts import roll_back
 from llmsql.runtime.kept_rows import KeptRows
 from llmsql.runtime.orders import Orders
 from llmsql.runtime.run import Sites
-from llmsql.syntax import quote
+from llmsql.syntax import order, quote
 from llmsql.syntax.early import (
     asked_in_turn,
     asks_on_both_sides,
@@ -310,6 +310,10 @@ class Resolver:
         """True when DuckDB asks by the same conditions, in the same order, in both."""
         one, another = map(self._plan_again, (plan.text, other.text))
         return asked_in_turn(one) == asked_in_turn(another)
+
+    def turned(self, plan: Plan) -> int:
+        """How many joins of *plan* DuckDB has turned round, with what it knows now."""
+        return order.turned(self._plan_again(plan.text))
 
     def _plan_again(self, text: str) -> list[Node]:
         """DuckDB's plan of *text*, with what this pass noted left as it is."""

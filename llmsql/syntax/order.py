@@ -40,6 +40,7 @@ _NOT_EVALUATED = "optional: "  # a filter that only skips blocks
 _IN_ORDER = ("CTE", "RECURSIVE_CTE")
 _ANY_ORDER = ("UNION",)
 _CUT = "EMPTY_RESULT"
+_TURNED = ("RIGHT_SEMI", "RIGHT_ANTI")
 
 
 @dataclass
@@ -157,6 +158,18 @@ def _details(operator: Node) -> list[Any]:
 def is_cut(plan: Sequence[Node] | None) -> bool:
     """True when a *plan* leaves out what gives no rows, as conditions contradict one another."""
     return any(each["name"].strip() == _CUT or is_cut(each["children"]) for each in plan or ())
+
+
+def turned(plan: Sequence[Node] | None) -> int:
+    """How many joins of a *plan* keep rows of the side that is read first.
+
+    Only a side that is read last does DuckDB filter by the other's least and greatest value.
+    """
+    return sum(
+        str((each.get("extra_info") or {}).get("Join Type")).startswith(_TURNED)
+        + turned(each["children"])
+        for each in plan or ()
+    )
 
 
 def turns(places: Callable[[Node], tuple[int, ...]]) -> Callable[[Node], int]:
