@@ -3,7 +3,7 @@
     python -m tests.search Choices 20000 20100
 
 runs ten statements of each seed through llmsql and through plain DuckDB, on the version installed,
-and prints what differs as a line of JSON, the last line how many there were.
+and prints what differs as a line of JSON, the last line how many there were, and all calls made and needed.
 """
 
 from __future__ import annotations
@@ -42,11 +42,13 @@ class Search:
         self.ours, self.plain = Ours(tables), Plain(tables)
         for side in (self.ours, self.plain):
             side.con.execute("SET threads = 1")
+        self.calls = self.needed = 0
 
     def difference(self, sql: str) -> str:
         """What differs between the two sides, or nothing."""
         one, other = self.ours.run(sql), self.plain.run(sql)
         self._restore()
+        self.calls, self.needed = self.calls + one.calls, self.needed + other.calls
         return _difference(sql, one, other)
 
     def close(self) -> None:
@@ -106,8 +108,15 @@ def main(name: str, first: str, end: str) -> None:
                 found += 1
                 _tell(seed=seed, difference=difference, sql=sql)
     search.close()
-    seconds = round(time.monotonic() - started)
-    _tell(generator=name, statements=count, differ=found, seconds=seconds, on=duckdb.__version__)
+    _tell(
+        generator=name,
+        statements=count,
+        differ=found,
+        calls=search.calls,
+        needed=search.needed,
+        seconds=round(time.monotonic() - started),
+        on=duckdb.__version__,
+    )
 
 
 def _tell(**what: Any) -> None:

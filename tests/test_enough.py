@@ -200,6 +200,9 @@ FOUND = [
     "SELECT i, k, s, CASE WHEN flag THEN g(s) END FROM (SELECT i, k, s, flag FROM t SEMI JOIN"
     " (SELECT id, n FROM u) u ON id = i WHERE s IS NOT NULL) t WHERE m(s || i) = 'true'"
     " ORDER BY k, i, s LIMIT 20",
+    "WITH c0 AS (SELECT i, count(*) OVER (PARTITION BY flag) AS k, s, flag FROM t WHERE i < 120 AND"
+    " m(g(s)) IS NULL) SELECT i, k FROM c0 WHERE g('p ' || s) IN ('1', '2') AND NOT flag AND"
+    " i < 120",
 ]
 """What a generator found, each of another kind: calls too many, or other rows."""
 

@@ -32,7 +32,7 @@ def made(make: type[Generator], seeds: Iterable[int]) -> Iterator[str]:
     [
         pytest.param(NASTY, 2444886690, id="nasty"),
         pytest.param([shape.sql for shape in SHAPES], 2230188027, id="shapes"),
-        pytest.param([*ENDING, *FOUND], 715134951, id="early ends"),
+        pytest.param([*ENDING, *FOUND], 2256597217, id="early ends"),
         pytest.param(made(Generator, [*range(40), *range(1000, 1015)]), 4073179404, id="generated"),
         pytest.param(made(Several, range(2000, 2020)), 51751648, id="several models"),
         pytest.param(made(Subqueries, range(3000, 3004)), 3473535582, id="subqueries"),

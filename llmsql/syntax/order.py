@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from itertools import accumulate, islice
@@ -30,7 +30,8 @@ class Call(NamedTuple):
     branch: int = -1
 
 
-_Pairs = dict[tuple[Call, Call], None]
+_Pair = tuple[Call, Call]
+_Pairs = dict[_Pair, None]
 Detail = str | list[Any]
 """What an operator says of itself under one key: one text, or several."""
 
@@ -48,8 +49,9 @@ class Order:
     """What a plan evaluates, and when.
 
     *pairs* are of calls of which the first is made before the other, in some branch of a UNION at
-    least. *steps* are those at which each call is made; calls of one step are made side by side, or
-    in two branches. Of those *named* the plan shows only a column's name. *places* are where in all
+    least, *streams* of those through which the same rows go, the first before the other. *steps*
+    are those at which each call is made; calls of one step are made side by side, or in two
+    branches. Of those *named* the plan shows only a column's name. *places* are where in all
     conditions, one after the other, each call is first made. Of their parts, *parts* are
     the places of those with calls, by how deep they are and these calls. What comes before a call
     is in *before*, for each branch that makes it. Those *scanned* a table makes while it is read,
@@ -59,6 +61,7 @@ class Order:
 
     is_known: bool = True
     pairs: _Pairs = field(default_factory=dict)
+    streams: set[_Pair] = field(default_factory=set)
     steps: dict[Call, int] = field(default_factory=dict)
     named: set[Call] = field(default_factory=set)
     places: dict[Call, int] = field(default_factory=dict)
@@ -81,10 +84,8 @@ class Order:
         """True when each call still comes behind all that it comes behind in *plain*."""
         return (
             self.scanned <= plain.scanned
-            and not any(
-                (later, earlier) in self.pairs and (later, earlier) not in plain.pairs
-                for earlier, later in plain.pairs
-            )
+            and not _are_turned(self.pairs, plain.pairs)
+            and not _are_turned(self.streams, plain.streams)
             and all(
                 any(part in condition for condition in ours.conditions)
                 for call in plain.before.keys() & self.before.keys()
@@ -92,6 +93,12 @@ class Order:
                 for part in theirs.cheap
             )
         )
+
+
+def _are_turned(pairs: Collection[_Pair], plain: Collection[_Pair]) -> bool:
+    """True when one of the *plain* pairs comes the other way round in *pairs*, and only there."""
+    turned = ((later, earlier) for earlier, later in plain)
+    return any(pair in pairs and pair not in plain for pair in turned)
 
 
 @dataclass(frozen=True)
@@ -188,13 +195,17 @@ def turns(places: Callable[[Node], tuple[int, ...]]) -> Callable[[Node], int]:
 
 
 class _Reading:
-    """One walk over a plan, in the order in which it runs; *path* is what was evaluated so far."""
+    """One walk over a plan, in the order in which it runs; *path* is what was evaluated so far.
+
+    Of that, *stream* are the calls that the rows of the operator in hand have gone through.
+    """
 
     def __init__(self, calls: Sequence[Call], columns: Mapping[str, list[int]]) -> None:
         self.calls = calls
         self.columns = columns
         self.order = Order()
         self.path = _Path()
+        self.stream: frozenset[Call] = frozenset()
         self._length = 0  # of all conditions
 
     def visit(self, operator: Node) -> None:
@@ -219,20 +230,27 @@ class _Reading:
     def _children(self, operator: Node, details: Node) -> None:
         name, children = operator["name"].strip(), operator["children"]
         if name in _ANY_ORDER:
-            start, ends = self.path, []
+            start, ends, streams = self.path, [], []
             for child in children:
                 self.path = start
-                self.visit(child)
+                streams.append(self._below(child))
                 ends.append(self.path)
-            self.path = start.joined(ends)
+            self.path, self.stream = start.joined(ends), frozenset().union(*streams)
             return
+        streams = []
         if len(children) > 1 and name not in _IN_ORDER:
             # A join has built the table of its last child before it reads the others.
-            self.visit(children[-1])
+            self._below(children[-1])
             self._one_by_one(_built_keys(details.get("Conditions", [])))
-            children = children[:-1]
-        for child in children:
-            self.visit(child)
+            streams, children = [self.stream], children[:-1]
+        streams += map(self._below, children)
+        self.stream = frozenset().union(*streams)
+
+    def _below(self, child: Node) -> frozenset[Call]:
+        """Note what *child* evaluates; returns what its rows have gone through."""
+        self.stream = frozenset()
+        self.visit(child)
+        return self.stream
 
     def _pass(self, condition: str, *, is_filter: bool) -> None:
         """Note where in all that is evaluated a condition, or what is computed, has its calls."""
@@ -270,6 +288,7 @@ class _Reading:
         """Put each new call in a condition behind those made before."""
         for call in (self.calls[number] for number in _numbers(detail)):
             self._add({call} - self.path.made)
+            self._flow({call})
 
     def _side_by_side(self, details: Node) -> None:
         """Put all new calls in what an operator computes behind those made before."""
@@ -280,6 +299,12 @@ class _Reading:
         named = self._named(_texts(details.get("Projections", []))) - seen
         self.order.named |= named
         self._add((seen - self.path.made) | named)
+        self._flow(seen)
+
+    def _flow(self, calls: set[Call]) -> None:
+        """Put *calls* behind all that their rows have gone through."""
+        self.order.streams |= {(one, call) for one in self.stream - calls for call in calls}
+        self.stream |= calls
 
     def _named(self, shown: list[str]) -> set[Call]:
         """The calls behind the names *shown* whose step nobody knows yet."""
