@@ -12,7 +12,7 @@ from llmsql.workspace import Workspace
 
 @dataclass(frozen=True)
 class Help(Statement):
-    """Show the statements, or those that have a word: `!llm help model`."""
+    """Show the statements, or those that have these words: `!llm help model`."""
 
     syntax: ClassVar[str] = "!llm help [<statement>]"
     statement: str | None = None
@@ -23,12 +23,16 @@ class Help(Statement):
 
         rows = [(cls.syntax + ";", (cls.__doc__ or "").split("\n", 1)[0]) for cls in classes()]
         if self.statement:
-            word = self.statement.lower()
-            found = [row for row in rows if word in row[0].lower().rstrip(";").split()]
+            asked = self.statement.lower().removeprefix("!llm ").split()
+            found = [row for row in rows if set(asked) <= set(row[0].lower().rstrip(";").split())]
             if not found:
                 words = {w for row in rows for w in row[0].rstrip(";").split() if w.isalpha()}
+                unknown = next(
+                    (w for w in asked if w not in {known.lower() for known in words}), asked[-1]
+                )
                 raise CatalogError(
-                    f'no statement has the word "{word}"{suggestion(word, words)}'
+                    f"no statement has {'the words' if asked[1:] else 'the word'} "
+                    f'"{" ".join(asked)}"{suggestion(unknown, words)}'
                     "\n  !llm help; shows them all"
                 )
             rows = found

@@ -2,7 +2,8 @@
 
 A pattern is words, `<placeholders>` and `[optional parts]`: "!llm model remove <name>". A
 placeholder takes one word or one quoted value; `<pairs>` takes `key = 'value' [AND key = 'value']
-…`, where WHERE may be left out; `<columns>` takes words with commas between them.
+…`, where WHERE may be left out; `<columns>` takes words with commas between them,
+`<statement>` all that is left.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ALIASES = {
 
 PAIRS = "pairs"
 COLUMNS = "columns"
+STATEMENT = "statement"
 
 _TOKEN = re.compile(
     r"""
@@ -163,6 +165,9 @@ def _match(
         if part.text == COLUMNS and part.kind == "placeholder":
             values[COLUMNS], index = _listed(given, index)
             continue
+        if part.text == STATEMENT and part.kind == "placeholder":
+            values[STATEMENT] = " ".join(token.value for token in given[index:])
+            return len(given)
         if part.kind != "literal":
             values[part.text] = given[index].value
         index += 1

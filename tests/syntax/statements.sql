@@ -52,6 +52,9 @@
 !llm help model;
 !llm help model;
 
+!llm help model check;
+!llm help 'model check';
+
 !llm modle list;
 -- error: line 1, column 6: expected backends, cache, help, library, model or setup, found "modle"; did you mean "model"?
 
