@@ -105,6 +105,15 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     )
 
 
+def test_a_file_is_no_encoder(tmp_path: Path) -> None:
+    """A GGUF file is refused in words, not as a path below it that cannot be opened."""
+    from llmsql.backends.onnxruntime.description import describe
+
+    (tmp_path / "small.gguf").touch()
+    with pytest.raises(BackendError, match='is a file, and backend "onnxruntime" runs'):
+        describe(str(tmp_path / "small.gguf"))
+
+
 @needs_packages
 @pytest.mark.models
 def test_a_missing_converter_names_the_extras(

@@ -43,6 +43,11 @@ class Description:
 def describe(path: str) -> Description:
     """Read what the directory *path* holds; BackendError where that is not known here."""
     folder = Path(path)
+    if not folder.is_dir():
+        raise BackendError(
+            f'"{path}" is a file, and backend "onnxruntime" runs what a directory holds\n'
+            "  leave out infer_backend, or name a directory with config.json"
+        )
     is_cross = is_cross_encoder(path)
     modules = _modules(folder)
     kind, place = modules[0] if modules else ("Transformer", folder)
