@@ -129,7 +129,12 @@ class Settings:
         for name in ENVIRONMENT:
             value = os.environ.get(f"LLMSQL_{name.upper()}")
             if value:
-                settings = settings.changed(name, value)
+                try:
+                    settings = settings.changed(name, value)
+                except OptionError as error:
+                    raise OptionError(
+                        f"{error}\n  the environment variable LLMSQL_{name.upper()} says so"
+                    ) from None
         return settings
 
     def changed(self, key: str, value: str) -> Settings:
