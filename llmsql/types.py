@@ -6,6 +6,7 @@ Frozen, hashable where they serve as keys, and free of behaviour beyond reading 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import types
 import typing
@@ -254,6 +255,19 @@ def read_options(
     if wrong:
         raise OptionError("\n".join(wrong))
     return cls(**values)
+
+
+def json_object(name: str, text: str | None) -> dict[str, Any]:
+    """The JSON object in the option *name*, empty where it is not given; OptionError if none."""
+    if text is None:
+        return {}
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise OptionError(f"{name} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise OptionError(f"{name} must be a JSON object, {{…}}")
+    return found
 
 
 def coerce(value: Any, wanted: Any) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import gc
 import importlib.util
+import json
 import os
 import random
 import signal
@@ -27,6 +28,7 @@ import pytest
 import llmsql
 from llmsql import backends
 from llmsql.backends.openai import address
+from llmsql.backends.openai import sampling as openai_sampling
 from llmsql.errors import BackendError, GenerationError, OptionError
 from llmsql.types import (
     Completion,
@@ -248,6 +250,55 @@ def test_a_request_says_what_was_asked() -> None:
     }
     assert headers["authorization"] == f"Bearer {KEY}"
     assert headers["openai-organization"] == "org-1"
+
+
+def test_a_request_says_what_only_some_servers_know() -> None:
+    """A schema, an effort and whatever else the user names reach the server beside the rest."""
+    asked = openai_sampling.Sampling(
+        presence_penalty=0.5,
+        json_schema='{"type": "object"}',
+        reasoning_effort="low",
+        extra_body='{"min_p": 0.1, "provider": {"order": ["a"]}}',
+    )
+    with Server(echo) as server, deployed(server.url) as model:
+        list(model.generate([Prompt("hi", asked)]))
+        (body,) = server.asked("/chat/completions")
+    schema = {"name": "answer", "schema": {"type": "object"}, "strict": True}
+    assert body == {
+        "model": "small",
+        "messages": [{"role": "user", "content": "hi"}],
+        "max_tokens": 256,
+        "temperature": 0.0,
+        "presence_penalty": 0.5,
+        "reasoning_effort": "low",
+        "response_format": {"type": "json_schema", "json_schema": schema},
+        "min_p": 0.1,
+        "provider": {"order": ["a"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"json_schema": "{"}, "json_schema is not JSON: Expecting property name"),
+        ({"json_schema": "[]"}, "json_schema must be a JSON object, {…}"),
+        ({"extra_body": "low"}, "extra_body is not JSON: Expecting value"),
+        (
+            {"extra_body": '{"n": 4}'},
+            'extra_body may not hold "n": that is for llmsql to say',
+        ),
+        (
+            {"extra_body": '{"temperature": 1}'},
+            'extra_body may not hold "temperature": it is an option of its own',
+        ),
+        ({"presence_penalty": 3}, "presence_penalty must be between -2 and 2, not 3"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(given: dict[str, Any], message: str) -> None:
+    """A wrong option of an answer is told by its name, before anyone is asked."""
+    with pytest.raises(OptionError) as caught:
+        openai_sampling.Sampling(**given)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize("parameter", ["max_tokens", "temperature"])
@@ -1022,6 +1073,21 @@ def test_llamacpp_answers(llamacpp: str) -> None:
     assert short.text != "" and short.finish_reason == "stop" and cut.finish_reason == "length"
     assert cut.usage.output_tokens == 40 and cut.usage.input_tokens > 4
     assert str(refused).startswith("the server answers 400: request (")
+
+
+@pytest.mark.models
+def test_llamacpp_keeps_to_a_schema(llamacpp: str) -> None:
+    """Another project's server binds a real model's answer to the schema that it is sent."""
+    schema = {
+        "type": "object",
+        "properties": {"stars": {"type": "integer", "minimum": 1, "maximum": 5}},
+        "required": ["stars"],
+        "additionalProperties": False,
+    }
+    asked = openai_sampling.Sampling(max_tokens=40, json_schema=json.dumps(schema))
+    with deployed(llamacpp, model=None) as model:
+        ((_, found),) = model.generate([Prompt("The stars of: I love it!", asked)])
+    assert 1 <= json.loads(found.text)["stars"] <= 5
 
 
 @pytest.mark.models

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -98,14 +97,4 @@ class Sampling(types.Sampling):
             raise OptionError(f"mirostat_mode must be 0, 1 or 2, not {self.mirostat_mode}")
         if self.grammar and self.json_schema:
             raise OptionError("give grammar or json_schema, not both")
-        self._check_schema()
-
-    def _check_schema(self) -> None:
-        if self.json_schema is None:
-            return
-        try:
-            schema = json.loads(self.json_schema)
-        except ValueError as error:
-            raise OptionError(f"json_schema is not JSON: {error}") from None
-        if not isinstance(schema, dict):
-            raise OptionError("json_schema must be a JSON object, {…}")
+        types.json_object("json_schema", self.json_schema)

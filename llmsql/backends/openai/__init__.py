@@ -11,6 +11,7 @@ from typing import Any
 
 from llmsql.backends import base
 from llmsql.backends.openai import address
+from llmsql.backends.openai.sampling import Sampling
 from llmsql.errors import BackendError, OptionError
 from llmsql.types import Disclosure, Kind, ModelSpec
 
@@ -52,6 +53,7 @@ class Backend(base.Backend):
     """Models behind an OpenAI-compatible server."""
 
     options = Options
+    sampling = Sampling
     kinds = ("chat", "emb", "rerank")
     model_types = ("saas/openai", "saas/official_openai")
     extra = "openai"

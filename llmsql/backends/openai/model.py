@@ -19,6 +19,7 @@ from llmsql.backends.openai import address, answers
 from llmsql.backends.openai.client import Client, Posted
 from llmsql.backends.openai.loop import Loop, Stream, Work
 from llmsql.backends.openai.refusals import Refused
+from llmsql.backends.openai.sampling import fields
 from llmsql.errors import BackendError, GenerationError, suggestion
 from llmsql.types import Completion, Measured, Message, Prompt
 
@@ -188,7 +189,7 @@ class Model(base.Model):
             body["stop"] = list(sampling.stop)
         if sampling.seed is not None:
             body["seed"] = sampling.seed
-        return body
+        return body | fields(sampling)
 
     def _adapts(self, error: Refused, body: dict[str, Any]) -> bool:
         """Leave out what the model does not take, where that was not the user's wish."""

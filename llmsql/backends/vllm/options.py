@@ -5,7 +5,6 @@ Its own options are here; `arguments` knows those of the installed vLLM's engine
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +107,4 @@ class Sampling(types.Sampling):
             raise OptionError(
                 "an answer has one form: give one of json_schema, regex, grammar, choice"
             )
-        try:
-            json.loads(self.json_schema or "{}")
-        except ValueError as error:
-            raise OptionError(f"json_schema is not JSON: {error}") from None
+        types.json_object("json_schema", self.json_schema)
