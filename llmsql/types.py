@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, NewType, TypeVar
 
 from llmsql.errors import OptionError, suggestion
 
@@ -257,6 +257,10 @@ def read_options(
     return cls(**values)
 
 
+JsonObject = NewType("JsonObject", str)
+"""A JSON object as text; an option of this type takes a STRUCT or a MAP, too."""
+
+
 def json_object(name: str, text: str | None) -> dict[str, Any]:
     """The JSON object in the option *name*, empty where it is not given; OptionError if none."""
     if text is None:
@@ -297,7 +301,12 @@ def type_name(wanted: Any) -> str:
         return "one of " + ", ".join(map(str, args))
     if origin is tuple:
         return "a list of texts"
-    names = {int: "an integer", float: "a number", bool: "true or false"}
+    names = {
+        int: "an integer",
+        float: "a number",
+        bool: "true or false",
+        JsonObject: "a JSON object",
+    }
     return names.get(wanted, "a text")
 
 
@@ -336,4 +345,14 @@ def _text(value: Any) -> str:
     return value
 
 
-_SCALARS: dict[Any, Any] = {int: _integer, float: _number, bool: _boolean, str: _text}
+def _json_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else _text(value)
+
+
+_SCALARS: dict[Any, Any] = {
+    int: _integer,
+    float: _number,
+    bool: _boolean,
+    str: _text,
+    JsonObject: _json_text,
+}

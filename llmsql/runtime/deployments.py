@@ -319,8 +319,18 @@ def load_model(spec: ModelSpec, backend: Backend) -> Model:
 
 
 def _written(sampling: Any) -> Any:
-    """*sampling* as JSON can hold it."""
-    return asdict(sampling) if is_dataclass(sampling) and not isinstance(sampling, type) else None
+    """*sampling* as JSON can hold it, of what its backend adds only what was asked for.
+
+    So answers are found again when the backend has learnt another option.
+    """
+    if not is_dataclass(sampling) or isinstance(sampling, type):
+        return None
+    found = asdict(sampling)
+    if isinstance(sampling, Sampling):
+        for each in fields(sampling)[len(fields(Sampling)) :]:
+            if found[each.name] == each.default:
+                del found[each.name]
+    return found
 
 
 def _sealed(value: Any, name: str = "") -> Any:

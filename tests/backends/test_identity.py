@@ -244,3 +244,14 @@ def test_options_of_the_catalog_are_read_first() -> None:
     assert engine.identity(spec) == identity("echo", kind="emb", dimension=3)
     with pytest.raises(OptionError, match='backend "echo" has no option "dimensio"'):
         engine.identity(ModelSpec(name="m", kind="emb", backend="echo", options={"dimensio": 3}))
+
+
+def test_an_option_that_a_backend_learns_loses_no_answers() -> None:
+    """Of what a backend adds to the sampling, only what was asked for decides where answers are."""
+    from llmsql.backends.openai.sampling import Sampling as OfServers
+    from llmsql.runtime.deployments import _written
+    from llmsql.types import Sampling
+
+    assert _written(OfServers(seed=1)) == _written(Sampling(seed=1))
+    asked = _written(OfServers(seed=1, reasoning_effort="low"))
+    assert asked == _written(Sampling(seed=1)) | {"reasoning_effort": "low"}

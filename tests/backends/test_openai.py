@@ -278,6 +278,27 @@ def test_a_request_says_what_only_some_servers_know() -> None:
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        """{'json_schema': '{"type": "object"}'}""",
+        "{'json_schema': {'type': 'object'}}",
+        "MAP {'json_schema': '{\"type\": \"object\"}'}",
+        """'{"json_schema": {"type": "object"}}'""",
+    ],
+)
+def test_a_schema_may_be_a_text_or_a_struct(options: str) -> None:
+    """In whichever way it is written, the server gets the same object."""
+    with Server(echo) as server, llmsql.connect() as con:
+        con.execute(
+            "RUN command AS LLM WHERE pretrainedModelType='saas/openai' AND udfName='remote'"
+            f" AND `saas.base_url`='{server.url}' AND `saas.model`='small'"
+        )
+        con.sql(f"SELECT remote('hi', {options})").fetchall()
+        (body,) = server.asked("/chat/completions")
+    assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"json_schema": "{"}, "json_schema is not JSON: Expecting property name"),

@@ -82,7 +82,7 @@ class Sampling(types.Sampling):
     mirostat_tau: float = 5.0
     mirostat_eta: float = 0.1
     grammar: str | None = None
-    json_schema: str | None = None
+    json_schema: types.JsonObject | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,9 +23,9 @@ class Sampling(types.Sampling):
 
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    json_schema: str | None = None
+    json_schema: types.JsonObject | None = None
     reasoning_effort: str | None = None
-    extra_body: str | None = None
+    extra_body: types.JsonObject | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -66,7 +66,7 @@ class Sampling(types.Sampling):
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     logprobs: int | None = None
-    json_schema: str | None = None
+    json_schema: types.JsonObject | None = None
     regex: str | None = None
     grammar: str | None = None
     choice: tuple[str, ...] = ()
