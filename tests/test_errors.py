@@ -6,6 +6,7 @@ import threading
 import warnings
 from typing import Any
 
+import duckdb
 import pytest
 
 import llmsql
@@ -186,6 +187,20 @@ def test_a_library_macro_without_a_model_says_so(con: Any) -> None:
     for sql in ("SELECT ai_sentiment('x')", "SELECT llm_generate('x')", "SELECT ai_embed('x')"):
         with pytest.raises(CatalogError, match="^no (chat|emb) model is deployed"):
             con.execute(sql).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("remote", "No model is deployed: RUN command AS LLM WHERE localModelDir='…' AND udfName="),
+        ("lowr", 'Did you mean "lower"?'),
+    ],
+)
+def test_a_function_that_nobody_has_may_be_a_model(missing: str, said: str) -> None:
+    """Without models, a name that is near none of DuckDB's is one that was never deployed."""
+    with llmsql.connect() as empty, pytest.raises(duckdb.CatalogException) as caught:
+        empty.execute(f"SELECT {missing}('x')")
+    assert str(caught.value).split("\n")[1].startswith(said)
 
 
 def test_a_null_option_keeps_the_deployments_default(table: Any) -> None:

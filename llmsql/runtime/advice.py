@@ -11,7 +11,8 @@ import duckdb
 from llmsql.runtime.deployments import SMALL, Deployments
 
 _MISSING = re.compile(
-    r"(Scalar Function with name \"?(?P<name>\w+)\"? does not exist!)(\nDid you mean .*)?"
+    r"(Scalar Function with name \"?(?P<name>\w+)\"? does not exist!)"
+    r"(\nDid you mean (?P<theirs>.*))?"
 )
 _UNKNOWN_SETTING = re.compile(r"(unrecognized configuration parameter \"(?P<name>\w+)\")")
 _OTHER_TYPES = re.compile(
@@ -26,6 +27,8 @@ _USUAL = {
     **dict.fromkeys(("rerank", "rr"), SMALL["rerank"]),
 }
 """What functions that models serve are usually called, and what such a model may be."""
+
+_NONE = "No model is deployed: RUN command AS LLM WHERE localModelDir='…' AND udfName='{}';"
 
 
 def advise(error: duckdb.Error, deployments: Deployments) -> None:
@@ -56,11 +59,17 @@ def _model(deployments: Deployments, found: re.Match[str]) -> str | None:
     if near:
         return f'Did you mean "{names[near[0]]}", which is deployed?'
     if missing not in _USUAL:
-        return None
+        return None if names or _is_near(missing, found["theirs"]) else _NONE.format(missing)
     return (
         "No model of that name is deployed: RUN command AS LLM WHERE localModelDir="
         f"{_USUAL[missing]} AND udfName='{missing}';"
     )
+
+
+def _is_near(missing: str, suggested: str | None) -> bool:
+    """True where a function of DuckDB's that it *suggested* is likely what was meant."""
+    functions = re.findall(r"\w+", suggested or "")
+    return bool(difflib.get_close_matches(missing, functions, n=1, cutoff=0.7))
 
 
 def _variable(found: re.Match[str]) -> str:

@@ -94,7 +94,8 @@ def _message(
     offset = given[index].start if index < len(given) else len(text)
     wanted = " or ".join([", ".join(expected[:-1]), expected[-1]]) if expected[1:] else expected[0]
     lines = [f"{grammar.position(text, offset)}: expected {wanted}, found {found}"]
-    if index < len(given) and given[index].text == "=":
+    is_setup = [token.text.lower() for token in given[:2]] == ["!llm", "setup"]
+    if index < len(given) and (given[index].text == "=" or is_setup):
         lines.append('  a setting is written in quotes, as in !llm setup "num_gpus=1"')
     lines += [f"  {usage}" for usage in _usages(given, index, suggested)]
     return "\n".join(lines)
