@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -401,6 +402,11 @@ def test_dtype_is_what_was_asked_for(minilm: str, model: Any) -> None:
 
 
 @pytest.mark.models
+@pytest.mark.xfail(
+    sys.version_info[:2] == (3, 13),
+    reason="Python 3.13.0 never lets go of a SentenceTransformer, without llmsql either",
+    strict=False,
+)
 def test_unload_lets_go_of_the_weights(minilm: str) -> None:
     """Nothing holds the model once it is unloaded."""
     import gc
